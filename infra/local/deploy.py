@@ -1,0 +1,133 @@
+"""Deploys `template.yaml` to an AWS on this machine, and does afterwards what an emulator lacks."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+from botocore.exceptions import ClientError
+
+from infra import ROOT
+from infra.local.aws import LocalSession
+from infra.local.keys import Keys
+from infra.local.package import archive_of_code, digest_of_code
+from infra.local.settings import LocalSettings
+
+TEMPLATE = ROOT / "template.yaml"
+LOCAL_CODE = "CodeUri: functions/"
+STACK_NAME = "signing-relay"
+CODE_BUCKET = "signing-relay-code"
+DIGEST_TAG = "digest"
+EXPIRY_ATTRIBUTE = "expires_s"
+STAGE = "prod"
+POLL_S = 0.2
+POLLS_MAX = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The names that the resources of the template got, and the REST API's URL."""
+
+    resources: Mapping[str, str]
+    api_url: str
+
+
+def deploy(session: LocalSession, settings: LocalSettings, keys: Keys, dependencies: str) -> Deployment:
+    """Create the stack, or update it in place if code, template or settings changed since.
+
+    `dependencies` is the folder with the packages that the functions import, if the archive lacks them.
+    """
+    parameters = {**settings.template_values, "DEPENDENCIES_PATH": dependencies}
+    digest = _digest(parameters)
+    cloudformation = session.client("cloudformation")
+    stack = _stack(cloudformation)
+    if stack is None or {"Key": DIGEST_TAG, "Value": digest} not in stack["Tags"]:
+        template = _packaged_template(session, digest)
+        _apply(cloudformation, template, parameters, digest, update=stack is not None)
+    resources = _resources(cloudformation)
+    _expire_items(session, resources["SigningTable"])
+    _fill_secret(session, resources["Secret"], settings, keys)
+    return Deployment(resources=resources, api_url=_api_url(session.endpoint_url, resources["Api"]))
+
+
+def _digest(parameters: Mapping[str, str]) -> str:
+    parts = [TEMPLATE.read_text(), digest_of_code(), json.dumps(parameters, sort_keys=True)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _stack(cloudformation: Any) -> dict[str, Any] | None:
+    try:
+        stacks: list[dict[str, Any]] = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"]
+    except ClientError:  # CloudFormation has no error of its own for "does not exist"
+        return None
+    return stacks[0]
+
+
+def _packaged_template(session: LocalSession, digest: str) -> str:
+    """Upload the code and return the template that points at it: what `sam package` does."""
+    s3 = session.client("s3")
+    with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket=CODE_BUCKET)
+    key = f"{digest}.zip"
+    s3.put_object(Bucket=CODE_BUCKET, Key=key, Body=archive_of_code())
+    return TEMPLATE.read_text().replace(LOCAL_CODE, f"CodeUri: s3://{CODE_BUCKET}/{key}")
+
+
+def _apply(
+    cloudformation: Any, template: str, parameters: Mapping[str, str], digest: str, *, update: bool
+) -> None:
+    change = cloudformation.update_stack if update else cloudformation.create_stack
+    change(
+        StackName=STACK_NAME,
+        TemplateBody=template,
+        Parameters=[
+            {"ParameterKey": _parameter_name(name), "ParameterValue": value}
+            for name, value in parameters.items()
+        ],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        Tags=[{"Key": DIGEST_TAG, "Value": digest}],
+    )
+    waiter = cloudformation.get_waiter("stack_update_complete" if update else "stack_create_complete")
+    waiter.wait(StackName=STACK_NAME, WaiterConfig={"Delay": POLL_S, "MaxAttempts": POLLS_MAX})
+
+
+def _parameter_name(setting: str) -> str:
+    """Return the template's name for a setting: `UPSTREAM_URL` is `UpstreamUrl`."""
+    return "".join(word.capitalize() for word in setting.split("_"))
+
+
+def _resources(cloudformation: Any) -> dict[str, str]:
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK_NAME)
+    return {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for page in pages
+        for resource in page["StackResourceSummaries"]
+    }
+
+
+def _expire_items(session: LocalSession, table: str) -> None:
+    """Switch expiry on: ministack accepts it in the template, but leaves it off."""
+    dynamodb = session.client("dynamodb")
+    described = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+    if described["TimeToLiveStatus"] == "DISABLED":
+        dynamodb.update_time_to_live(
+            TableName=table,
+            TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRY_ATTRIBUTE},
+        )
+
+
+def _fill_secret(session: LocalSession, secret: str, settings: LocalSettings, keys: Keys) -> None:
+    document = {
+        "upstream_key": settings.upstream_key,
+        "clients": dict(settings.clients),
+        "webhook_secrets": [keys.webhook_secret],
+        "token_key": keys.token_key,
+    }
+    session.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=json.dumps(document))
+
+
+def _api_url(endpoint_url: str, rest_api: str) -> str:
+    return f"{endpoint_url}/restapis/{rest_api}/{STAGE}/_user_request_"

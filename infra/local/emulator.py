@@ -1,0 +1,59 @@
+"""The embedded AWS (ministack): its own environment, its process, its end."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+LOCK = Path(__file__).with_name("emulator.lock")
+# Beside the interpreter that runs this, and made from it: functions run on it and import its packages.
+ENVIRONMENT = Path(sys.prefix) / "emulator"
+PYTHON = ENVIRONMENT / "bin" / "python"
+INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE")
+WARM_WORKERS_KEPT_S = 30 * 24 * 3600
+
+
+def install() -> None:
+    """Make the emulator's environment from its lock file, unless it is there already."""
+    stamp = ENVIRONMENT / "lock.sha256"
+    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == digest:
+        return
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, ENVIRONMENT], check=True)  # noqa: S603
+    install_locked = ["pip", "install", "--quiet", "--require-hashes", "--compile-bytecode"]
+    subprocess.run([*uv, *install_locked, "--python", PYTHON, "-r", LOCK], check=True)  # noqa: S603
+    stamp.write_text(digest)
+
+
+def command() -> list[str]:
+    """Return what starts the emulator, with the repository as working directory."""
+    return [str(PYTHON), "-m", "infra.local.emulator_main"]
+
+
+def environment(state: Path, function_log: Path, port: int, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the emulator's whole environment: the functions inherit it, so it holds nothing else."""
+    temporary = _empty(state / "tmp")
+    return {name: inherited[name] for name in INHERITED if name in inherited} | {
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_HOST": "127.0.0.1",
+        "IOT_MTLS_ENABLED": "0",  # it would listen on every interface
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(state / "services"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(state / "s3"),
+        "LAMBDA_WARM_TTL_SECONDS": str(WARM_WORKERS_KEPT_S),  # else idle workers end after five minutes
+        "LOG_LEVEL": "WARNING",
+        "FUNCTION_LOG": str(function_log),
+        "TMPDIR": str(temporary),
+    }
+
+
+def _empty(folder: Path) -> Path:
+    """Return the folder, empty: unpacked functions of a killed run are left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,82 @@
+"""Runs the embedded AWS; started by `emulator.py` with the interpreter of the emulator's own environment.
+
+The emulator saves its state only when it stops cleanly. Here it is saved every few seconds as well, on its
+own loop, so that nothing changes meanwhile. Each file is replaced as a whole: a kill in the middle of a save
+leaves some services a save older than others, which the design allows (the tables are the truth), and no file
+torn.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import logging.handlers
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+SAVE_EVERY_S = 5.0
+STOP_CONNECTIONS_S = 0.5
+LOG_BYTES_MAX = 10_000_000
+
+# Function logs go to a file of ours instead: kept in the emulator they would be saved again every time.
+NOT_SAVED = frozenset({"cloudwatch_logs"})
+
+
+def save(app: Any) -> None:
+    """Write the state of every service that has any."""
+    states = app._build_persistence_save_dict()  # noqa: SLF001 - the version is pinned
+    app.save_all({name: state for name, state in states.items() if name not in NOT_SAVED})
+
+
+def write_function_logs(path: Path) -> None:
+    """Append what the functions log to one file, each line with its function's name."""
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES_MAX, backupCount=1)
+    lines = logging.getLogger("functions")
+    lines.propagate = False
+    lines.addHandler(handler)
+
+    def emit(function: dict[str, Any], _request_id: str, text: str, *_: Any, **__: Any) -> None:
+        name = (function.get("config") or function).get("FunctionName", "unknown")
+        for line in text.splitlines():
+            lines.warning("%s %s", name, line)
+
+    importlib.import_module("ministack.services.lambda_svc")._emit_lambda_logs = emit  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+async def save_regularly(app: Any) -> None:
+    """Save every few seconds, for as long as the process that started this one lives."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(SAVE_EVERY_S)
+        save(app)
+
+
+async def serve(host: str, port: int) -> None:
+    """Serve until SIGTERM, or until the parent is gone; the last save is the emulator's own."""
+    app = importlib.import_module("ministack.app")
+    config = importlib.import_module("hypercorn.config").Config()
+    config.bind = [f"{host}:{port}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = STOP_CONNECTIONS_S
+    config.loglevel = "WARNING"
+
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    saving = asyncio.create_task(save_regularly(app))
+    saving.add_done_callback(lambda _: stop.set())
+    await importlib.import_module("hypercorn.asyncio").serve(app.app, config, shutdown_trigger=stop.wait)
+    saving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await saving
+
+
+def main() -> None:
+    """Read where to listen and where to log from the environment that `emulator.py` makes."""
+    write_function_logs(Path(os.environ["FUNCTION_LOG"]))
+    asyncio.run(serve(os.environ["BIND_HOST"], int(os.environ["GATEWAY_PORT"])))
+
+
+if __name__ == "__main__":
+    main()

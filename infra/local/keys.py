@@ -1,0 +1,52 @@
+"""The keys that a local stack makes for itself at its first start, in files that only their owner reads."""
+
+import base64
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What signs webhooks and status tokens, and where the former is kept."""
+
+    webhook_secret: str
+    webhook_secret_file: Path
+    token_key: str
+
+    @classmethod
+    def load(cls, folder: Path, webhook_secret: str | None) -> Self:
+        """Read the keys, making those that are missing; a webhook secret from the settings replaces ours."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        webhook_secret_file = folder / "webhook_secret"
+        if webhook_secret is not None:
+            _write(webhook_secret_file, webhook_secret)
+        return cls(
+            webhook_secret=_read_or_make(webhook_secret_file, lambda: f"whsec_{_random_base64()}"),
+            webhook_secret_file=webhook_secret_file,
+            token_key=_read_or_make(folder / "token_key", _random_base64),
+        )
+
+
+def _random_base64() -> str:
+    return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+
+
+def _read_or_make(file: Path, make: Callable[[], str]) -> str:
+    if not file.is_file():
+        _write(file, make())
+    return file.read_text().strip()
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file that was never readable by others, and is there as a whole or not at all."""
+    unfinished = file.with_suffix(".tmp")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text + "\n")
+    unfinished.replace(file)

@@ -1,0 +1,187 @@
+"""The local stack's settings: parsed once, from a mapping, into a frozen value that refuses nonsense."""
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from core.config import CallSettings, Reader
+from core.errors import SettingError
+
+DEFAULT_KEY = "local-dev-key"
+WARM_WORKERS_MAX = 12
+DELIVERY_DELAY_S_MAX = 1_209_600
+PORT_MAX = 65535
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+WEBHOOK_SECRET_BYTES = range(24, 65)  # Standard Webhooks
+
+CLIENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+KEY = re.compile(r"[!-~]{1,256}")  # travels in a header: visible ASCII
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
+# Handed on to the template when set; unset, the template's own default holds.
+TEMPLATE_SETTINGS = (
+    "UPSTREAM_LIMIT",
+    "UPSTREAM_WINDOW_SECONDS",
+    "UPSTREAM_RETRY_SECONDS",
+    "UPSTREAM_MAX_ATTEMPTS",
+    "UPSTREAM_MAX_AGE_SECONDS",
+    "UPSTREAM_TIMEOUT_SECONDS",
+    "UPSTREAM_GRACE_SECONDS",
+    "CLOCK_MARGIN_SECONDS",
+    "SIGNATURE_TTL_SECONDS",
+    "WEBHOOK_RETRY_SECONDS",
+    "WEBHOOK_PORTS",
+    "WEBHOOK_ALLOW_HOSTS",
+    "WEBHOOK_DENY_HOSTS",
+    "LOG_LEVEL",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where everything listens, on loopback."""
+
+    api: int
+    upstream: int
+    inbox: int
+    aws: int
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Read the `*_PORT` settings, which must differ."""
+        ports = cls(
+            api=reader.integer("API_PORT", 8000, 1, PORT_MAX),
+            upstream=reader.integer("UPSTREAM_PORT", 8100, 1, PORT_MAX),
+            inbox=reader.integer("INBOX_PORT", 8200, 1, PORT_MAX),
+            aws=reader.integer("AWS_PORT", 4566, 1, PORT_MAX),
+        )
+        if len({ports.api, ports.upstream, ports.inbox, ports.aws}) < len(cls.__slots__):
+            raise SettingError("API_PORT, UPSTREAM_PORT, INBOX_PORT and AWS_PORT must differ")
+        return ports
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """Everything that `make run` can be told."""
+
+    calls: CallSettings
+    ports: Ports
+    uses_stand_in: bool
+    upstream_key: str
+    clients: Mapping[str, str]
+    webhook_secret: str | None
+    template_values: Mapping[str, str]
+    stand_in_values: Mapping[str, str]
+
+    @property
+    def warm_workers(self) -> int:
+        """How many API workers are started ahead, and so how many requests the front lets in at once."""
+        return min(self.calls.limits.calls + 2, WARM_WORKERS_MAX)
+
+    @property
+    def aws_url(self) -> str:
+        """The embedded AWS."""
+        return f"http://127.0.0.1:{self.ports.aws}"
+
+    @property
+    def api_url(self) -> str:
+        """What callers call."""
+        return f"http://127.0.0.1:{self.ports.api}"
+
+    @property
+    def inbox_url(self) -> str:
+        """Where webhooks can go."""
+        return f"http://127.0.0.1:{self.ports.inbox}"
+
+    @classmethod
+    def read(cls, values: Mapping[str, str]) -> Self:
+        """Read everything; raises `SettingError`, which names the variable and what was expected."""
+        reader = Reader(values)
+        ports = Ports.read(reader)
+        url = reader.url("UPSTREAM_URL", f"http://127.0.0.1:{ports.upstream}")
+        uses_stand_in = _is_stand_in(url, ports.upstream)
+        upstream_key = _upstream_key(reader, uses_stand_in)
+        calls = CallSettings.read(Reader({**values, "UPSTREAM_URL": url}))
+        reader.milliseconds_list("WEBHOOK_RETRY_SECONDS", "5", DELIVERY_DELAY_S_MAX)
+        _check_webhook_ports(reader.text("WEBHOOK_PORTS", "443"))
+        _check_log_level(reader.text("LOG_LEVEL", "INFO"))
+        given = {name: reader.text(name) for name in TEMPLATE_SETTINGS if values.get(name, "").strip()}
+        return cls(
+            calls=calls,
+            ports=ports,
+            uses_stand_in=uses_stand_in,
+            upstream_key=upstream_key,
+            clients=_clients(reader.text("CLIENT_API_KEYS", ""), upstream_key),
+            webhook_secret=_webhook_secret(reader.text("WEBHOOK_SECRET", "")),
+            template_values=given
+            | {
+                "UPSTREAM_URL": url,
+                "WEBHOOK_ALLOW_PRIVATE": str(reader.flag("WEBHOOK_ALLOW_PRIVATE", default=True)).lower(),
+                "PUBLIC_URL": f"http://127.0.0.1:{ports.api}",
+                "TRUST_REQUEST_START": "true",
+            },
+            stand_in_values={name: value for name, value in values.items() if name.startswith("STANDIN_")},
+        )
+
+
+def environment(dotenv: Path) -> dict[str, str]:
+    """Return the environment's variables, and those of the file where the environment has none."""
+    from_file = dotenv_values(dotenv, interpolate=False) if dotenv.is_file() else {}
+    return {name: value for name, value in from_file.items() if value is not None} | dict(os.environ)
+
+
+def _is_stand_in(url: str, port: int) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname in LOOPBACK_NAMES and parts.port == port
+
+
+def _upstream_key(reader: Reader, uses_stand_in: bool) -> str:
+    key = reader.text("SYNTHESIA_API_KEY", DEFAULT_KEY if uses_stand_in else "")
+    if not key:
+        raise SettingError("SYNTHESIA_API_KEY is required when UPSTREAM_URL is not the stand-in")
+    if not KEY.fullmatch(key):
+        raise SettingError("SYNTHESIA_API_KEY must be 1 to 256 visible ASCII characters")
+    return key
+
+
+def _clients(text: str, upstream_key: str) -> dict[str, str]:
+    """Parse `name:key,…`; without any, the upstream's key is the only client's."""
+    if not text:
+        return {"default": upstream_key}
+    pairs = [part.strip().partition(":") for part in text.split(",")]
+    clients = {name: key for name, _, key in pairs}
+    usable = all(CLIENT_NAME.fullmatch(name) and KEY.fullmatch(key) for name, _, key in pairs)
+    if not usable or len({*clients.values()}) < len(pairs) or len(clients) < len(pairs):
+        raise SettingError("CLIENT_API_KEYS must be name:key,… with distinct names and distinct keys")
+    return clients
+
+
+def _check_webhook_ports(text: str) -> None:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 1 <= int(part) <= PORT_MAX for part in parts):
+        raise SettingError(f"WEBHOOK_PORTS must be comma-separated ports from 1 to {PORT_MAX}")
+
+
+def _check_log_level(text: str) -> None:
+    if text not in LOG_LEVELS:
+        raise SettingError(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
+
+
+def _webhook_secret(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        secret = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        secret = b""
+    if not text.startswith("whsec_") or len(secret) not in WEBHOOK_SECRET_BYTES:
+        raise SettingError("WEBHOOK_SECRET must be whsec_ followed by 24 to 64 bytes in base64")
+    return text
