@@ -1,0 +1,85 @@
+"""What an upstream's answer means."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from enum import StrEnum
+
+REFUSALS = frozenset({400, 404, 405, 413, 414, 422})
+KEY_REFUSALS = frozenset({401, 403})
+SIGNATURE_BYTES_MIN = 32
+SIGNATURE_CHARACTERS_MAX = 4096
+DELAY_SECONDS_MAX = 86_400
+
+
+class Meaning(StrEnum):
+    """What a call came to."""
+
+    SIGNED = "signed"
+    WELCOME = "welcome"  # a probe: the key is good
+    REFUSED = "refused"  # for good
+    LIMITED = "limited"  # 429: somebody else uses the key
+    KEY_REFUSED = "key_refused"  # 401, 403: our key, or this message
+    FAILED = "failed"  # any other answer
+    UNANSWERED = "unanswered"  # it was sent, and nothing came: it may have been counted
+    NEVER_SENT = "never_sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one call.
+
+    `first_byte_mono_ms`: when the answer began, on the monotonic clock; None without an answer.
+    `latency_ms`: from send to the whole answer, or to when it was given up.
+    """
+
+    meaning: Meaning
+    status: int = 0
+    signature: str = ""
+    reason: str = ""
+    retry_after_ms: int | None = None
+    first_byte_mono_ms: int | None = None
+    latency_ms: int = 0
+
+    @property
+    def counted(self) -> bool:
+        """Whether it counts as an attempt at this message."""
+        return self.meaning not in {Meaning.LIMITED, Meaning.KEY_REFUSED, Meaning.NEVER_SENT}
+
+
+def interpret(status: int, body: bytes) -> Meaning:
+    """Say what a complete answer means; garbage with a 200 is a failure like any other."""
+    if status == 200:  # noqa: PLR2004 - OK
+        return Meaning.SIGNED if read_signature(body) else Meaning.FAILED
+    if status in REFUSALS:
+        return Meaning.REFUSED
+    if status in KEY_REFUSALS:
+        return Meaning.KEY_REFUSED
+    if status == 429:  # noqa: PLR2004 - Too Many Requests
+        return Meaning.LIMITED
+    return Meaning.FAILED
+
+
+def interpret_probe(status: int) -> Meaning:
+    """Say what the answer to a probe of the key means."""
+    if status == 200:  # noqa: PLR2004 - OK
+        return Meaning.WELCOME
+    return Meaning.KEY_REFUSED if status in KEY_REFUSALS else Meaning.FAILED
+
+
+def read_signature(body: bytes) -> str:
+    """Return the bare base64 signature that the body is, or an empty string."""
+    try:
+        text = body.decode("ascii").strip()
+        decoded = base64.b64decode(text, validate=True)
+    except (UnicodeDecodeError, binascii.Error):
+        return ""
+    usable = len(decoded) >= SIGNATURE_BYTES_MIN and len(text) <= SIGNATURE_CHARACTERS_MAX
+    return text if usable else ""
+
+
+def retry_after_ms(value: str | None) -> int | None:
+    """Read the upstream's `Retry-After` in seconds, at most a day; None if there is none of use."""
+    if value is None or not (value.isascii() and value.isdigit()):
+        return None
+    return min(int(value[:9]), DELAY_SECONDS_MAX) * 1000

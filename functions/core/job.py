@@ -1,0 +1,365 @@
+"""The three records that are the truth, and every transition that they can make.
+
+A `Job` is one distinct message, a `Request` one accepted caller of it, a `Delivery` the webhook of a request.
+Each transition returns the record to write; the store writes it only if the record is still the one that the
+transition was made from. Times are integer milliseconds since the epoch.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from hashlib import sha256
+
+DAY_MS = 86_400_000
+KEPT_MS = 14 * DAY_MS
+IDLE_KEPT_MS = 600_000
+FIRST_LOOK_MS = 5_000
+LOOK_AGAIN_MS = 10_000
+LOOK_SCHEDULED_MS = 60_000
+RESEND_MS = 30_000
+DELIVERY_LIVE_MS = 30_000
+
+
+def job_id(message: str) -> str:
+    """Return the id of a message's job: the SHA-256 of its exact UTF-8 bytes, in hex."""
+    return sha256(message.encode()).hexdigest()
+
+
+class JobState(StrEnum):
+    """Where a message stands."""
+
+    WAITING = "waiting"  # never called, somebody waits
+    RETRYING = "retrying"  # called, somebody waits
+    IDLE = "idle"  # called, nobody waits
+    SIGNED = "signed"
+    REFUSED = "refused"  # the upstream will never sign it
+
+
+SCHEDULED = frozenset({JobState.WAITING, JobState.RETRYING})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One distinct message.
+
+    `attempts`: calls that counted, never restarted while the record exists.
+    `call_id`, `call_until_ms`: the call that is under way; past that moment anyone may call.
+    `next_try_ms`: before it the message is not called again.
+    `due_ms`: where it stands on the due index; a scheduled job always has one.
+    `oldest_ms`: when the oldest open request was accepted, as last seen.
+    `revision`: the store's; it changes with every write.
+    """
+
+    id: str
+    message: str
+    created_ms: int
+    state: JobState = JobState.IDLE
+    attempts: int = 0
+    call_id: str = ""
+    call_until_ms: int = 0
+    next_try_ms: int = 0
+    failing_since_ms: int = 0
+    due_ms: int | None = None
+    oldest_ms: int = 0
+    signature: str = ""
+    signed_at_ms: int = 0
+    refusal: int = 0
+    expires_ms: int | None = None
+    revision: str = ""
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the processor will call it."""
+        return self.state in SCHEDULED
+
+    def call_live(self, now_ms: int) -> bool:
+        """Whether a call is under way."""
+        return bool(self.call_id) and now_ms < self.call_until_ms
+
+    def fresh_signature(self, now_ms: int, ttl_ms: int) -> str:
+        """Return the signature if it may still answer new callers, else an empty string."""
+        return self.signature if self.signature and now_ms < self.signed_at_ms + ttl_ms else ""
+
+    def callable_by_api(self, now_ms: int, ttl_ms: int) -> bool:
+        """Whether a new caller may try it inline: nobody else waits for it, and its next try is due."""
+        if self.call_live(now_ms) or self.state is JobState.REFUSED or self.scheduled:
+            return False
+        if self.signature:
+            return not self.fresh_signature(now_ms, ttl_ms)
+        return self.next_try_ms <= now_ms
+
+    def callable_by_processor(self, now_ms: int) -> bool:
+        """Whether its turn has come: scheduled, due, and no call under way."""
+        return self.scheduled and not self.call_live(now_ms) and (self.due_ms or 0) <= now_ms
+
+
+def new_job(message: str, now_ms: int) -> Job:
+    """Return the record of a message that was never seen, not written yet."""
+    return Job(job_id(message), message, now_ms)
+
+
+def fence(
+    job: Job, call_id: str, now_ms: int, *, call_for_ms: int, retry_ms: int, oldest_ms: int | None = None
+) -> Job:
+    """Begin a call: nobody else calls until it has ended or `call_for_ms` has passed.
+
+    If nothing more is ever heard of it, it counts as a call, and the next one comes no sooner than a retry
+    distance later. An expired signature goes: from here on the message is unsigned.
+    """
+    until_ms = now_ms + call_for_ms
+    unanswered_next_ms = max(until_ms, now_ms + retry_ms)
+    return replace(
+        job,
+        state=JobState.RETRYING if job.scheduled else JobState.IDLE,
+        attempts=job.attempts + 1,
+        call_id=call_id,
+        call_until_ms=until_ms,
+        next_try_ms=unanswered_next_ms,
+        failing_since_ms=job.failing_since_ms or now_ms,
+        due_ms=unanswered_next_ms if job.scheduled else None,
+        oldest_ms=job.oldest_ms if oldest_ms is None else oldest_ms,
+        signature="",
+        signed_at_ms=0,
+        expires_ms=None if job.scheduled else unanswered_next_ms + IDLE_KEPT_MS,
+    )
+
+
+def schedule(job: Job | None, message: str, now_ms: int) -> Job:
+    """Make sure that the processor calls it: somebody waits now. Returns the same job if it does already."""
+    if job is None:
+        job = new_job(message, now_ms)
+    if job.scheduled or job.signature or job.state is JobState.REFUSED:
+        return job
+    if job.attempts == 0:
+        return replace(
+            job, state=JobState.WAITING, due_ms=now_ms, oldest_ms=now_ms, next_try_ms=now_ms, expires_ms=None
+        )
+    return replace(
+        job,
+        state=JobState.RETRYING,
+        due_ms=max(now_ms, job.next_try_ms),
+        oldest_ms=now_ms,
+        expires_ms=None,
+    )
+
+
+def park(job: Job) -> Job:
+    """Nobody waits any more: the processor leaves it alone. Its attempts are remembered for a while."""
+    return replace(
+        job, state=JobState.IDLE, due_ms=None, expires_ms=max(job.next_try_ms, job.due_ms or 0) + IDLE_KEPT_MS
+    )
+
+
+def undone(current: Job, before: Job | None, now_ms: int, *, wanted: bool = False) -> Job | None:
+    """Take a fence back to exactly the job before it; None if there was none and nobody waits.
+
+    Who came to wait meanwhile is not forgotten: then the job is scheduled.
+    """
+    if wanted or (current.scheduled and not (before and before.scheduled)):
+        return schedule(before, current.message, now_ms)
+    return before
+
+
+def signed(job: Job, signature: str, now_ms: int) -> Job:
+    """Record the signature, whoever brings it."""
+    return replace(
+        job,
+        state=JobState.SIGNED,
+        signature=signature,
+        signed_at_ms=now_ms,
+        call_id="",
+        call_until_ms=0,
+        failing_since_ms=0,
+        next_try_ms=0,
+        due_ms=None,
+        refusal=0,
+        expires_ms=now_ms + KEPT_MS,
+    )
+
+
+def refused(job: Job, status: int, now_ms: int) -> Job:
+    """Record that the upstream will never sign it."""
+    return replace(
+        job,
+        state=JobState.REFUSED,
+        refusal=status,
+        call_id="",
+        call_until_ms=0,
+        due_ms=None,
+        expires_ms=now_ms + KEPT_MS,
+    )
+
+
+def failed(job: Job, now_ms: int, next_try_ms: int, *, counted: bool, wanted: bool = False) -> Job:
+    """Record that a call brought nothing; `wanted` says that somebody waits who did not before.
+
+    A call that was certainly never sent, or that was not this message's fault, does not count.
+    """
+    attempts = job.attempts if counted else job.attempts - 1
+    state = JobState.RETRYING if attempts else JobState.WAITING
+    ended = replace(
+        job,
+        state=state,
+        attempts=attempts,
+        call_id="",
+        call_until_ms=0,
+        next_try_ms=next_try_ms,
+        failing_since_ms=job.failing_since_ms if attempts else 0,
+        due_ms=next_try_ms,
+        expires_ms=None,
+    )
+    if job.scheduled:
+        return ended
+    return replace(ended, oldest_ms=now_ms) if wanted else park(ended)
+
+
+class RequestState(StrEnum):
+    """What became of a request."""
+
+    OPEN = "open"
+    SIGNED = "signed"
+    FAILED = "failed"
+
+
+class DeliveryState(StrEnum):
+    """What became of a request's webhook."""
+
+    NONE = "none"
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    GONE = "gone"
+    UNDELIVERABLE = "undeliverable"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The webhook of one request.
+
+    `attempts`: how many times it was begun. `until_ms`: the attempt under way is alive until then.
+    `not_before_ms`: when the next attempt may start.
+    """
+
+    state: DeliveryState = DeliveryState.NONE
+    attempts: int = 0
+    until_ms: int = 0
+    not_before_ms: int = 0
+    reason: str = ""
+    excerpt: str = ""
+    ended_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One accepted caller. `attempts_before` and `key_blocked_ms`: the job's and the window's at acceptance.
+
+    `due_ms`: where it stands on the due index; every request that is not done has one.
+    """
+
+    id: str
+    job_id: str
+    message: str
+    client: str
+    webhook_url: str
+    created_ms: int
+    attempts_before: int = 0
+    key_blocked_ms: int = 0
+    state: RequestState = RequestState.OPEN
+    signature: str = ""
+    failure_status: int = 0
+    failure_reason: str = ""
+    closed_ms: int = 0
+    delivery: Delivery = Delivery()
+    due_ms: int | None = None
+    expires_ms: int | None = None
+    revision: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether its outcome is still to come."""
+        return self.state is RequestState.OPEN
+
+    @property
+    def delivery_due(self) -> bool:
+        """Whether its webhook is still to be delivered."""
+        return self.delivery.state is DeliveryState.PENDING
+
+
+def look_again(request: Request, job: Job, now_ms: int) -> Request:
+    """Put an open request back on the index: soon if a call is under way, later if the job is scheduled."""
+    wait_ms = LOOK_AGAIN_MS if job.call_live(now_ms) else LOOK_SCHEDULED_MS
+    return replace(request, due_ms=now_ms + wait_ms)
+
+
+def close_signed(request: Request, signature: str, now_ms: int, *, notify: bool = True) -> Request:
+    """Record the one outcome: a signature."""
+    return _close(replace(request, state=RequestState.SIGNED, signature=signature), now_ms, notify=notify)
+
+
+def close_failed(request: Request, status: int, reason: str, now_ms: int, *, notify: bool = True) -> Request:
+    """Record the one outcome: a failure, with the HTTP status and reason that the caller is told."""
+    ended = replace(request, state=RequestState.FAILED, failure_status=status, failure_reason=reason)
+    return _close(ended, now_ms, notify=notify)
+
+
+def _close(request: Request, now_ms: int, *, notify: bool) -> Request:
+    closed = replace(request, closed_ms=now_ms, due_ms=None, expires_ms=now_ms + KEPT_MS)
+    if not (notify and request.webhook_url):
+        return closed
+    pending = Delivery(DeliveryState.PENDING, not_before_ms=now_ms)
+    return replace(closed, delivery=pending, due_ms=now_ms + RESEND_MS, expires_ms=None)
+
+
+def begin_delivery(request: Request, attempt: int, now_ms: int) -> Request | None:
+    """Fence one attempt; None if this is not the one that is due (a late, early or repeated message)."""
+    delivery = request.delivery
+    if delivery.state is not DeliveryState.PENDING or delivery.attempts != attempt:
+        return None
+    if now_ms < delivery.until_ms or now_ms < delivery.not_before_ms:
+        return None
+    until_ms = now_ms + DELIVERY_LIVE_MS
+    begun = replace(delivery, attempts=attempt + 1, until_ms=until_ms)
+    return replace(request, delivery=begun, due_ms=until_ms)
+
+
+def defer_delivery(request: Request, not_before_ms: int, reason: str) -> Request:
+    """Put an attempt off that was never begun: the receiver is busy with others of ours. Not an attempt."""
+    put_off = replace(request.delivery, not_before_ms=not_before_ms, reason=reason)
+    return replace(request, delivery=put_off, due_ms=not_before_ms + RESEND_MS)
+
+
+def delivered(request: Request, now_ms: int, reason: str) -> Request:
+    """End the delivery: the receiver has it."""
+    return _end_delivery(request, DeliveryState.DELIVERED, now_ms, reason, "")
+
+
+def delivery_gone(request: Request, now_ms: int, reason: str, excerpt: str) -> Request:
+    """End the delivery: the receiver wants no more of it."""
+    return _end_delivery(request, DeliveryState.GONE, now_ms, reason, excerpt)
+
+
+def undeliverable(request: Request, now_ms: int, reason: str, excerpt: str) -> Request:
+    """End the delivery after its last attempt; it is kept for replay."""
+    return _end_delivery(request, DeliveryState.UNDELIVERABLE, now_ms, reason, excerpt)
+
+
+def _end_delivery(request: Request, state: DeliveryState, now_ms: int, reason: str, excerpt: str) -> Request:
+    ended = replace(
+        request.delivery, state=state, until_ms=0, reason=reason, excerpt=excerpt, ended_ms=now_ms
+    )
+    return replace(request, delivery=ended, due_ms=None, expires_ms=now_ms + KEPT_MS)
+
+
+def delivery_failed(request: Request, next_ms: int, reason: str, excerpt: str, *, queued: bool) -> Request:
+    """Record a failed attempt; the next may start at `next_ms`, by a message if one is `queued` for it."""
+    waiting = replace(request.delivery, until_ms=0, not_before_ms=next_ms, reason=reason, excerpt=excerpt)
+    return replace(request, delivery=waiting, due_ms=next_ms + RESEND_MS * queued)
+
+
+def resend_delivery(request: Request, now_ms: int) -> Request:
+    """Move a delivery whose message may be lost on along the index, before its message is sent again."""
+    return replace(request, due_ms=now_ms + RESEND_MS)
+
+
+def replay_delivery(request: Request, now_ms: int) -> Request:
+    """Start an ended delivery again, from the first attempt."""
+    pending = Delivery(DeliveryState.PENDING, not_before_ms=now_ms)
+    return replace(request, delivery=pending, due_ms=now_ms + RESEND_MS, expires_ms=None)

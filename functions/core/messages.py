@@ -1,0 +1,76 @@
+"""What goes through the queues: hints to look, never the truth. Version 1.
+
+A fresh message names a job, a notification names a request and the attempt that is due. Anything else raises
+`InvalidMessage` and ends in the dead-letter queue.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+
+from core.errors import InvalidMessage
+
+VERSION = 1
+JOB_ID = re.compile(r"[0-9a-f]{64}")
+REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class FreshMessage:
+    """A job waits for its first call."""
+
+    job_id: str
+
+    def encode(self) -> str:
+        """Return the message's JSON text."""
+        return json.dumps({"v": VERSION, "job_id": self.job_id})
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationMessage:
+    """A request's webhook is due; `attempt` counts from 0."""
+
+    job_id: str
+    request_id: str
+    attempt: int
+
+    def encode(self) -> str:
+        """Return the message's JSON text."""
+        fields = {"job_id": self.job_id, "request_id": self.request_id, "attempt": self.attempt}
+        return json.dumps({"v": VERSION, **fields})
+
+
+def decode_fresh(text: str) -> FreshMessage:
+    """Parse a fresh message; raises `InvalidMessage`."""
+    fields = _decode(text)
+    return FreshMessage(_matching(fields, "job_id", JOB_ID))
+
+
+def decode_notification(text: str) -> NotificationMessage:
+    """Parse a notification message; raises `InvalidMessage`."""
+    fields = _decode(text)
+    attempt = fields.get("attempt")
+    if type(attempt) is not int or attempt < 0:
+        raise InvalidMessage("attempt is not a number")
+    return NotificationMessage(
+        _matching(fields, "job_id", JOB_ID), _matching(fields, "request_id", REQUEST_ID), attempt
+    )
+
+
+def _decode(text: str) -> dict[str, object]:
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidMessage("not JSON") from None
+    if not isinstance(fields, dict):
+        raise InvalidMessage("not a JSON object")
+    if fields.get("v") != VERSION:
+        raise InvalidMessage("unknown version")
+    return fields
+
+
+def _matching(fields: dict[str, object], name: str, pattern: re.Pattern[str]) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise InvalidMessage(f"{name} is missing or malformed")
+    return value

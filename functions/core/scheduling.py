@@ -1,0 +1,170 @@
+"""Who is called next, and when.
+
+Fresh before retry, retries spaced by the age of the outage, a reserve of slots for requests yet to come, and
+every second call for a retry that has waited too long while fresh ones wait too. `docs/benchmarks.md` has the
+measurements behind each rule. Times are integer milliseconds since the epoch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+
+from core.window import Kind, Window
+
+RESERVE_MAX = 4
+OLD_RETRY_WINDOWS = 10
+JITTER_SHARE = 0.1
+OUTAGE_SHARE = 10
+INDEX_LAG_MS = 2_000
+DEFAULT_LATENCY_MS = 500
+INLINE_MIN_MS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A job that may be called now, as the due index or a queue message shows it.
+
+    `due_ms`: for a fresh job when it was accepted, for a retry when its next call may be.
+    `oldest_ms`: when its oldest open request was accepted, as far as is known.
+    """
+
+    job_id: str
+    due_ms: int
+    oldest_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """This job's turn: take a slot of this kind, leaving `reserve` free."""
+
+    due: Due
+    kind: Kind
+    reserve: int
+    old_retry: bool = False
+
+
+def reserve(window: Window, now_ms: int) -> int:
+    """How many free slots retries leave for requests yet to come, so that those are answered at once.
+
+    Half of the fresh calls of the last window, at most 4 and at most half of the slots; none without recent
+    arrivals, so that a drain at night is not slowed.
+    """
+    recent = window.calls_of(Kind.FRESH, now_ms)
+    return min((recent + 1) // 2, RESERVE_MAX, window.limits.calls // 2)
+
+
+def choose(
+    fresh: Sequence[Due], retries: Sequence[Due], window: Window, now_ms: int, *, old_retry_last: bool
+) -> Next | None:
+    """Whose turn it is; None if nothing is due.
+
+    `fresh` and `retries` are what is due now. While both wait, every second call goes to the oldest retry
+    whose oldest request is older than ten windows: `old_retry_last` says that the last call was such a one.
+    """
+    old_before_ms = now_ms - OLD_RETRY_WINDOWS * window.limits.window_ms
+    old = min(retries, key=lambda due: due.oldest_ms, default=None)
+    if fresh:
+        if old and old.oldest_ms < old_before_ms and not old_retry_last:
+            return Next(old, Kind.RETRY, 0, old_retry=True)
+        return Next(min(fresh, key=lambda due: due.due_ms), Kind.FRESH, 0)
+    if retries:
+        return Next(min(retries, key=lambda due: due.due_ms), Kind.RETRY, reserve(window, now_ms))
+    return None
+
+
+def retry_at_ms(now_ms: int, failing_since_ms: int, retry_ms: int, jitter: float) -> int:
+    """When a message that failed may be called again: at least `retry_ms` on, a tenth of the outage's age.
+
+    `jitter` in [0, 1) only ever lengthens the delay, by up to a tenth.
+    """
+    delay_ms = max(retry_ms, (now_ms - failing_since_ms) // OUTAGE_SHARE)
+    return now_ms + round(delay_ms * (1 + JITTER_SHARE * jitter))
+
+
+class Inline(StrEnum):
+    """May the API call the upstream itself, and if not, why."""
+
+    YES = "yes"
+    SLOW_PROBE = "slow_probe"
+    NO_SLOT = "no_slot"
+    OTHERS_WAIT = "others_wait"
+    TOO_SLOW = "too_slow"
+    NO_TIME = "no_time"
+
+
+def may_try_inline(window: Window, now_ms: int, time_left_ms: int, *, fresh_waits: bool) -> Inline:
+    """Only while no fresh request waits, a slot is free and an answer is likely in time.
+
+    A call that times out holds its slot for a whole lease and tells nothing, so while the upstream is slower
+    than the time left, one call per window probes whether it still is. The due index may lag: a job left
+    waiting a moment ago counts as waiting still.
+    """
+    if time_left_ms < INLINE_MIN_MS:
+        return Inline.NO_TIME
+    if fresh_waits or window.fresh_queued_at_ms > now_ms - INDEX_LAG_MS:
+        return Inline.OTHERS_WAIT
+    if window.blocked(now_ms) or not window.free_slots(now_ms):
+        return Inline.NO_SLOT
+    if median(window.latencies_ms or (0,)) <= time_left_ms:
+        return Inline.YES
+    if window.slow_probe_at_ms <= now_ms - window.limits.window_ms:
+        return Inline.SLOW_PROBE
+    return Inline.TOO_SLOW
+
+
+def latency_ms(window: Window) -> int:
+    """How long the next call will take, as the last ones suggest."""
+    return round(median(window.latencies_ms or (DEFAULT_LATENCY_MS,)))
+
+
+def call_times_ms(window: Window, now_ms: int, calls: int) -> list[int]:
+    """When the next `calls` calls can start at the earliest, in order, if they take all slots."""
+    start_ms = max(now_ms, window.blocked_until_ms)
+    cycle_ms = window.limits.window_ms + latency_ms(window)
+    first_ms = sorted(max(start_ms, slot.free_at_ms) for slot in window.slots)
+    count = len(first_ms)
+    return [first_ms[index % count] + index // count * cycle_ms for index in range(calls)]
+
+
+def ready_at_ms(window: Window, now_ms: int, ahead: int, earliest_ms: int = 0) -> int:
+    """When a call with `ahead` others before it will have been answered, as things stand."""
+    starts_ms = call_times_ms(window, now_ms, ahead + 1)[-1]
+    return max(starts_ms, earliest_ms) + latency_ms(window)
+
+
+def backlog_max(window: Window, age_max_ms: int) -> int:
+    """How many fresh requests may wait so that each has its first call within half of the greatest age."""
+    return max(1, window.limits.calls * (age_max_ms // 2) // window.limits.window_ms)
+
+
+class GivingUp(StrEnum):
+    """Why a request is given up after a failed call."""
+
+    ATTEMPTS = "attempts_exhausted"
+    AGE = "too_old"
+
+
+def give_up(calls: int, age_ms: int, *, attempts_max: int, age_max_ms: int) -> GivingUp | None:
+    """Judge a request after a call's outcome: by its job's calls and its age since it was accepted."""
+    if calls >= attempts_max:
+        return GivingUp.ATTEMPTS
+    if age_ms >= age_max_ms:
+        return GivingUp.AGE
+    return None
+
+
+def slot_for_fresh_at_ms(window: Window, now_ms: int) -> int:
+    """When a fresh call can be made at the earliest: now, or when the next slot is free."""
+    first_ms = min(slot.free_at_ms for slot in window.slots)
+    return max(now_ms, first_ms, window.blocked_until_ms)
+
+
+def slot_for_retry_at_ms(window: Window, now_ms: int) -> int:
+    """When a retry can be made at the earliest: as soon as more slots are free than the reserve holds.
+
+    The reserve shrinks as slots free, so every moment at which one does is looked at in turn.
+    """
+    start_ms = max(now_ms, window.blocked_until_ms)
+    moments_ms = sorted({start_ms, *(max(start_ms, slot.free_at_ms) for slot in window.slots)})
+    return next(at_ms for at_ms in moments_ms if window.free_slots(at_ms) > reserve(window, at_ms))

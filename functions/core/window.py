@@ -1,0 +1,352 @@
+"""The sliding window: N slots, each used again only a whole window after its last call was answered.
+
+A call reaches the upstream between its send and the first byte of its answer. A slot is taken again at or
+after that first byte + W (plus a margin for clocks that differ), so two calls through one slot reach the
+upstream at least W apart: N slots, never more than N calls in any W. `docs/window.md` has the argument and
+what each guard is for.
+
+Everything here is a pure function from a `Window` to a `Change`: a conditional write that a `WindowStore`
+carries out if, and only if, what the decision was based on is still there. All times are integer
+milliseconds since the epoch.
+
+Cost: one take and one settle per upstream call, each one `UpdateItem` of the whole item. Measured with
+`tests/contract/test_window_store.py`: about 0.9 KB at N = 10, 3.6 KB at N = 50 and 7 KB at N = 100, which is
+1, 4 and 7 write units per update. Beyond 100 calls, shard: M items of N/M slots, a caller picks one at random.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+CALLS_MAX = 100
+WINDOW_MS_MIN = 1_000
+WINDOW_MS_MAX = 86_400_000
+SEND_LIMIT_MS = 2_000
+LATENCIES_KEPT = 8
+
+FieldValue = int | str | bool
+"""What a window's scalar fields hold."""
+
+
+class Kind(StrEnum):
+    """What a slot was last used for."""
+
+    NONE = "none"
+    FRESH = "fresh"
+    RETRY = "retry"
+    PROBE = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """N calls in any W; the version changes with every change of either."""
+
+    calls: int
+    window_ms: int
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.calls <= CALLS_MAX:
+            raise ValueError(f"calls must be from 1 to {CALLS_MAX}")
+        if not WINDOW_MS_MIN <= self.window_ms <= WINDOW_MS_MAX:
+            raise ValueError(f"window_ms must be from {WINDOW_MS_MIN} to {WINDOW_MS_MAX}")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The bounds on which exactness rests.
+
+    `send_limit_ms`: a call that is not on its way this long after the take is given up.
+    `grace_ms`: how long after our time-out a call that was sent may still reach the upstream.
+    `margin_ms`: at least the worst difference between two hosts' clocks.
+    """
+
+    grace_ms: int
+    margin_ms: int
+    send_limit_ms: int = SEND_LIMIT_MS
+
+    def lease_ms(self, call_limit_ms: int, window_ms: int) -> int:
+        """How long a slot is held for a call of which nothing more is heard: the worst case."""
+        return self.send_limit_ms + call_limit_ms + self.grace_ms + window_ms + self.margin_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One of the N: free at or after `free_at_ms`; `holder` is the id of the permit that took it last."""
+
+    free_at_ms: int = 0
+    holder: str = ""
+    kind: Kind = Kind.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The shared state of one upstream's limit: the slots, and hints that travel with them.
+
+    `latencies_ms`: the last answered calls, newest last.
+    `fresh_queued_at_ms`: when a job was last left waiting for its first call.
+    `awake_until_ms`: a processor run is at work until then.
+    `suspect_job`, `probe_at_ms`: the upstream refused our key for this job; the key is probed then.
+    `key_blocked_ms`: for how long, in all, calls were blocked by a refused key.
+    `slow_probe_at_ms`: when a call was last tried inline although the upstream is slow.
+    `dropped_until_ms`: until then calls count that went through slots which a lower N has dropped.
+    `deployed`: the limits last asked for by a deployment, as `calls/window_ms`.
+    """
+
+    limits: Limits
+    slots: tuple[Slot, ...]
+    blocked_until_ms: int = 0
+    latencies_ms: tuple[int, ...] = ()
+    fresh_queued_at_ms: int = 0
+    awake_until_ms: int = 0
+    paused: bool = False
+    suspect_job: str = ""
+    probe_at_ms: int = 0
+    key_blocked_ms: int = 0
+    slow_probe_at_ms: int = 0
+    dropped_until_ms: int = 0
+    deployed: str = ""
+
+    def blocked(self, now_ms: int) -> bool:
+        """Whether no ordinary call may be made now, free slots or not."""
+        return self.paused or self.blocked_until_ms > now_ms or bool(self.suspect_job)
+
+    def free_slots(self, now_ms: int) -> int:
+        """How many slots could be taken now, blocked or not."""
+        return sum(slot.free_at_ms <= now_ms for slot in self.slots)
+
+    def calls_of(self, kind: Kind, now_ms: int) -> int:
+        """How many of the busy slots are held by calls of this kind: those of about the last W."""
+        return sum(slot.kind is kind and slot.free_at_ms > now_ms for slot in self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A conditional write: it lands only if every expected value is still there, and then as a whole."""
+
+    limits_version: int
+    expected_slots: Mapping[int, Slot] = field(default_factory=dict)
+    slots: Mapping[int, Slot] = field(default_factory=dict)
+    expected: Mapping[str, FieldValue] = field(default_factory=dict)
+    values: Mapping[str, FieldValue] = field(default_factory=dict)
+    latencies_ms: tuple[int, ...] | None = None
+    limits: Limits | None = None  # with `slots` then being all of the new ones
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to send one call, once, until `send_by_ms`."""
+
+    id: str
+    slot: int
+    previous: Slot
+    taken_at_ms: int
+    send_by_ms: int
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A slot can be had: carry out the change, and if it lands the permit is good."""
+
+    permit: Permit
+    change: Change
+
+
+class Denial(StrEnum):
+    """Why no slot can be had."""
+
+    BUSY = "busy"
+    RESERVED = "reserved"
+    BLOCKED = "blocked"
+    PAUSED = "paused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class NotBefore:
+    """No slot now; not before `at_ms` as things stand (a pause has no end that we know: then 0)."""
+
+    at_ms: int
+    reason: Denial
+
+
+def empty(limits: Limits) -> Window:
+    """Make a window in which no call was made lately: only where that is known to be so."""
+    return Window(limits, tuple(Slot() for _ in range(limits.calls)), deployed=_deployed(limits))
+
+
+def full(limits: Limits, free_at_ms: int) -> Window:
+    """Make a window whose every slot is busy until then: where nothing is known, fail closed."""
+    slots = tuple(Slot(free_at_ms=free_at_ms) for _ in range(limits.calls))
+    return Window(limits, slots, deployed=_deployed(limits))
+
+
+def take(
+    window: Window,
+    now_ms: int,
+    *,
+    permit_id: str,
+    kind: Kind,
+    timing: Timing,
+    call_limit_ms: int,
+    reserve: int = 0,
+) -> Grant | NotBefore:
+    """Take the slot that has been free longest, if more than `reserve` are free.
+
+    The slot is leased for the worst case; `settle` shortens the lease once an answer is there.
+    """
+    if window.paused:
+        return NotBefore(0, Denial.PAUSED)
+    if window.blocked_until_ms > now_ms:
+        return NotBefore(window.blocked_until_ms, Denial.BLOCKED)
+    if window.suspect_job and kind is not Kind.PROBE:
+        return NotBefore(max(now_ms, window.probe_at_ms), Denial.BLOCKED)
+    order = sorted(range(len(window.slots)), key=lambda index: (window.slots[index].free_at_ms, index))
+    needed = window.slots[order[min(reserve, len(order) - 1)]]
+    if needed.free_at_ms > now_ms:
+        some_free = window.slots[order[0]].free_at_ms <= now_ms
+        return NotBefore(needed.free_at_ms, Denial.RESERVED if some_free else Denial.BUSY)
+    return _grant(window, order[0], now_ms, permit_id, kind, timing, call_limit_ms)
+
+
+def _grant(
+    window: Window, index: int, now_ms: int, permit_id: str, kind: Kind, timing: Timing, call_limit_ms: int
+) -> Grant:
+    seen = window.slots[index]
+    lease_ms = timing.lease_ms(call_limit_ms, window.limits.window_ms)
+    leased = Slot(now_ms + lease_ms, permit_id, kind)
+    permit = Permit(permit_id, index, seen, now_ms, now_ms + timing.send_limit_ms, window.limits)
+    return Grant(permit, Change(window.limits.version, {index: seen}, {index: leased}))
+
+
+def settle(
+    window: Window, permit: Permit, first_byte_at_ms: int, timing: Timing, latency_ms: int
+) -> Change | None:
+    """Shorten the lease to what the answer proves; None if the permit holds no slot any more.
+
+    Only an answer of any status settles a call. Where nothing was heard the lease stands.
+    """
+    held = _held(window, permit)
+    if held is None:
+        return None
+    index, seen = held
+    free_at_ms = first_byte_at_ms + window.limits.window_ms + timing.margin_ms
+    settled = replace(seen, free_at_ms=free_at_ms)
+    latencies_ms = (*window.latencies_ms, latency_ms)[-LATENCIES_KEPT:]
+    return Change(window.limits.version, {index: seen}, {index: settled}, latencies_ms=latencies_ms)
+
+
+def give_back(window: Window, permit: Permit) -> Change | None:
+    """Free the slot of a call that was certainly never sent; None if it is not ours any more.
+
+    After a change of limits the slot's earlier state means something else: then the lease stands.
+    """
+    held = _held(window, permit)
+    if held is None or window.limits != permit.limits:
+        return None
+    index, seen = held
+    return Change(window.limits.version, {index: seen}, {index: permit.previous})
+
+
+def _held(window: Window, permit: Permit) -> tuple[int, Slot] | None:
+    """Find the permit's slot by its holder: a change of limits may have moved it."""
+    for index, slot in enumerate(window.slots):
+        if slot.holder == permit.id:
+            return index, slot
+    return None
+
+
+def block(window: Window, until_ms: int) -> Change | None:
+    """Stop every call until then; None if they are stopped for that long already."""
+    if window.blocked_until_ms >= until_ms:
+        return None
+    return Change(
+        window.limits.version,
+        expected={"blocked_until_ms": window.blocked_until_ms},
+        values={"blocked_until_ms": until_ms},
+    )
+
+
+def suspect_key(window: Window, job_id: str, now_ms: int) -> Change | None:
+    """Block calls for W after a 401 or 403 for this job, and note to probe the key then.
+
+    None if that was done already, by another call that met the same answer.
+    """
+    if window.suspect_job and window.probe_at_ms > now_ms:
+        return None
+    until_ms = now_ms + window.limits.window_ms
+    return Change(
+        window.limits.version,
+        expected={"suspect_job": window.suspect_job, "probe_at_ms": window.probe_at_ms},
+        values={
+            "suspect_job": job_id,
+            "probe_at_ms": until_ms,
+            "blocked_until_ms": max(until_ms, window.blocked_until_ms),
+            "key_blocked_ms": window.key_blocked_ms + window.limits.window_ms,
+        },
+    )
+
+
+def clear_suspicion(window: Window) -> Change:
+    """The key is good after all: calls go on."""
+    return Change(
+        window.limits.version,
+        expected={"suspect_job": window.suspect_job, "probe_at_ms": window.probe_at_ms},
+        values={"suspect_job": "", "probe_at_ms": 0},
+    )
+
+
+def stay_awake(window: Window, until_ms: int) -> Change:
+    """Note that a processor run is at work; of many who see nobody awake, one write lands."""
+    return Change(
+        window.limits.version,
+        expected={"awake_until_ms": window.awake_until_ms},
+        values={"awake_until_ms": until_ms},
+    )
+
+
+def note(window: Window, **values: FieldValue) -> Change:
+    """Write hints that nobody's decision was based on."""
+    return Change(window.limits.version, values=values)
+
+
+def change_limits(window: Window, calls: int, window_ms: int, *, deployed: bool) -> Change | None:
+    """Change N and W so that the promise holds throughout; None if nothing changes.
+
+    Fewer slots: those that are busy longest stay. A longer window: every slot is busy that much longer.
+    A shorter one frees nothing early. More slots: the new ones are free once the calls of slots that were
+    dropped before no longer count (a limit lowered and raised again must not forget them).
+    """
+    limits = Limits(calls, window_ms, window.limits.version + 1)
+    marked = _deployed(limits) if deployed else window.deployed
+    same = (calls, window_ms) == (window.limits.calls, window.limits.window_ms)
+    if same and marked == window.deployed:
+        return None
+    if same:
+        return note(window, deployed=marked)
+    longer_ms = max(0, window_ms - window.limits.window_ms)
+    slots = [replace(slot, free_at_ms=slot.free_at_ms + longer_ms) for slot in window.slots]
+    slots.sort(key=lambda slot: slot.free_at_ms, reverse=True)
+    kept, dropped = slots[:calls], slots[calls:]
+    dropped_until_ms = max([window.dropped_until_ms + longer_ms, *(slot.free_at_ms for slot in dropped)])
+    added = [Slot(free_at_ms=dropped_until_ms) for _ in range(calls - len(kept))]
+    return Change(
+        window.limits.version,
+        expected_slots=dict(enumerate(window.slots)),
+        slots=dict(enumerate(kept + added)),
+        values={"deployed": marked, "dropped_until_ms": dropped_until_ms},
+        limits=limits,
+    )
+
+
+def wants_deployed(window: Window, limits: Limits) -> bool:
+    """Whether these limits come from a deployment newer than the one that set the window.
+
+    The operator's later change stands until a deployment asks for other numbers than the last one did.
+    """
+    return window.deployed != _deployed(limits)
+
+
+def _deployed(limits: Limits) -> str:
+    return f"{limits.calls}/{limits.window_ms}"

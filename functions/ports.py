@@ -1,0 +1,209 @@
+"""What the service needs of the world, as few methods as their callers use.
+
+Every method that does I/O may raise `core.errors.Unavailable`: then whether a write landed is not known.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+
+from core.answers import Answer
+from core.job import Job, Request
+from core.scheduling import Due
+from core.webhook import PostResult
+from core.window import Change, Window
+
+Record = TypeVar("Record")
+
+
+class Clock(Protocol):
+    """Wall time, monotonic time, and waiting."""
+
+    def now_ms(self) -> int:
+        """Return milliseconds since the epoch."""
+        ...
+
+    def monotonic_ms(self) -> int:
+        """Return milliseconds that never run backwards."""
+        ...
+
+    async def sleep_ms(self, duration_ms: int) -> None:
+        """Wait that long."""
+        ...
+
+
+class Randomness(Protocol):
+    """The only source of chance."""
+
+    def request_id(self, now_ms: int) -> str:
+        """Return a UUIDv7."""
+        ...
+
+    def token(self) -> str:
+        """Return a short id that nobody else will make."""
+        ...
+
+    def fraction(self) -> float:
+        """Return a number in [0, 1)."""
+        ...
+
+
+class Telemetry(Protocol):
+    """Where events and figures go. Never a message's text, a signature or a key."""
+
+    def event(self, name: str, metrics: Mapping[str, float] | None = None, **fields: object) -> None:
+        """Write one structured line."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Generic[Record]):
+    """The write landed; `record` is what is stored now."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict(Generic[Record]):
+    """The record was not the one expected; `record` is what is stored, None if nothing is."""
+
+    record: Record | None
+
+
+class WindowStore(Protocol):
+    """The one item that all functions share the upstream's limit by."""
+
+    async def read(self) -> Window:
+        """Return the window, strongly consistent. A missing one is created full first."""
+        ...
+
+    async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+        """Carry out a conditional write, once."""
+        ...
+
+
+class DueKind(StrEnum):
+    """The partitions of the due index."""
+
+    FRESH = "fresh"
+    RETRY = "retry"
+    OPEN = "open"
+    DELIVERY = "delivery"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """A row of the due index that names a request."""
+
+    job_id: str
+    request_id: str
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many jobs wait for their first call, and since when the oldest one does (None: none waits)."""
+
+    count: int
+    oldest_ms: int | None
+
+
+class JobStore(Protocol):
+    """Jobs and requests. Reads by key are strongly consistent, those of the due index eventually."""
+
+    async def job(self, job_id: str) -> Job | None:
+        """Return the job."""
+        ...
+
+    async def load(self, job_id: str) -> tuple[Job | None, list[Request]]:
+        """Return the job and all its requests, oldest first."""
+        ...
+
+    async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
+        """Write a job if the stored one is still `before` (None: if there is none)."""
+        ...
+
+    async def delete_job(self, job: Job) -> bool:
+        """Delete a job if the stored one is still this; say whether it was."""
+        ...
+
+    async def accept(self, request: Request) -> None:
+        """Store a new request, so that it is found by its own id too. This is what a 202 rests on."""
+        ...
+
+    async def request(self, request_id: str) -> Request | None:
+        """Return a request by its id alone."""
+        ...
+
+    async def request_of(self, job_id: str, request_id: str) -> Request | None:
+        """Return a request of a known job."""
+        ...
+
+    async def write_request(self, before: Request, after: Request) -> Written[Request] | Conflict[Request]:
+        """Write a request if the stored one is still `before`."""
+        ...
+
+    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int) -> list[Due]:
+        """Return the scheduled jobs that are due by then, in the order of `due_ms`."""
+        ...
+
+    async def due_requests(self, kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
+        """Return the requests that are to be looked at by then, in the order of `due_ms`."""
+        ...
+
+    async def backlog(self, limit: int) -> Backlog:
+        """Count the jobs that wait for their first call, up to `limit`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A queue message in our hands, until it is deleted or its visibility timeout has passed."""
+
+    text: str
+    receipt: str
+
+
+class Queue(Protocol):
+    """A queue that may lose, delay or repeat any message."""
+
+    async def send(self, texts: Sequence[str], *, delay_ms: int = 0) -> None:
+        """Send messages; each may be delayed by at most 15 minutes."""
+        ...
+
+    async def receive(self, limit: int, wait_ms: int) -> list[Received]:
+        """Receive up to `limit` (at most 10), waiting for the first one up to `wait_ms` (at most 20 s)."""
+        ...
+
+    async def delete(self, receipts: Sequence[str]) -> None:
+        """Delete messages that were received."""
+        ...
+
+
+class Upstream(Protocol):
+    """The signing API. Exactly one HTTP request per call, and none once `may_send` says no."""
+
+    async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
+        """Ask for a signature; whatever happens is an `Answer`."""
+        ...
+
+    async def probe(self, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
+        """Ask the root path, which says whether the key is good."""
+        ...
+
+
+class Waker(Protocol):
+    """Starts a processor run."""
+
+    async def wake(self) -> None:
+        """Start one, without waiting for it."""
+        ...
+
+
+class Poster(Protocol):
+    """Sends one webhook attempt."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> PostResult:
+        """Send it; whatever happens is a `PostResult`."""
+        ...

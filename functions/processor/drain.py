@@ -1,0 +1,275 @@
+"""One processor run: calls what is due, whenever a slot is free, until nothing is due soon.
+
+Runs may overlap: every call is fenced and every slot is a conditional write, so there is no lock to lose.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from core import scheduling
+from core import window as windows
+from core.answers import Answer
+from core.config import CallSettings
+from core.errors import InvalidMessage, Unavailable
+from core.messages import decode_fresh
+from core.scheduling import Due, Next
+from core.window import Kind, Window
+from ports import Clock, DueKind, JobStore, Queue, Received, Telemetry
+from processor.keycheck import KeyCheck
+from processor.sweep import Sweep
+from service.calls import Begun, Caller, NotBegun
+from service.outcomes import Outcomes
+from service.slots import Slots
+
+RUN_MS = 65_000
+HORIZON_MS = 60_000
+PAUSE_MAX_MS = 5_000
+AWAKE_MS = 8_000
+LAST_LOOK_MS = 1_000
+AFTER_FAILURE_MS = 1_000
+SKIP_MS = 2_000
+ROWS_MAX = 100
+MESSAGES_MAX = 10
+
+
+@dataclass(slots=True)
+class Work:
+    """What is due, as seen at one moment: due now, and when the next thing will be."""
+
+    fresh: list[Due] = field(default_factory=list)
+    retries: list[Due] = field(default_factory=list)
+    next_ms: int | None = None
+
+    def remove(self, job_id: str) -> None:
+        """Forget a job that was dealt with."""
+        self.fresh = [due for due in self.fresh if due.job_id != job_id]
+        self.retries = [due for due in self.retries if due.job_id != job_id]
+
+
+class Drain:
+    """Runs the backlog down as fast as the window allows."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        fresh_queue: Queue,
+        dead_letters: Queue,
+        slots: Slots,
+        caller: Caller,
+        outcomes: Outcomes,
+        sweep: Sweep,
+        key_check: KeyCheck,
+        clock: Clock,
+        telemetry: Telemetry,
+        settings: CallSettings,
+    ) -> None:
+        self._store = store
+        self._queue = fresh_queue
+        self._dead_letters = dead_letters
+        self._slots = slots
+        self._caller = caller
+        self._outcomes = outcomes
+        self._sweep = sweep
+        self._key_check = key_check
+        self._clock = clock
+        self._telemetry = telemetry
+        self._settings = settings
+        self._calls: set[asyncio.Task[None]] = set()
+        self._skipped_until_ms: dict[str, int] = {}
+        self._old_retry_last = False
+        self._awake_until_ms = 0
+        # Short enough to notice in time what other instances and calls in flight have made due.
+        self._pause_max_ms = min(PAUSE_MAX_MS, settings.retry_ms // 2, settings.limits.window_ms // 4)
+
+    async def run(self, run_ms: int = RUN_MS) -> int:
+        """Work until nothing is due soon or the time is up; return how many calls were made."""
+        stop_ms = self._clock.monotonic_ms() + run_ms
+        made, messages, last_look = 0, list[Received](), False
+        await self._apply_deployed_limits()
+        while self._clock.monotonic_ms() < stop_ms:
+            try:
+                started, next_ms = await self._round(messages, leaving=last_look)
+                made += started
+                if next_ms is None and not self._calls:
+                    if last_look:
+                        break
+                    last_look, messages = True, await self._look_once_more()
+                else:
+                    last_look, messages = False, await self._pause(next_ms, stop_ms)
+            except Unavailable as error:
+                self._telemetry.event("round_failed", {"RoundsFailed": 1}, reason=str(error))
+                last_look, messages = False, []
+                await self._clock.sleep_ms(AFTER_FAILURE_MS)
+        await asyncio.gather(*self._calls)
+        return made
+
+    async def _apply_deployed_limits(self) -> None:
+        """A deployment that asks for other limits than the last one changes them, in one write."""
+        limits = self._settings.limits
+        await self._slots.refresh()
+        await self._slots.amend(
+            lambda window: windows.change_limits(window, limits.calls, limits.window_ms, deployed=True)
+            if windows.wants_deployed(window, limits)
+            else None
+        )
+
+    async def _round(self, messages: list[Received], *, leaving: bool) -> tuple[int, int | None]:
+        """Make every call that can be made now; return how many, and when to look again (None: not soon).
+
+        Messages only say "look now": once their jobs were looked at they are deleted, called or not, since
+        the due index has every job that is still to be called.
+        """
+        window = await self._slots.refresh()
+        if not leaving:
+            await self._stay_awake(window)
+        await self._key_check.run()
+        next_sweep_ms = await self._sweep.run()
+        work = await self._look()
+        receipts = await self._add_hinted(work, messages)
+        started = await self._start_calls(work)
+        if receipts:
+            await self._queue.delete(receipts)
+        horizon_ms = self._clock.now_ms() + HORIZON_MS
+        times_ms = (work.next_ms, next_sweep_ms, self._next_slot_ms(work))
+        return started, min((at_ms for at_ms in times_ms if at_ms and at_ms <= horizon_ms), default=None)
+
+    async def _stay_awake(self, window: Window) -> None:
+        """Tell the API that nobody needs to be woken: this run is at work, or will look again soon."""
+        now_ms = self._clock.now_ms()
+        if window.awake_until_ms < now_ms + AWAKE_MS // 2:
+            self._awake_until_ms = now_ms + AWAKE_MS
+            await self._slots.amend(lambda seen: windows.note(seen, awake_until_ms=self._awake_until_ms))
+
+    async def _look_once_more(self) -> list[Received]:
+        """Before leaving: say so, then wait a moment for whoever had seen this run at work."""
+        await self._slots.amend(
+            lambda seen: windows.note(seen, awake_until_ms=0)
+            if seen.awake_until_ms == self._awake_until_ms
+            else None
+        )
+        return await self._queue.receive(MESSAGES_MAX, LAST_LOOK_MS)
+
+    async def _pause(self, next_ms: int | None, stop_ms: int) -> list[Received]:
+        """Sleep until there may be something to do; with a slot free, wait at the fresh queue instead."""
+        now_ms, mono_ms = self._clock.now_ms(), self._clock.monotonic_ms()
+        wait_ms = min(self._pause_max_ms, (next_ms or now_ms + self._pause_max_ms) - now_ms, stop_ms - mono_ms)
+        if wait_ms <= 0:
+            return []
+        window = self._slots.window
+        messages = list[Received]()
+        if window and window.free_slots(now_ms) and not window.blocked(now_ms):
+            messages = await self._queue.receive(MESSAGES_MAX, wait_ms)
+        left_ms = mono_ms + wait_ms - self._clock.monotonic_ms()
+        if not messages and left_ms > 0:
+            await self._clock.sleep_ms(left_ms)
+        return messages
+
+    async def _look(self) -> Work:
+        """Read the due index: what is due now, and the time of what is due next."""
+        now_ms = self._clock.now_ms()
+        fresh, retries = await asyncio.gather(
+            self._store.due_jobs(DueKind.FRESH, now_ms + HORIZON_MS, ROWS_MAX),
+            self._store.due_jobs(DueKind.RETRY, now_ms + HORIZON_MS, ROWS_MAX),
+        )
+        rows = fresh + retries
+        later_ms = [due.due_ms for due in rows if due.due_ms > now_ms]
+        skipped = {due.job_id for due in rows if self._skipped_until_ms.get(due.job_id, 0) > now_ms}
+        later_ms += [self._skipped_until_ms[job_id] for job_id in skipped]
+        return Work(
+            [due for due in fresh if due.due_ms <= now_ms and due.job_id not in skipped],
+            [due for due in retries if due.due_ms <= now_ms and due.job_id not in skipped],
+            min(later_ms, default=None),
+        )
+
+    async def _add_hinted(self, work: Work, messages: list[Received]) -> list[str]:
+        """Add the jobs that messages name and the index does not show yet; return the receipts to delete."""
+        known = {due.job_id for due in work.fresh + work.retries}
+        receipts = []
+        for message in messages:
+            receipts.append(message.receipt)
+            try:
+                job_id = decode_fresh(message.text).job_id
+            except InvalidMessage as error:
+                self._telemetry.event("dead_letter", {"DeadLetters": 1}, queue="fresh", reason=str(error))
+                await self._dead_letters.send([message.text])
+                continue
+            job = None if job_id in known else await self._store.job(job_id)
+            if job and job.callable_by_processor(self._clock.now_ms()):
+                due = Due(job.id, job.due_ms or 0, job.oldest_ms)
+                (work.retries if job.attempts else work.fresh).append(due)
+                known.add(job_id)
+        return receipts
+
+    async def _start_calls(self, work: Work) -> int:
+        """Begin calls in the order of the policy, until no slot is free or nothing is due."""
+        started = 0
+        while turn := self._turn(work):
+            work.remove(turn.due.job_id)
+            begun = await self._begin(turn)
+            if isinstance(begun, Begun):
+                self._old_retry_last = turn.old_retry
+                task = asyncio.create_task(self._complete(begun))
+                self._calls.add(task)
+                task.add_done_callback(self._calls.discard)
+                started += 1
+            elif begun.denied is None:  # a stale row, or somebody else has it
+                self._skipped_until_ms[turn.due.job_id] = self._clock.now_ms() + SKIP_MS
+            else:
+                self._put_back(work, turn)
+        return started
+
+    def _turn(self, work: Work) -> Next | None:
+        """Whose turn it is, if a slot can be had for it as the window was last seen."""
+        window, now_ms = self._slots.window, self._clock.now_ms()
+        if window is None or len(self._calls) >= window.limits.calls:
+            return None
+        turn = scheduling.choose(
+            work.fresh, work.retries, window, now_ms, old_retry_last=self._old_retry_last
+        )
+        if turn is None:
+            return None
+        can_start = not window.blocked(now_ms) and window.free_slots(now_ms) > turn.reserve
+        return turn if can_start else None
+
+    def _put_back(self, work: Work, turn: Next) -> None:
+        (work.fresh if turn.kind is Kind.FRESH else work.retries).append(turn.due)
+
+    def _next_slot_ms(self, work: Work) -> int | None:
+        """When the next slot can be had for what is due now."""
+        window, now_ms = self._slots.window, self._clock.now_ms()
+        if window is None or window.paused:
+            return None
+        if work.fresh:
+            return scheduling.slot_for_fresh_at_ms(window, now_ms)
+        return scheduling.slot_for_retry_at_ms(window, now_ms) if work.retries else None
+
+    async def _begin(self, turn: Next) -> Begun | NotBegun:
+        """Fence and take, if the job is still due and an open request waits for it."""
+        job, requests = await self._store.load(turn.due.job_id)
+        if job is None or not job.callable_by_processor(self._clock.now_ms()):
+            return NotBegun(job)
+        waiting_since_ms = [request.created_ms for request in requests if request.open]
+        if not waiting_since_ms:
+            await self._outcomes.park(job)
+            return NotBegun(job)
+        return await self._caller.begin(
+            job,
+            job.message,
+            turn.kind,
+            call_limit_ms=self._settings.call_limit_ms,
+            reserve=turn.reserve,
+            oldest_ms=min(waiting_since_ms),
+        )
+
+    async def _complete(self, begun: Begun) -> None:
+        """See one call through: send it, then settle its slot beside recording and telling the outcome."""
+        answer = await self._caller.send(begun)
+        await asyncio.gather(self._caller.settle(begun, answer), self._tell(begun, answer))
+
+    async def _tell(self, begun: Begun, answer: Answer) -> None:
+        try:
+            job = await self._outcomes.record(begun, answer)
+            if job is not None:
+                await self._outcomes.finish(job.id)
+        except Unavailable as error:  # every open request stays on the due index, and is found there
+            self._telemetry.event("outcome_not_told", job_id=begun.fenced.id, reason=str(error))

@@ -1,0 +1,102 @@
+"""Every request that is not done stands on the due index. Whoever is due is looked at, and what is missing is done.
+
+This is the one rule that keeps everything alive: no crash, lost message or restart needs another.
+"""
+
+import asyncio
+from collections import defaultdict
+from typing import TypeGuard
+
+from core import job as jobs
+from core.job import Job, Request
+from core.messages import NotificationMessage
+from ports import Clock, DueKind, JobStore, Queue, RequestKey, Telemetry, Written
+from service.outcomes import Outcomes
+
+ROWS_MAX = 100
+HORIZON_MS = 12_000
+
+
+class Sweep:
+    """Looks at open requests and pending deliveries that are due."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        notifications: Queue,
+        outcomes: Outcomes,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._store = store
+        self._notifications = notifications
+        self._outcomes = outcomes
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def run(self) -> int | None:
+        """Do what is missing; return when something is to be looked at next, if that is soon.
+
+        Raises `Unavailable`; what was not done is due still.
+        """
+        until_ms = self._clock.now_ms() + HORIZON_MS
+        requests, deliveries = await asyncio.gather(
+            self._store.due_requests(DueKind.OPEN, until_ms, ROWS_MAX),
+            self._store.due_requests(DueKind.DELIVERY, until_ms, ROWS_MAX),
+        )
+        now_ms = self._clock.now_ms()
+        await self._look_at_requests([key for key in requests if key.due_ms <= now_ms])
+        await asyncio.gather(*(self._resend(key) for key in deliveries if key.due_ms <= now_ms))
+        later_ms = [key.due_ms for key in requests + deliveries if key.due_ms > now_ms]
+        return min(later_ms, default=None)
+
+    async def _look_at_requests(self, keys: list[RequestKey]) -> None:
+        by_job: defaultdict[str, set[str]] = defaultdict(set)
+        for key in keys:
+            by_job[key.job_id].add(key.request_id)
+        await asyncio.gather(*(self._look_at_job(job_id, ids) for job_id, ids in by_job.items()))
+
+    async def _look_at_job(self, job_id: str, request_ids: set[str]) -> None:
+        """Close the due requests that the job has an outcome for; see that it is scheduled for the others."""
+        job, requests = await self._store.load(job_id)
+        due = [request for request in requests if request.open and request.id in request_ids]
+        if not due:
+            return
+        job = await self._scheduled(job, due[0].message)
+        now_ms = self._clock.now_ms()
+        closing = [(request, self._outcomes.outcome(job, request, after_call=False)) for request in due]
+        await self._outcomes.close([(request, after) for request, after in closing if after])
+        await asyncio.gather(
+            *(
+                self._store.write_request(request, jobs.look_again(request, job, now_ms))
+                for request, after in closing
+                if after is None
+            )
+        )
+
+    async def _scheduled(self, job: Job | None, message: str) -> Job:
+        """Return the job as it is, scheduled if it has no outcome: one that is gone or idle is revived."""
+        while True:
+            after = jobs.schedule(job, message, self._clock.now_ms())
+            if after is job:
+                return after
+            result = await self._store.write_job(job, after)
+            if isinstance(result, Written):
+                self._telemetry.event("job_revived", job_id=after.id, state=after.state)
+                return result.record
+            job = result.record
+
+    async def _resend(self, key: RequestKey) -> None:
+        """Send a delivery's message again: it may be lost. First the row moves on, so that one sender wins."""
+        request = await self._store.request_of(key.job_id, key.request_id)
+        now_ms = self._clock.now_ms()
+        if not self._overdue(request, now_ms):
+            return
+        result = await self._store.write_request(request, jobs.resend_delivery(request, now_ms))
+        if isinstance(result, Written):
+            message = NotificationMessage(request.job_id, request.id, request.delivery.attempts)
+            await self._notifications.send([message.encode()])
+
+    @staticmethod
+    def _overdue(request: Request | None, now_ms: int) -> TypeGuard[Request]:
+        return request is not None and request.delivery_due and (request.due_ms or 0) <= now_ms

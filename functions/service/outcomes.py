@@ -1,0 +1,169 @@
+"""What a call came to is written on the job, then told to every request that waits for it.
+
+Truth first, messages second: the outcome is on the job before any request is closed, and a request is closed
+before its notification is sent. A crash in between leaves a request on the due index, where it is found.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from core import job as jobs
+from core import scheduling
+from core.answers import Answer, Meaning
+from core.config import CallSettings
+from core.errors import Unavailable
+from core.job import Job, JobState, Request
+from core.messages import NotificationMessage
+from ports import Clock, JobStore, Queue, Randomness, Telemetry, Written
+from service.calls import Begun, undo
+from service.slots import Slots
+
+TRIES_MAX = 5
+BATCH = 10
+BAD_GATEWAY = 502
+GATEWAY_TIMEOUT = 504
+BLAMELESS = frozenset({Meaning.LIMITED, Meaning.KEY_REFUSED})
+"""Not this message's fault: it keeps its place, and the attempt does not count."""
+
+
+class Outcomes:
+    """Records outcomes and closes requests."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        notifications: Queue,
+        slots: Slots,
+        clock: Clock,
+        randomness: Randomness,
+        telemetry: Telemetry,
+        settings: CallSettings,
+    ) -> None:
+        self._store = store
+        self._notifications = notifications
+        self._slots = slots
+        self._clock = clock
+        self._randomness = randomness
+        self._telemetry = telemetry
+        self._settings = settings
+
+    async def record(self, begun: Begun, answer: Answer, *, wanted: bool = False) -> Job | None:
+        """Write what the call came to on its job and return the job as it is then.
+
+        `wanted`: a request was accepted meanwhile that waits for it. A refused write, or one whose fate is
+        unknown, is followed by a read before anything is dropped. Raises `Unavailable` if that fails too.
+        """
+        if answer.meaning in BLAMELESS:
+            now_ms = self._clock.now_ms()
+            return await undo(self._store, begun.before, begun.fenced, now_ms, wanted=wanted)
+        current: Job | None = begun.fenced
+        for _ in range(TRIES_MAX):
+            after = self._recorded(current, begun, answer, wanted=wanted)
+            if after is None or after is current:
+                return current
+            try:
+                result = await self._store.write_job(current, after)
+            except Unavailable:
+                current = await self._store.job(begun.fenced.id)
+                continue
+            current = result.record
+            if isinstance(result, Written):
+                return current
+        raise Unavailable("the job kept changing")
+
+    def _recorded(self, current: Job | None, begun: Begun, answer: Answer, *, wanted: bool) -> Job | None:
+        """Return the job to write, or `current` itself if there is nothing of this call's to write."""
+        now_ms = self._clock.now_ms()
+        if answer.meaning is Meaning.SIGNED:
+            job = current or begun.fenced
+            return current if job.signature else jobs.signed(job, answer.signature, now_ms)
+        if current is None or current.call_id != begun.fenced.call_id:
+            return current
+        if answer.meaning is Meaning.REFUSED:
+            return jobs.refused(current, answer.status, now_ms)
+        next_try_ms = scheduling.retry_at_ms(
+            now_ms, current.failing_since_ms, self._settings.retry_ms, self._randomness.fraction()
+        )
+        return jobs.failed(current, now_ms, next_try_ms, counted=answer.counted, wanted=wanted)
+
+    async def finish(self, job_id: str) -> int:
+        """Close every request that the job has an outcome for; return how many stay open.
+
+        A job that nobody waits for any more is parked.
+        """
+        job, requests = await self._store.load(job_id)
+        if job is None:
+            return 0
+        waiting = [request for request in requests if request.open]
+        closing = {request.id: self.outcome(job, request, after_call=True) for request in waiting}
+        await self.close([(request, after) for request in waiting if (after := closing[request.id])])
+        still_open = sum(after is None for after in closing.values())
+        if not still_open:
+            await self.park(job)
+        return still_open
+
+    async def park(self, job: Job) -> None:
+        """Leave a job alone that nobody waits for: no call for it until somebody does."""
+        if job.scheduled and not job.call_live(self._clock.now_ms()):
+            await self._store.write_job(job, jobs.park(job))
+
+    def outcome(self, job: Job, request: Request, *, after_call: bool) -> Request | None:
+        """Return the request closed by what the job came to; None if it is to wait on.
+
+        Giving up is judged only after a call's outcome, never because we were away for long.
+        """
+        now_ms = self._clock.now_ms()
+        if job.signature:
+            return jobs.close_signed(request, job.signature, now_ms)
+        if job.state is JobState.REFUSED:
+            return jobs.close_failed(request, BAD_GATEWAY, f"upstream_refused_{job.refusal}", now_ms)
+        if not after_call or job.call_live(now_ms):
+            return None
+        key_blocked_ms = self._slots.window.key_blocked_ms if self._slots.window else request.key_blocked_ms
+        age_ms = now_ms - request.created_ms - max(0, key_blocked_ms - request.key_blocked_ms)
+        given_up = scheduling.give_up(
+            job.attempts - request.attempts_before,
+            age_ms,
+            attempts_max=self._settings.attempts_max,
+            age_max_ms=self._settings.age_max_ms,
+        )
+        if given_up is None:
+            return None
+        status = BAD_GATEWAY if given_up is scheduling.GivingUp.ATTEMPTS else GATEWAY_TIMEOUT
+        return jobs.close_failed(request, status, given_up, now_ms)
+
+    async def close(self, changes: Sequence[tuple[Request, Request]]) -> None:
+        """Write closed requests, then send their notifications. One that somebody else closed is theirs."""
+        results = await asyncio.gather(
+            *(self._store.write_request(before, after) for before, after in changes), return_exceptions=True
+        )
+        closed = [result.record for result in results if isinstance(result, Written)]
+        for request in closed:
+            self._report(request)
+        await self.notify([request for request in closed if request.delivery_due])
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures:  # each of them is on the due index still
+            raise failures[0]
+
+    def _report(self, request: Request) -> None:
+        took_ms = request.closed_ms - request.created_ms
+        self._telemetry.event(
+            "request_closed",
+            {"TimeToOutcomeMs": took_ms, f"Requests{request.state.title()}": 1},
+            request_id=request.id,
+            job_id=request.job_id,
+            state=request.state,
+            reason=request.failure_reason,
+        )
+
+    async def notify(self, requests: Sequence[Request]) -> None:
+        """Send the notifications of closed requests. A lost one is sent again by the due index."""
+        texts = [
+            NotificationMessage(request.job_id, request.id, request.delivery.attempts).encode()
+            for request in requests
+        ]
+        try:
+            for start in range(0, len(texts), BATCH):
+                await self._notifications.send(texts[start : start + BATCH])
+        except Unavailable as error:
+            self._telemetry.event("notify_failed", count=len(texts), reason=str(error))

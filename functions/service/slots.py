@@ -1,0 +1,128 @@
+"""Slots of the shared window: take one, settle it, give it back. One conditional write each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core import window as windows
+from core.answers import Answer, Meaning
+from core.errors import Unavailable
+from core.window import Change, Denial, Grant, Kind, NotBefore, Permit, Timing, Window
+from ports import Clock, Conflict, Randomness, WindowStore, Written
+
+TRIES_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A permit, and the monotonic moment at which it was taken."""
+
+    permit: Permit
+    taken_mono_ms: int
+
+    def wall_ms(self, mono_ms: int) -> int:
+        """Translate a monotonic moment to the wall time that the permit was taken by."""
+        return self.permit.taken_at_ms + mono_ms - self.taken_mono_ms
+
+
+class Slots:
+    """Keeps the window as last seen, so that most decisions cost no read."""
+
+    def __init__(self, store: WindowStore, clock: Clock, randomness: Randomness, timing: Timing) -> None:
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self.timing = timing
+        self.window: Window | None = None
+
+    async def refresh(self) -> Window:
+        """Read the window; raises `Unavailable`."""
+        self.window = await self._store.read()
+        return self.window
+
+    async def take(
+        self, kind: Kind, call_limit_ms: int, *, reserve: int = 0, hints: dict[str, int] | None = None
+    ) -> Lease | NotBefore:
+        """Take a slot; raises `Unavailable`, and then a slot may be held for nothing until its lease ends.
+
+        A lost race is tried again on the window as it is now, a bounded number of times.
+        """
+        window = self.window or await self.refresh()
+        for _ in range(TRIES_MAX):
+            mono_ms, now_ms = self._clock.monotonic_ms(), self._clock.now_ms()
+            decision = windows.take(
+                window,
+                now_ms,
+                permit_id=self._randomness.token(),
+                kind=kind,
+                timing=self.timing,
+                call_limit_ms=call_limit_ms,
+                reserve=reserve,
+            )
+            if isinstance(decision, NotBefore):
+                return decision
+            window, granted = await self._carry_out(decision, hints)
+            if granted:
+                return Lease(decision.permit, mono_ms)
+        return NotBefore(self._clock.now_ms(), Denial.BUSY)
+
+    def may_send(self, lease: Lease, since_mono_ms: int | None = None) -> Callable[[], bool]:
+        """Return the question to ask as the last thing before the first byte of a request goes out.
+
+        By wall time and by monotonic time: the latter stands still while a machine sleeps, the former may be
+        set back. `since_mono_ms`: an earlier moment than the take from which the limit counts.
+        """
+        mono_ms = lease.taken_mono_ms if since_mono_ms is None else since_mono_ms
+        send_by_mono_ms = mono_ms + self.timing.send_limit_ms
+        send_by_ms = lease.wall_ms(send_by_mono_ms)
+
+        def question() -> bool:
+            return self._clock.now_ms() <= send_by_ms and self._clock.monotonic_ms() <= send_by_mono_ms
+
+        return question
+
+    async def _carry_out(self, grant: Grant, hints: dict[str, int] | None) -> tuple[Window, bool]:
+        change = grant.change
+        if hints:
+            change = Change(change.limits_version, change.expected_slots, change.slots, values=hints)
+        result = await self._store.apply(change)
+        self.window = result.record or await self.refresh()
+        # A repeated write of a take that had landed fails its own condition: a holder that is me means granted.
+        mine = self.window.slots[grant.permit.slot : grant.permit.slot + 1]
+        granted = isinstance(result, Written) or any(slot.holder == grant.permit.id for slot in mine)
+        return self.window, granted
+
+    async def settle(self, lease: Lease, answer: Answer) -> None:
+        """Tell the window what an answer proves.
+
+        An answer of any status frees the slot W after its first byte; a call that was certainly never sent
+        gives it back; otherwise, and where this write fails, the lease stands.
+        """
+        if answer.first_byte_mono_ms is not None:
+            at_ms = lease.wall_ms(answer.first_byte_mono_ms)
+            await self.amend(
+                lambda seen: windows.settle(seen, lease.permit, at_ms, self.timing, answer.latency_ms),
+                again=True,
+            )
+        elif answer.meaning is Meaning.NEVER_SENT:
+            await self.amend(lambda seen: windows.give_back(seen, lease.permit), again=True)
+
+    async def amend(self, decide: Callable[[Window], Change | None], *, again: bool = False) -> bool:
+        """Carry out what `decide` makes of the window; say whether a write landed.
+
+        `again`: a decision for nothing on the window as last seen is made once more on a fresh read.
+        """
+        window = self.window or await self.refresh()
+        for _ in range(TRIES_MAX):
+            change = decide(window)
+            if change is None:
+                if not again:
+                    return False
+                window, again = await self.refresh(), False
+                continue
+            result = await self._store.apply(change)
+            if isinstance(result, Conflict):
+                self.window = window = result.record or await self.refresh()
+                continue
+            self.window = result.record
+            return True
+        raise Unavailable("the window kept changing")
