@@ -1,0 +1,207 @@
+"""Posts one webhook: to an address that was judged, once, within a deadline, and believes nothing else.
+
+httpcore, the engine below httpx, is used directly. What is judged is what is sent (no second URL parser), and
+redirects, cookies, proxies from the environment and decompression are absent rather than switched off.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import httpcore
+
+from core.egress import Policy, Target, Verdict, classify_address, classify_url
+from core.errors import RelayError
+from core.webhook import PostResult, excerpt
+
+ANSWER_BYTES_MAX = 64 * 1024
+DEADLINE_S = 15.0
+CONNECT_TIMEOUT_S = 5.0  # per address, so that a dead one leaves time for the next
+RESOLVER_THREADS = 32
+
+# A time-out is an OSError, and so is whatever TLS raises once it is established.
+BROKEN = (OSError, httpcore.NetworkError, httpcore.ProtocolError)
+
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+"""From a name and a port to every address it has; OSError if it has none."""
+
+
+class ThreadResolver:
+    """The system's resolver, in threads of its own: names that hang must not starve the process."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolver")
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """Return every address, in the system's order of preference."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads, _look_up, host, port)
+        return list(dict.fromkeys(str(socket_address[0]) for *_, socket_address in found))
+
+
+def _look_up(host: str, port: int) -> list[Any]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+class PostFailure(RelayError):
+    """No answer; the message is the reason."""
+
+
+class PinnedBackend(httpcore.AsyncNetworkBackend):
+    """Connects to the given addresses only, in order, whatever host it is asked for."""
+
+    def __init__(self, network: httpcore.AsyncNetworkBackend, addresses: Sequence[str]) -> None:
+        self._network = network
+        self._addresses = addresses
+
+    async def connect_tcp(
+        self,
+        host: str,  # noqa: ARG002 - the name is for TLS; it was resolved and judged before
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Return a connection to the first address that takes one."""
+        failure: Exception = httpcore.ConnectError("no address")
+        for address in self._addresses:
+            try:
+                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+
+# httpcore's trace events, and what it means to get no further.
+REASON_AFTER_EVENT = {
+    "connection.connect_tcp.started": "connect_refused",
+    "connection.start_tls.started": "tls_failure",
+    "http11.send_request_headers.started": "protocol_error",
+}
+
+
+class Progress:
+    """How far a request got: the reason, if it goes no further."""
+
+    def __init__(self) -> None:
+        self.reason = "connect_refused"
+
+    async def __call__(self, event: str, _info: Mapping[str, Any]) -> None:
+        """Follow one event."""
+        self.reason = REASON_AFTER_EVENT.get(event, self.reason)
+
+
+@dataclass(frozen=True)
+class Poster:
+    """Sends webhooks. Holds no connection between two posts: each is judged and connected anew."""
+
+    policy: Policy
+    version: str
+    deadline_s: float = DEADLINE_S
+    resolver: Resolver = field(default_factory=ThreadResolver)
+    network: httpcore.AsyncNetworkBackend = field(default_factory=httpcore.AnyIOBackend)
+    make_tls: Callable[[], ssl.SSLContext] = ssl.create_default_context
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return self.make_tls()  # reading the trust store takes 20 ms: once, and not at a cold start
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> PostResult:
+        """Send it; whatever happens is a `PostResult`."""
+        progress = Progress()
+        try:
+            return await self._post(url, headers, body, progress)
+        except PostFailure as failure:
+            return PostResult(None, str(failure), None, "")
+        except (TimeoutError, httpcore.TimeoutException):
+            return PostResult(None, "timeout", None, "")
+        except BROKEN:
+            return PostResult(None, progress.reason, None, "")
+
+    async def _post(
+        self, url: str, headers: Mapping[str, str], body: bytes, progress: Progress
+    ) -> PostResult:
+        end = asyncio.get_running_loop().time() + self.deadline_s
+        async with contextlib.AsyncExitStack() as stack:
+            async with asyncio.timeout_at(end):
+                target = self._judged_target(url)
+                addresses = await self._judged_addresses(target)
+                sending = self._sending(target, addresses, headers, body, progress)
+                answer = await stack.enter_async_context(sending)
+            # The status is in, and it is the outcome, however the body goes on.
+            beginning = bytearray()
+            with contextlib.suppress(*BROKEN):
+                async with asyncio.timeout_at(end):
+                    await _read_into(beginning, answer)
+        return PostResult(
+            answer.status, f"http_{answer.status}", _retry_after(answer), excerpt(bytes(beginning))
+        )
+
+    def _judged_target(self, url: str) -> Target:
+        judged = classify_url(url, self.policy)
+        if isinstance(judged, Verdict):
+            raise PostFailure(f"egress_{judged}")
+        return judged
+
+    async def _judged_addresses(self, target: Target) -> Sequence[str]:
+        """Resolve once. One bad address condemns all: which one would answer is up to the attacker."""
+        if target.address:
+            return [target.address]
+        try:
+            addresses = await self.resolver(target.host, target.port)
+        except socket.gaierror:
+            raise PostFailure("dns_failure") from None
+        if not addresses:
+            raise PostFailure("dns_failure")
+        for address in addresses:
+            verdict = classify_address(address, self.policy)
+            if verdict is not Verdict.ALLOW:
+                raise PostFailure(f"egress_{verdict}")
+        return addresses
+
+    @contextlib.asynccontextmanager
+    async def _sending(
+        self,
+        target: Target,
+        addresses: Sequence[str],
+        headers: Mapping[str, str],
+        body: bytes,
+        progress: Progress,
+    ) -> AsyncIterator[httpcore.Response]:
+        url = httpcore.URL(
+            scheme=target.scheme, host=target.host, port=target.port, target=target.path_and_query
+        )
+        ours = {"host": target.authority, "user-agent": f"signing-relay/{self.version}"}
+        async with (
+            httpcore.AsyncHTTPConnection(
+                origin=url.origin,
+                ssl_context=self._tls if target.scheme == "https" else None,
+                network_backend=PinnedBackend(self.network, addresses),
+            ) as connection,
+            connection.stream(
+                "POST",
+                url,
+                headers=[*headers.items(), *ours.items()],
+                content=body,
+                extensions={"timeout": {"connect": CONNECT_TIMEOUT_S}, "trace": progress},
+            ) as answer,
+        ):
+            yield answer
+
+
+async def _read_into(beginning: bytearray, answer: httpcore.Response) -> None:
+    async for chunk in answer.aiter_stream():
+        beginning += chunk
+        if len(beginning) >= ANSWER_BYTES_MAX:
+            return
+
+
+def _retry_after(answer: httpcore.Response) -> str | None:
+    values = (value.decode("latin-1") for name, value in answer.headers if name.lower() == b"retry-after")
+    return next(values, None)
