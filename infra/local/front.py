@@ -1,0 +1,226 @@
+"""A thin front for the emulator's REST API: one short address, the two-second promise, a fair queue.
+
+`python -m infra.local.front --port 8000 --target http://127.0.0.1:4566/restapis/<id>/prod/_user_request_`;
+every flag is also a variable `FRONT_…`. What it forwards, it forwards byte for byte.
+"""
+
+import asyncio
+import os
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Annotated, NoReturn
+from uuid import UUID
+
+import httpx
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from infra.local import serve
+
+BODY_BYTES_MAX = 65_536
+FORWARDED_CALL_MAX_S = 30  # the real gateway gives up after 29 s
+KEEP_ALIVE_S = 2  # below any server's own, so that a reused connection is not one just being closed
+START_HEADER = b"x-request-start"
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+NOT_FORWARDED = HOP_BY_HOP | {START_HEADER, b"expect"}  # the body has been read: nothing is left to expect
+NOT_RETURNED = HOP_BY_HOP | {b"server", b"date"}  # the front's server sets its own date
+TITLES = {413: "Content Too Large", 503: "Service Unavailable"}
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+class BodyTooLargeError(Exception):
+    """The caller sends more than `BODY_BYTES_MAX`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(serve.Address):
+    """What the front starts with; `target` is known once the stack is deployed."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    target: Annotated[str, Field(pattern=r"^http://[^?#]+$")]
+    concurrency: Annotated[int, Field(ge=1, le=1_000)] = 12
+    deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 1_950
+
+
+class Front:
+    """One ASGI application: stamps a request, waits for its turn, forwards it, answers in time."""
+
+    def __init__(self, settings: Settings, client: httpx.AsyncClient, clock: Callable[[], float]) -> None:
+        """Take the client that forwards; `clock` tells epoch seconds."""
+        self._target = httpx.URL(settings.target.rstrip("/"))
+        self._deadline_ms = settings.deadline_ms
+        self._turns = asyncio.Semaphore(settings.concurrency)  # wakes waiters in the order they came
+        self._forwarding: set[asyncio.Task[Response]] = set()
+        self._client = client
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        arrived_ms = int(self._clock() * 1000)
+        try:
+            async with asyncio.timeout(self._deadline_ms / 1000):
+                forwarded = self._forwarded(request, await _body(request), arrived_ms)
+                await self._turns.acquire()
+                # Shielded: whoever stops waiting must not stop what the request has set in motion.
+                return await asyncio.shield(self._start(forwarded))
+        except BodyTooLargeError:
+            return _problem(413, f"The body may have {BODY_BYTES_MAX} bytes.", arrived_ms)
+        except (TimeoutError, ClientDisconnect):
+            return _problem(503, "No answer in time. Please try again.", arrived_ms)
+        except httpx.TransportError:
+            return _problem(503, "The service is not running. Please try again.", arrived_ms)
+
+    def _forwarded(self, request: Request, body: bytes, arrived_ms: int) -> httpx.Request:
+        path, query = request.scope["raw_path"], request.scope["query_string"]
+        target = self._target.raw_path + path + (b"?" + query if query else b"")
+        headers = _without(request.scope["headers"], NOT_FORWARDED)
+        headers.append((START_HEADER, b"t=%d" % arrived_ms))
+        return httpx.Request(
+            request.method,
+            self._target,
+            headers=headers,
+            content=body or None,
+            # As given, because an httpx.URL would tidy it; the timeout bounds only how long a slot is held.
+            extensions={"target": target, "timeout": httpx.Timeout(FORWARDED_CALL_MAX_S).as_dict()},
+        )
+
+    def _start(self, forwarded: httpx.Request) -> asyncio.Task[Response]:
+        task = asyncio.create_task(self._forward(forwarded))
+        self._forwarding.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Response]) -> None:
+        """Give the turn back, and look at the error: whoever waited for it may be gone."""
+        self._forwarding.discard(task)
+        self._turns.release()
+        if not task.cancelled():
+            task.exception()
+
+    async def _forward(self, forwarded: httpx.Request) -> Response:
+        answer = await self._client.send(forwarded, stream=True, follow_redirects=False)
+        try:
+            body = b"".join([chunk async for chunk in answer.aiter_raw()])
+        finally:
+            await answer.aclose()
+        response = Response(body, status_code=answer.status_code)
+        response.raw_headers = _without(answer.headers.raw, NOT_RETURNED)
+        if body and "content-length" not in answer.headers:
+            response.raw_headers.append((b"content-length", b"%d" % len(body)))
+        return response
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise BodyTooLargeError
+    return bytes(body)
+
+
+def _without(headers: Iterable[tuple[bytes, bytes]], unwanted: frozenset[bytes]) -> RawHeaders:
+    """Drop the unwanted headers, and those that the sender names as its connection's own."""
+    pairs = [(name.lower(), value) for name, value in headers]
+    named = {
+        word.strip().lower() for name, value in pairs if name == b"connection" for word in value.split(b",")
+    }
+    return [(name, value) for name, value in pairs if name not in unwanted | named]
+
+
+def _problem(status: int, detail: str, now_ms: int) -> JSONResponse:
+    """Answer in the service's own shape (RFC 9457 plus `request_id` and `message`)."""
+    return JSONResponse(
+        {
+            "request_id": str(uuid7(now_ms)),
+            "status": status,
+            "type": "about:blank",
+            "title": TITLES[status],
+            "detail": detail,
+            "message": detail,
+        },
+        status_code=status,
+        media_type="application/problem+json",
+        headers={"Retry-After": "1"} if status == 503 else {},  # noqa: PLR2004
+    )
+
+
+def uuid7(now_ms: int) -> UUID:
+    """Make an RFC 9562 UUID that sorts by time: 48 bits of milliseconds, then random ones."""
+    random_bits = secrets.randbits(74)
+    return UUID(
+        int=now_ms << 80 | 0x7 << 76 | (random_bits >> 62) << 64 | 0b10 << 62 | random_bits & (1 << 62) - 1
+    )
+
+
+def _new_client(concurrency: int) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        trust_env=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one caller's cookie is not another's
+        limits=httpx.Limits(
+            max_connections=concurrency,
+            max_keepalive_connections=concurrency,
+            keepalive_expiry=KEEP_ALIVE_S,
+        ),
+    )
+
+
+def create_app(
+    settings: Settings,
+    *,
+    client: httpx.AsyncClient | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Starlette:
+    """Build the front; the client closes with it."""
+    forwarding_client = client or _new_client(settings.concurrency)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with forwarding_client:
+            yield
+
+    return _everything_to(Front(settings, forwarding_client, clock), lifespan)
+
+
+def _everything_to(
+    front: Front, lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]]
+) -> Starlette:
+    """Route nothing: patterns would miss paths such as one with a line break in it."""
+    app = Starlette(lifespan=lifespan)
+    app.router.default = front
+    return app
+
+
+def main(argv: Sequence[str]) -> NoReturn:
+    """Run the front until it is told to stop."""
+    settings = serve.parse(Settings, "FRONT", argv, os.environ)
+    serve.run(lambda: create_app(settings), settings, name="API front", port_setting="API_PORT")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
