@@ -49,8 +49,8 @@ def _look_up(host: str, port: int) -> list[Any]:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-class PostFailure(RelayError):
-    """No answer; the message is the reason."""
+class NoAnswerError(RelayError):
+    """There is no answer; the message is the reason."""
 
 
 class PinnedBackend(httpcore.AsyncNetworkBackend):
@@ -117,7 +117,7 @@ class Poster:
         progress = Progress()
         try:
             return await self._post(url, headers, body, progress)
-        except PostFailure as failure:
+        except NoAnswerError as failure:
             return PostResult(None, str(failure), None, "")
         except (TimeoutError, httpcore.TimeoutException):
             return PostResult(None, "timeout", None, "")
@@ -146,7 +146,7 @@ class Poster:
     def _judged_target(self, url: str) -> Target:
         judged = classify_url(url, self.policy)
         if isinstance(judged, Verdict):
-            raise PostFailure(f"egress_{judged}")
+            raise NoAnswerError(f"egress_{judged}")
         return judged
 
     async def _judged_addresses(self, target: Target) -> Sequence[str]:
@@ -156,13 +156,13 @@ class Poster:
         try:
             addresses = await self.resolver(target.host, target.port)
         except socket.gaierror:
-            raise PostFailure("dns_failure") from None
+            raise NoAnswerError("dns_failure") from None
         if not addresses:
-            raise PostFailure("dns_failure")
+            raise NoAnswerError("dns_failure")
         for address in addresses:
             verdict = classify_address(address, self.policy)
             if verdict is not Verdict.ALLOW:
-                raise PostFailure(f"egress_{verdict}")
+                raise NoAnswerError(f"egress_{verdict}")
         return addresses
 
     @contextlib.asynccontextmanager
