@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import certifi
 import httpcore
 
 from core.egress import Policy, Target, Verdict, classify_address, classify_url
@@ -97,6 +98,13 @@ class Progress:
         self.reason = REASON_AFTER_EVENT.get(event, self.reason)
 
 
+def _trusting_context() -> ssl.SSLContext:
+    """Trust the system's authorities and the public ones: a slim image may have none of its own."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
+
+
 @dataclass(frozen=True)
 class Poster:
     """Sends webhooks. Holds no connection between two posts: each is judged and connected anew."""
@@ -106,7 +114,7 @@ class Poster:
     deadline_s: float = DEADLINE_S
     resolver: Resolver = field(default_factory=ThreadResolver)
     network: httpcore.AsyncNetworkBackend = field(default_factory=httpcore.AnyIOBackend)
-    make_tls: Callable[[], ssl.SSLContext] = ssl.create_default_context
+    make_tls: Callable[[], ssl.SSLContext] = _trusting_context
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
