@@ -128,8 +128,11 @@ class JobStore(Protocol):
         """Delete a job if the stored one is still this; say whether it was."""
         ...
 
-    async def accept(self, request: Request) -> None:
-        """Store a new request, so that it is found by its own id too. This is what a 202 rests on."""
+    async def accept(self, request: Request) -> Request:
+        """Store a new request, so that it is found by its own id too, and return it as stored.
+
+        This is what a 202 rests on.
+        """
         ...
 
     async def request(self, request_id: str) -> Request | None:
@@ -152,8 +155,8 @@ class JobStore(Protocol):
         """Return the requests that are to be looked at by then, in the order of `due_ms`."""
         ...
 
-    async def backlog(self, limit: int) -> Backlog:
-        """Count the jobs that wait for their first call, up to `limit`."""
+    async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
+        """Count the jobs that wait for their first call (those accepted by then), up to `limit`."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""All I/O: each module implements one port with one outside system, and decides nothing."""

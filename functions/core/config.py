@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
+from core.egress import PORT_MAX, Policy
 from core.errors import SettingError
 from core.window import CALLS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN, Limits, Timing
 
 TRUE = frozenset({"true", "1", "yes", "on"})
 FALSE = frozenset({"false", "0", "no", "off"})
 WEBHOOK_RETRIES_MAX = 20
+VERSION = "0.1.0"
 
 
 class Reader:
@@ -124,3 +126,19 @@ class CallSettings:
             age_max_ms=reader.milliseconds("UPSTREAM_MAX_AGE_SECONDS", 21_600, 1, 1_209_600),
             signature_ttl_ms=reader.milliseconds("SIGNATURE_TTL_SECONDS", 3600, 0, 1_209_600),
         )
+
+
+def read_policy(reader: Reader) -> Policy:
+    """Read whom webhooks may be sent to; raises `SettingError`."""
+    ports = reader.text("WEBHOOK_PORTS", "443,8443").split(",")
+    if not all(port.strip().isdecimal() and 0 < int(port) <= PORT_MAX for port in ports):
+        raise SettingError(f"WEBHOOK_PORTS must be comma-separated numbers from 1 to {PORT_MAX}")
+    try:
+        return Policy(
+            ports=frozenset(int(port) for port in ports),
+            allow_hosts=reader.names("WEBHOOK_ALLOW_HOSTS"),
+            deny_hosts=reader.names("WEBHOOK_DENY_HOSTS"),
+            allow_private=reader.flag("WEBHOOK_ALLOW_PRIVATE", default=False),
+        )
+    except ValueError as error:
+        raise SettingError(f"WEBHOOK_ALLOW_HOSTS or WEBHOOK_DENY_HOSTS: {error}") from None

@@ -36,7 +36,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """This job's turn: take a slot of this kind, leaving `reserve` free."""
+    """Whose turn it is: take a slot of this kind, leaving `reserve` free."""
 
     due: Due
     kind: Kind

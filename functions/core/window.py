@@ -9,9 +9,10 @@ Everything here is a pure function from a `Window` to a `Change`: a conditional 
 carries out if, and only if, what the decision was based on is still there. All times are integer
 milliseconds since the epoch.
 
-Cost: one take and one settle per upstream call, each one `UpdateItem` of the whole item. Measured with
-`tests/contract/test_window_store.py`: about 0.9 KB at N = 10, 3.6 KB at N = 50 and 7 KB at N = 100, which is
-1, 4 and 7 write units per update. Beyond 100 calls, shard: M items of N/M slots, a caller picks one at random.
+Cost: one take and one settle per upstream call, each one `UpdateItem` of the whole item. The item measures
+0.9 KB at N = 10, 3.6 KB at N = 50 and 7 KB at N = 100, which is 1, 4 and 7 write units per update
+(`tests/contract/test_window_store.py`). Beyond 100 calls, shard: M items of N/M slots, each caller picks one
+at random.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,1 @@
+"""The notifier function: delivers webhooks, at least once each."""

@@ -19,6 +19,7 @@ from processor.keycheck import KeyCheck
 from processor.sweep import Sweep
 from service.calls import Begun, Caller, NotBegun
 from service.outcomes import Outcomes
+from service.recording import Recorder
 from service.slots import Slots
 
 RUN_MS = 65_000
@@ -56,6 +57,7 @@ class Drain:
         dead_letters: Queue,
         slots: Slots,
         caller: Caller,
+        recorder: Recorder,
         outcomes: Outcomes,
         sweep: Sweep,
         key_check: KeyCheck,
@@ -68,6 +70,7 @@ class Drain:
         self._dead_letters = dead_letters
         self._slots = slots
         self._caller = caller
+        self._recorder = recorder
         self._outcomes = outcomes
         self._sweep = sweep
         self._key_check = key_check
@@ -108,9 +111,11 @@ class Drain:
         limits = self._settings.limits
         await self._slots.refresh()
         await self._slots.amend(
-            lambda window: windows.change_limits(window, limits.calls, limits.window_ms, deployed=True)
-            if windows.wants_deployed(window, limits)
-            else None
+            lambda window: (
+                windows.change_limits(window, limits.calls, limits.window_ms, deployed=True)
+                if windows.wants_deployed(window, limits)
+                else None
+            )
         )
 
     async def _round(self, messages: list[Received], *, leaving: bool) -> tuple[int, int | None]:
@@ -143,16 +148,18 @@ class Drain:
     async def _look_once_more(self) -> list[Received]:
         """Before leaving: say so, then wait a moment for whoever had seen this run at work."""
         await self._slots.amend(
-            lambda seen: windows.note(seen, awake_until_ms=0)
-            if seen.awake_until_ms == self._awake_until_ms
-            else None
+            lambda seen: (
+                windows.note(seen, awake_until_ms=0) if seen.awake_until_ms == self._awake_until_ms else None
+            )
         )
         return await self._queue.receive(MESSAGES_MAX, LAST_LOOK_MS)
 
     async def _pause(self, next_ms: int | None, stop_ms: int) -> list[Received]:
         """Sleep until there may be something to do; with a slot free, wait at the fresh queue instead."""
         now_ms, mono_ms = self._clock.now_ms(), self._clock.monotonic_ms()
-        wait_ms = min(self._pause_max_ms, (next_ms or now_ms + self._pause_max_ms) - now_ms, stop_ms - mono_ms)
+        wait_ms = min(
+            self._pause_max_ms, (next_ms or now_ms + self._pause_max_ms) - now_ms, stop_ms - mono_ms
+        )
         if wait_ms <= 0:
             return []
         window = self._slots.window
@@ -268,7 +275,7 @@ class Drain:
 
     async def _tell(self, begun: Begun, answer: Answer) -> None:
         try:
-            job = await self._outcomes.record(begun, answer)
+            job = await self._recorder.record(begun, answer)
             if job is not None:
                 await self._outcomes.finish(job.id)
         except Unavailable as error:  # every open request stays on the due index, and is found there

@@ -1,4 +1,4 @@
-"""The upstream refused our key for some message: was it the message, or is the key no good?"""
+"""Tells a message that the upstream refuses from a key that it refuses."""
 
 from core import job as jobs
 from core import window as windows
@@ -35,7 +35,7 @@ class KeyCheck:
         self._call_limit_ms = call_limit_ms
 
     async def run(self) -> None:
-        """Probe if it is time. A good key: that message is refused. Else all calls stay blocked for W more."""
+        """Probe if it is time. A good key: that message is refused. Else calls stay blocked for W more."""
         window = self._slots.window
         if window is None or not window.suspect_job or window.probe_at_ms > self._clock.now_ms():
             return

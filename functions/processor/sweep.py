@@ -1,4 +1,4 @@
-"""Every request that is not done stands on the due index. Whoever is due is looked at, and what is missing is done.
+"""Every request that is not done stands on the due index, and whatever it lacks is done when it is due.
 
 This is the one rule that keeps everything alive: no crash, lost message or restart needs another.
 """
@@ -87,7 +87,7 @@ class Sweep:
             job = result.record
 
     async def _resend(self, key: RequestKey) -> None:
-        """Send a delivery's message again: it may be lost. First the row moves on, so that one sender wins."""
+        """Send a delivery's message again: it may be lost. The row moves on first: one sender wins."""
         request = await self._store.request_of(key.job_id, key.request_id)
         now_ms = self._clock.now_ms()
         if not self._overdue(request, now_ms):

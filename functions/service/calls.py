@@ -1,4 +1,4 @@
-"""One upstream call, from the fence on the job to the settled slot. The only place that calls the upstream."""
+"""One upstream call, from the fence on the job to the settled slot. Only this calls the upstream to sign."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -86,7 +86,7 @@ class Slots:
             change = Change(change.limits_version, change.expected_slots, change.slots, values=hints)
         result = await self._store.apply(change)
         self.window = result.record or await self.refresh()
-        # A repeated write of a take that had landed fails its own condition: a holder that is me means granted.
+        # A repeat of a take that had landed fails its own condition: a holder that is me means granted.
         mine = self.window.slots[grant.permit.slot : grant.permit.slot + 1]
         granted = isinstance(result, Written) or any(slot.holder == grant.permit.id for slot in mine)
         return self.window, granted
@@ -105,6 +105,12 @@ class Slots:
             )
         elif answer.meaning is Meaning.NEVER_SENT:
             await self.amend(lambda seen: windows.give_back(seen, lease.permit), again=True)
+
+    async def try_once(self, change: Change) -> bool:
+        """Carry out a change if the window allows it as it is; of many who try the same, one succeeds."""
+        result = await self._store.apply(change)
+        self.window = result.record or self.window
+        return isinstance(result, Written)
 
     async def amend(self, decide: Callable[[Window], Change | None], *, again: bool = False) -> bool:
         """Carry out what `decide` makes of the window; say whether a write landed.

@@ -1,0 +1,51 @@
+"""boto3 clients with short time-outs, called from asyncio through threads."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from core.errors import Unavailable
+
+CONNECT_TIMEOUT_S = 0.3
+READ_TIMEOUT_S = 0.7
+THREADS = 32
+
+
+def session() -> boto3.session.Session:
+    """Return a session: one per function, so that its clients share what is slow to load."""
+    return boto3.session.Session()
+
+
+def config(*, attempts: int, read_timeout_s: float = READ_TIMEOUT_S) -> Config:
+    """Return a client configuration: few, short tries; the SDK's own defaults would retry for 25 s."""
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=read_timeout_s,
+        retries={"total_max_attempts": attempts, "mode": "standard"},
+        max_pool_connections=THREADS,
+        tcp_keepalive=True,
+    )
+
+
+def error_code(error: ClientError) -> str:
+    """Return the service's own name for an error."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+async def in_thread(call: Callable[..., Any], /, *, keep: frozenset[str] = frozenset(), **kwargs: Any) -> Any:
+    """Make a blocking client call in a thread.
+
+    Raises `Unavailable` for whatever goes wrong, but lets a `ClientError` with a code in `keep` through.
+    """
+    try:
+        return await asyncio.to_thread(call, **kwargs)
+    except ClientError as error:
+        if error_code(error) in keep:
+            raise
+        raise Unavailable(f"{error.operation_name}: {error_code(error)}") from error
+    except BotoCoreError as error:
+        raise Unavailable(type(error).__name__) from error

@@ -1,0 +1,258 @@
+"""Jobs and requests in one DynamoDB table.
+
+    PK=JOB#<job id>      SK=JOB               the job
+    PK=JOB#<job id>      SK=REQ#<request id>  a request: the truth
+    PK=REQ#<request id>  SK=REQ               an immutable pointer to it
+
+The sparse index `due` (hash `due_kind`, range `due_ms`) holds whatever is to be looked at.
+Every write replaces a whole item on condition that its `revision` is the one that was read.
+"""
+
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from botocore.exceptions import ClientError
+
+from adapters import items
+from adapters.aws import in_thread
+from adapters.items import Item
+from core.errors import Unavailable
+from core.job import (
+    DAY_MS,
+    KEPT_MS,
+    Delivery,
+    DeliveryState,
+    Job,
+    JobState,
+    Request,
+    RequestState,
+)
+from core.scheduling import Due
+from ports import Backlog, Conflict, DueKind, RequestKey, Written
+
+INDEX = "due"
+FOREVER_MS = 10**15
+UNCHANGED = "revision = :revision"
+ABSENT = "attribute_not_exists(PK)"
+CONDITION_FAILED = frozenset({"ConditionalCheckFailedException"})
+TRANSACTION_CANCELED = frozenset({"TransactionCanceledException"})
+
+
+class DynamoJobStore:
+    """A `ports.JobStore` on a boto3 DynamoDB client."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    async def job(self, job_id: str) -> Job | None:
+        """Return the job."""
+        item = await self._get(_job_key(job_id))
+        return _decode_job(item) if item else None
+
+    async def load(self, job_id: str) -> tuple[Job | None, list[Request]]:
+        """Return the job and all its requests: its item collection, in the order of the sort key."""
+        rows = await self._query(
+            KeyConditionExpression="PK = :pk",
+            ExpressionAttributeValues={":pk": {"S": f"JOB#{job_id}"}},
+            ConsistentRead=True,
+        )
+        job = next((_decode_job(row) for row in rows if row["SK"]["S"] == "JOB"), None)
+        return job, [_decode_request(row) for row in rows if row["SK"]["S"] != "JOB"]
+
+    async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
+        """Write a job if the stored one is still `before`."""
+        after = replace(after, revision=_revision())
+        current = await self._put(_encode_job(after), before.revision if before else None)
+        if current is None:
+            return Written(after)
+        job = _decode_job(current) if current else await self.job(after.id)
+        return Written(after) if job and job.revision == after.revision else Conflict(job)
+
+    async def delete_job(self, job: Job) -> bool:
+        """Delete a job if the stored one is still this."""
+        try:
+            await in_thread(
+                self._client.delete_item,
+                keep=CONDITION_FAILED,
+                TableName=self._table,
+                Key=_job_key(job.id),
+                ConditionExpression=UNCHANGED,
+                ExpressionAttributeValues={":revision": {"S": job.revision}},
+            )
+        except ClientError:
+            return False
+        return True
+
+    async def accept(self, request: Request) -> Request:
+        """Store a new request and its pointer, in one transaction."""
+        request = replace(request, revision=_revision())
+        pointer = {
+            **_pointer_key(request.id),
+            "job_id": {"S": request.job_id},
+            "expires_s": {"N": str((request.created_ms + KEPT_MS * 2 + DAY_MS) // 1000)},
+        }
+        puts = (_encode_request(request), pointer)
+        try:
+            await in_thread(
+                self._client.transact_write_items,
+                keep=TRANSACTION_CANCELED,
+                TransactItems=[
+                    {"Put": {"TableName": self._table, "Item": item, "ConditionExpression": ABSENT}}
+                    for item in puts
+                ],
+                ClientRequestToken=request.id,
+            )
+        except ClientError as error:
+            # A repeated write of a transaction that had landed fails its own condition.
+            stored = await self.request_of(request.job_id, request.id)
+            if stored is None:
+                raise Unavailable("TransactWriteItems: canceled") from error
+            return stored
+        return request
+
+    async def request(self, request_id: str) -> Request | None:
+        """Return a request by its id alone."""
+        pointer = await self._get(_pointer_key(request_id))
+        return await self.request_of(pointer["job_id"]["S"], request_id) if pointer else None
+
+    async def request_of(self, job_id: str, request_id: str) -> Request | None:
+        """Return a request of a known job."""
+        item = await self._get(_request_key(job_id, request_id))
+        return _decode_request(item) if item else None
+
+    async def write_request(self, before: Request, after: Request) -> Written[Request] | Conflict[Request]:
+        """Write a request if the stored one is still `before`."""
+        after = replace(after, revision=_revision())
+        current = await self._put(_encode_request(after), before.revision)
+        if current is None:
+            return Written(after)
+        request = _decode_request(current) if current else await self.request_of(after.job_id, after.id)
+        return Written(after) if request and request.revision == after.revision else Conflict(request)
+
+    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int) -> list[Due]:
+        """Return the scheduled jobs that are due by then."""
+        rows = await self._due(kind, until_ms, limit)
+        return [
+            Due(row["PK"]["S"].removeprefix("JOB#"), int(row["due_ms"]["N"]), _number(row, "oldest_ms"))
+            for row in rows
+        ]
+
+    async def due_requests(self, kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
+        """Return the requests that are to be looked at by then."""
+        rows = await self._due(kind, until_ms, limit)
+        return [
+            RequestKey(
+                row["PK"]["S"].removeprefix("JOB#"),
+                row["SK"]["S"].removeprefix("REQ#"),
+                int(row["due_ms"]["N"]),
+            )
+            for row in rows
+        ]
+
+    async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
+        """Count the jobs that wait for their first call: at most one page of the index, about 6,000 rows."""
+        rows = await self._due(DueKind.FRESH, FOREVER_MS if until_ms is None else until_ms, limit)
+        return Backlog(len(rows), int(rows[0]["due_ms"]["N"]) if rows else None)
+
+    async def _due(self, kind: DueKind, until_ms: int, limit: int) -> list[Item]:
+        answer = await in_thread(
+            self._client.query,
+            TableName=self._table,
+            IndexName=INDEX,
+            KeyConditionExpression="due_kind = :kind AND due_ms <= :until",
+            ExpressionAttributeValues={":kind": {"S": kind}, ":until": {"N": str(until_ms)}},
+            Limit=limit,
+        )
+        return list(answer["Items"])
+
+    async def _get(self, key: Item) -> Item | None:
+        answer = await in_thread(self._client.get_item, TableName=self._table, Key=key, ConsistentRead=True)
+        item: Item | None = answer.get("Item")
+        return item
+
+    async def _query(self, **kwargs: Any) -> list[Item]:
+        rows: list[Item] = []
+        start: dict[str, Any] = {}
+        while True:
+            answer = await in_thread(self._client.query, TableName=self._table, **kwargs, **start)
+            rows += answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return rows
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    async def _put(self, item: Item, revision: str | None) -> Item | None:
+        """Put an item conditionally: None if it landed, else what is stored ({} if it did not come back)."""
+        condition: dict[str, Any] = {"ConditionExpression": ABSENT}
+        if revision is not None:
+            condition = {
+                "ConditionExpression": UNCHANGED,
+                "ExpressionAttributeValues": {":revision": {"S": revision}},
+            }
+        try:
+            await in_thread(
+                self._client.put_item,
+                keep=CONDITION_FAILED,
+                TableName=self._table,
+                Item=item,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **condition,
+            )
+        except ClientError as error:
+            stored: Item = dict(error.response).get("Item", {})  # type: ignore[assignment]
+            return stored
+        return None
+
+
+def _revision() -> str:
+    return uuid4().hex[:16]
+
+
+def _job_key(job_id: str) -> Item:
+    return {"PK": {"S": f"JOB#{job_id}"}, "SK": {"S": "JOB"}}
+
+
+def _request_key(job_id: str, request_id: str) -> Item:
+    return {"PK": {"S": f"JOB#{job_id}"}, "SK": {"S": f"REQ#{request_id}"}}
+
+
+def _pointer_key(request_id: str) -> Item:
+    return {"PK": {"S": f"REQ#{request_id}"}, "SK": {"S": "REQ"}}
+
+
+def _expiry(expires_ms: int | None) -> Item:
+    return {} if expires_ms is None else {"expires_s": {"N": str(expires_ms // 1000)}}
+
+
+def _encode_job(job: Job) -> Item:
+    kind = DueKind.FRESH if job.state is JobState.WAITING else DueKind.RETRY
+    due = {"due_kind": {"S": kind}} if job.due_ms is not None else {}
+    return {**_job_key(job.id), **items.encode(job), **due, **_expiry(job.expires_ms)}
+
+
+def _decode_job(item: Item) -> Job:
+    job: Job = items.decode(Job, item, {"state": JobState})
+    return job
+
+
+def _encode_request(request: Request) -> Item:
+    kind = DueKind.OPEN if request.open else DueKind.DELIVERY
+    due = {"due_kind": {"S": kind}} if request.due_ms is not None else {}
+    return {
+        **_request_key(request.job_id, request.id),
+        **items.encode(request),
+        **items.encode(request.delivery, "delivery_"),
+        **due,
+        **_expiry(request.expires_ms),
+    }
+
+
+def _decode_request(item: Item) -> Request:
+    request: Request = items.decode(Request, item, {"state": RequestState})
+    delivery = items.decode(Delivery, item, {"state": DeliveryState}, "delivery_")
+    return replace(request, delivery=delivery)
+
+
+def _number(row: Item, name: str) -> int:
+    return int(row[name]["N"]) if name in row else 0

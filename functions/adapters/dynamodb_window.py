@@ -1,0 +1,190 @@
+"""The window as one DynamoDB item: every change of it is one conditional `UpdateItem`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from adapters.aws import in_thread
+from adapters.items import Item, attribute, plain
+from core.errors import Unavailable
+from core.window import Change, FieldValue, Kind, Limits, Slot, Window
+from ports import Conflict, Written
+
+KEY: Item = {"PK": {"S": "WINDOW"}}
+CONDITION_FAILED = frozenset({"ConditionalCheckFailedException"})
+SCALARS = {
+    field.name: field.default
+    for field in fields(Window)
+    if field.name not in {"limits", "slots", "latencies_ms"}
+}
+
+
+class DynamoWindowStore:
+    """A `ports.WindowStore` on a boto3 DynamoDB client. `missing` makes the window where there is none."""
+
+    def __init__(self, client: Any, table: str, missing: Callable[[], Window]) -> None:
+        self._client = client
+        self._table = table
+        self._missing = missing
+
+    async def read(self) -> Window:
+        """Return the window; a missing one is created."""
+        answer = await in_thread(self._client.get_item, TableName=self._table, Key=KEY, ConsistentRead=True)
+        if item := answer.get("Item"):
+            return decode(item)
+        await self.create(self._missing())
+        return await self.read()
+
+    async def create(self, window: Window) -> bool:
+        """Store a window if there is none; say whether it was stored."""
+        return await self._write(window, {"ConditionExpression": "attribute_not_exists(PK)"})
+
+    async def overwrite(self, window: Window) -> None:
+        """Store a window whatever was there: only where nobody else is at work."""
+        await self._write(window, {})
+
+    async def _write(self, window: Window, condition: Mapping[str, Any]) -> bool:
+        try:
+            await in_thread(
+                self._client.put_item,
+                keep=CONDITION_FAILED,
+                TableName=self._table,
+                Item=encode(window),
+                **condition,
+            )
+        except ClientError:
+            return False
+        return True
+
+    async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+        """Carry out a conditional write."""
+        update = _Update(change)
+        try:
+            answer = await in_thread(
+                self._client.update_item,
+                keep=CONDITION_FAILED,
+                TableName=self._table,
+                Key=KEY,
+                UpdateExpression=update.expression,
+                ConditionExpression=update.condition,
+                ExpressionAttributeNames=update.names,
+                ExpressionAttributeValues=update.values,
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            item: Item | None = error.response.get("Item")  # type: ignore[assignment]
+            return Conflict(decode(item) if item else await self.read())
+        return Written(decode(answer["Attributes"]))
+
+
+class _Update:
+    """A `Change` in DynamoDB's words. Every name and value goes by a placeholder."""
+
+    def __init__(self, change: Change) -> None:
+        self.names: dict[str, str] = {}
+        self.values: Item = {}
+        self._conditions = [f"{self._name('version')} = {self._value(attribute(change.limits_version))}"]
+        self._sets: list[str] = []
+        if change.limits:
+            self._replace_all_slots(change, change.limits)
+        else:
+            self._replace_slots(change)
+        for name, value in change.expected.items():
+            self._conditions.append(self._still(name, value))
+        for name, value in change.values.items():
+            self._set(self._name(name), attribute(value))
+        if change.latencies_ms is not None:
+            self._set(self._name("latencies_ms"), _numbers(change.latencies_ms))
+        self.expression = "SET " + ", ".join(self._sets)
+        self.condition = " AND ".join(self._conditions)
+
+    def _replace_slots(self, change: Change) -> None:
+        for index, slot in change.expected_slots.items():
+            path = f"{self._name('slots')}.{self._name(str(index))}"
+            self._conditions.append(f"{path} = {self._value(_encode_slot(slot))}")
+        for index, slot in change.slots.items():
+            self._set(f"{self._name('slots')}.{self._name(str(index))}", _encode_slot(slot))
+
+    def _replace_all_slots(self, change: Change, limits: Limits) -> None:
+        """Compare and set the whole map: a hundred single paths would pass the expression's 4 KB."""
+        slots = self._name("slots")
+        self._conditions.append(f"{slots} = {self._value(_encode_slots(change.expected_slots))}")
+        self._set(slots, _encode_slots(change.slots))
+        for name, value in _encode_limits(limits).items():
+            self._set(self._name(name), value)
+
+    def _still(self, name: str, value: FieldValue) -> str:
+        """A field that an older version's item lacks has its default."""
+        placeholder = self._name(name)
+        unchanged = f"{placeholder} = {self._value(attribute(value))}"
+        return (
+            f"(attribute_not_exists({placeholder}) OR {unchanged})" if value == SCALARS[name] else unchanged
+        )
+
+    def _set(self, path: str, value: Mapping[str, Any]) -> None:
+        self._sets.append(f"{path} = {self._value(value)}")
+
+    def _name(self, name: str) -> str:
+        placeholder = f"#n{name}"
+        self.names[placeholder] = name
+        return placeholder
+
+    def _value(self, value: Mapping[str, Any]) -> str:
+        placeholder = f":v{len(self.values)}"
+        self.values[placeholder] = value
+        return placeholder
+
+
+def encode(window: Window) -> Item:
+    """Return the window's item."""
+    scalars = {name: attribute(getattr(window, name)) for name in SCALARS if getattr(window, name) != ""}
+    return {
+        **KEY,
+        **_encode_limits(window.limits),
+        **scalars,
+        "slots": _encode_slots(dict(enumerate(window.slots))),
+        "latencies_ms": _numbers(window.latencies_ms),
+    }
+
+
+def decode(item: Item) -> Window:
+    """Return the window of an item; raises `Unavailable` if it can't be read: then there are no calls."""
+    try:
+        stored = item["slots"]["M"]
+        return Window(
+            limits=Limits(int(item["calls"]["N"]), int(item["window_ms"]["N"]), int(item["version"]["N"])),
+            slots=tuple(_decode_slot(stored[str(index)]["M"]) for index in range(len(stored))),
+            latencies_ms=tuple(int(value["N"]) for value in item["latencies_ms"]["L"]),
+            **{name: plain(item[name]) for name in SCALARS if name in item},  # type: ignore[arg-type]
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise Unavailable("the window item is unreadable") from error
+
+
+def _encode_limits(limits: Limits) -> Item:
+    return {
+        "calls": attribute(limits.calls),
+        "window_ms": attribute(limits.window_ms),
+        "version": attribute(limits.version),
+    }
+
+
+def _encode_slots(slots: Mapping[int, Slot]) -> Item:
+    return {"M": {str(index): _encode_slot(slot) for index, slot in slots.items()}}
+
+
+def _encode_slot(slot: Slot) -> Item:
+    holder = {"h": attribute(slot.holder)} if slot.holder else {}
+    return {"M": {"f": attribute(slot.free_at_ms), "k": attribute(slot.kind), **holder}}
+
+
+def _decode_slot(stored: Item) -> Slot:
+    holder = stored["h"]["S"] if "h" in stored else ""
+    return Slot(int(stored["f"]["N"]), holder, Kind(stored["k"]["S"]))
+
+
+def _numbers(values: tuple[int, ...]) -> Item:
+    return {"L": [attribute(value) for value in values]}

@@ -1,0 +1,265 @@
+"""Every port in memory: the same promises as the real ones, for tests, simulations and benchmarks.
+
+One `MemoryTable` may be shared by many stores, as one table is by many functions. Nothing here waits, so
+each call is atomic, as DynamoDB's are.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from core.job import Job, JobState, Request
+from core.scheduling import Due
+from core.window import Change, FieldValue, Window
+from ports import Backlog, Clock, Conflict, DueKind, Received, RequestKey, Written
+
+
+@dataclass(slots=True)
+class MemoryTable:
+    """Jobs by id, and requests by job and id."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)
+    requests: dict[str, dict[str, Request]] = field(default_factory=dict)
+    pointers: dict[str, str] = field(default_factory=dict)
+    writes: int = 0
+    _revisions: count[int] = field(default_factory=lambda: count(1))
+
+    def revision(self) -> str:
+        """Return a revision that was never used."""
+        self.writes += 1
+        return str(next(self._revisions))
+
+
+class MemoryJobStore:
+    """A `ports.JobStore`."""
+
+    def __init__(self, table: MemoryTable) -> None:
+        self._table = table
+
+    async def job(self, job_id: str) -> Job | None:
+        """Return the job."""
+        return self._table.jobs.get(job_id)
+
+    async def load(self, job_id: str) -> tuple[Job | None, list[Request]]:
+        """Return the job and all its requests, in the order of their ids."""
+        requests = self._table.requests.get(job_id, {})
+        return self._table.jobs.get(job_id), [requests[key] for key in sorted(requests)]
+
+    async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
+        """Write a job if the stored one is still `before`."""
+        stored = self._table.jobs.get(after.id)
+        if (stored and stored.revision) != (before and before.revision):
+            return Conflict(stored)
+        written = replace(after, revision=self._table.revision())
+        self._table.jobs[after.id] = written
+        return Written(written)
+
+    async def delete_job(self, job: Job) -> bool:
+        """Delete a job if the stored one is still this."""
+        stored = self._table.jobs.get(job.id)
+        if stored is None or stored.revision != job.revision:
+            return False
+        self._table.writes += 1
+        del self._table.jobs[job.id]
+        return True
+
+    async def accept(self, request: Request) -> Request:
+        """Store a new request and its pointer."""
+        requests = self._table.requests.setdefault(request.job_id, {})
+        if request.id not in requests:
+            requests[request.id] = replace(request, revision=self._table.revision())
+            self._table.pointers[request.id] = request.job_id
+        return requests[request.id]
+
+    async def request(self, request_id: str) -> Request | None:
+        """Return a request by its id alone."""
+        job_id = self._table.pointers.get(request_id)
+        return await self.request_of(job_id, request_id) if job_id else None
+
+    async def request_of(self, job_id: str, request_id: str) -> Request | None:
+        """Return a request of a known job."""
+        return self._table.requests.get(job_id, {}).get(request_id)
+
+    async def write_request(self, before: Request, after: Request) -> Written[Request] | Conflict[Request]:
+        """Write a request if the stored one is still `before`."""
+        requests = self._table.requests.get(after.job_id, {})
+        stored = requests.get(after.id)
+        if stored is None or stored.revision != before.revision:
+            return Conflict(stored)
+        requests[after.id] = replace(after, revision=self._table.revision())
+        return Written(requests[after.id])
+
+    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int) -> list[Due]:
+        """Return the scheduled jobs that are due by then."""
+        waiting = kind is DueKind.FRESH
+        rows = [
+            Due(job.id, job.due_ms, job.oldest_ms)
+            for job in self._table.jobs.values()
+            if job.due_ms is not None
+            and job.due_ms <= until_ms
+            and (job.state is JobState.WAITING) == waiting
+        ]
+        return sorted(rows, key=lambda due: due.due_ms)[:limit]
+
+    async def due_requests(self, kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
+        """Return the requests that are to be looked at by then."""
+        rows = [
+            RequestKey(request.job_id, request.id, request.due_ms)
+            for requests in self._table.requests.values()
+            for request in requests.values()
+            if request.due_ms is not None
+            and request.due_ms <= until_ms
+            and request.open == (kind is DueKind.OPEN)
+        ]
+        return sorted(rows, key=lambda key: key.due_ms)[:limit]
+
+    async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
+        """Count the jobs that wait for their first call."""
+        rows = await self.due_jobs(DueKind.FRESH, 10**15 if until_ms is None else until_ms, limit)
+        return Backlog(len(rows), rows[0].due_ms if rows else None)
+
+
+@dataclass(slots=True)
+class MemoryWindow:
+    """The one window item."""
+
+    window: Window | None = None
+    writes: int = 0
+    conflicts: int = 0
+
+
+class MemoryWindowStore:
+    """A `ports.WindowStore`."""
+
+    def __init__(self, item: MemoryWindow, missing: Callable[[], Window]) -> None:
+        self._item = item
+        self._missing = missing
+
+    async def read(self) -> Window:
+        """Return the window; a missing one is created."""
+        return self._read()
+
+    async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+        """Carry out a conditional write."""
+        window = self._read()
+        self._item.writes += 1
+        if not _unchanged(window, change):
+            self._item.conflicts += 1
+            return Conflict(window)
+        self._item.window = _changed(window, change)
+        return Written(self._item.window)
+
+    def _read(self) -> Window:
+        if self._item.window is None:
+            self._item.window = self._missing()
+        return self._item.window
+
+
+def _unchanged(window: Window, change: Change) -> bool:
+    slots = window.slots
+    return (
+        window.limits.version == change.limits_version
+        and all(index < len(slots) and slots[index] == slot for index, slot in change.expected_slots.items())
+        and (change.limits is None or len(slots) == len(change.expected_slots))
+        and all(getattr(window, name) == value for name, value in change.expected.items())
+    )
+
+
+def _changed(window: Window, change: Change) -> Window:
+    slots = {} if change.limits else dict(enumerate(window.slots))
+    slots |= change.slots
+    values: dict[str, FieldValue] = dict(change.values)
+    return replace(
+        window,
+        limits=change.limits or window.limits,
+        slots=tuple(slots[index] for index in range(len(slots))),
+        latencies_ms=window.latencies_ms if change.latencies_ms is None else change.latencies_ms,
+        **values,  # type: ignore[arg-type]
+    )
+
+
+@dataclass(slots=True)
+class _Message:
+    text: str
+    visible_at_ms: int
+    receipt: str = ""
+    receives: int = 0
+
+
+class MemoryQueue:
+    """A `ports.Queue` with a visibility timeout and, after too many receives, a dead-letter queue."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        visibility_ms: int = 150_000,
+        receives_max: int = 5,
+        dead_letters: "MemoryQueue | None" = None,
+    ) -> None:
+        self._clock = clock
+        self._visibility_ms = visibility_ms
+        self._receives_max = receives_max
+        self._dead_letters = dead_letters
+        self._messages: list[_Message] = []
+        self._receipts = count(1)
+        self._sent = asyncio.Event()
+        self.requests = 0
+
+    @property
+    def texts(self) -> list[str]:
+        """All messages that are there, visible or not."""
+        return [message.text for message in self._messages]
+
+    async def send(self, texts: Sequence[str], *, delay_ms: int = 0) -> None:
+        """Send messages."""
+        self.requests += 1
+        visible_at_ms = self._clock.now_ms() + delay_ms
+        self._messages += [_Message(text, visible_at_ms) for text in texts]
+        self._sent.set()
+
+    async def receive(self, limit: int, wait_ms: int) -> list[Received]:
+        """Receive messages; the wait ends with the first one."""
+        self.requests += 1
+        end_ms = self._clock.monotonic_ms() + wait_ms // 1000 * 1000
+        while not (received := self._receive(limit)) and (left_ms := end_ms - self._clock.monotonic_ms()) > 0:
+            self._sent.clear()
+            await self._sent_or_visible(left_ms)
+        return received
+
+    async def delete(self, receipts: Sequence[str]) -> None:
+        """Delete messages."""
+        self.requests += 1
+        self._messages = [message for message in self._messages if message.receipt not in receipts]
+
+    def purge(self) -> None:
+        """Lose everything."""
+        self._messages.clear()
+
+    def _receive(self, limit: int) -> list[Received]:
+        now_ms = self._clock.now_ms()
+        received: list[Received] = []
+        for message in [message for message in self._messages if message.visible_at_ms <= now_ms]:
+            if message.receives >= self._receives_max:
+                self._bury(message)
+            elif len(received) < limit:
+                message.receives += 1
+                message.visible_at_ms = now_ms + self._visibility_ms
+                message.receipt = str(next(self._receipts))
+                received.append(Received(message.text, message.receipt))
+        return received
+
+    def _bury(self, message: _Message) -> None:
+        self._messages.remove(message)
+        if self._dead_letters is not None:
+            self._dead_letters._messages.append(_Message(message.text, 0))  # noqa: SLF001 - of its own kind
+
+    async def _sent_or_visible(self, left_ms: int) -> None:
+        now_ms = self._clock.now_ms()
+        soonest_ms = min((message.visible_at_ms - now_ms for message in self._messages), default=left_ms)
+        try:
+            async with asyncio.timeout(max(1, min(left_ms, soonest_ms)) / 1000):
+                await self._sent.wait()
+        except TimeoutError:
+            return

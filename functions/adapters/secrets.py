@@ -1,0 +1,79 @@
+"""The one secret: upstream key, callers' keys, webhook secrets, token key. From Secrets Manager, cached."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.aws import in_thread
+from core.errors import Unavailable
+from ports import Clock
+
+CACHED_MS = 300_000
+FETCH_LIMIT_MS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What the secret holds. Never shown by `repr`."""
+
+    upstream_key: str = field(repr=False)
+    clients: Mapping[str, str] = field(repr=False)
+    webhook_secrets: tuple[str, ...] = field(repr=False)
+    signing_keys: tuple[str, ...] = field(repr=False)
+    token_key: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "Secrets":
+        """Parse the secret's JSON text; raises `Unavailable`, which never repeats what it held."""
+        try:
+            values = json.loads(text)
+            return cls(
+                upstream_key=_text(values["upstream_key"]),
+                clients={_text(name): _text(key) for name, key in values["clients"].items()},
+                webhook_secrets=tuple(_text(value) for value in values["webhook_secrets"]),
+                signing_keys=tuple(_text(value) for value in values.get("signing_keys", [])),
+                token_key=_text(values["token_key"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Unavailable("the secret is empty or malformed: see docs/operations.md") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError
+    return value
+
+
+class SecretsManager:
+    """Fetches the secret, keeps it for five minutes, and keeps a stale one while a refresh fails."""
+
+    def __init__(self, client: Any, secret_id: str, clock: Clock) -> None:
+        self._client = client
+        self._secret_id = secret_id
+        self._clock = clock
+        self._secrets: Secrets | None = None
+        self._refresh_at_ms = 0
+
+    async def get(self) -> Secrets:
+        """Return the secret; raises `Unavailable` if it was never to be had."""
+        if self._secrets is None or self._clock.monotonic_ms() >= self._refresh_at_ms:
+            await self._refresh()
+        return self.current()
+
+    def current(self) -> Secrets:
+        """Return the secret as it was last fetched."""
+        if self._secrets is None:
+            raise Unavailable("the secret was never fetched")
+        return self._secrets
+
+    async def _refresh(self) -> None:
+        try:
+            async with asyncio.timeout(FETCH_LIMIT_MS / 1000):
+                answer = await in_thread(self._client.get_secret_value, SecretId=self._secret_id)
+            self._secrets = Secrets.parse(answer.get("SecretString", ""))
+        except (TimeoutError, Unavailable) as error:
+            if self._secrets is None:
+                raise Unavailable(f"the secret can't be fetched: {error or 'timeout'}") from error
+        self._refresh_at_ms = self._clock.monotonic_ms() + CACHED_MS

@@ -1,0 +1,142 @@
+"""The signing API over HTTP: exactly one request per call.
+
+No redirects, no proxies from the environment, no transport retries: httpx opens a connection again only
+before anything was sent. `may_send` is asked in httpcore's trace hook, when the connection stands and the
+next thing is the first byte of the request.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from core.answers import Answer, Meaning, interpret, interpret_probe, retry_after_ms
+from ports import Clock
+
+BODY_BYTES_MAX = 65_536
+CONNECTIONS_MAX = 100
+KEEPALIVE_S = 20
+
+
+class _TooLate(Exception):
+    """The send deadline has passed."""
+
+
+class _Exchange:
+    """What httpcore's trace tells about one request."""
+
+    def __init__(self, clock: Clock, may_send: Callable[[], bool]) -> None:
+        self._clock = clock
+        self._may_send = may_send
+        self.sent_mono_ms: int | None = None
+        self.first_byte_mono_ms: int | None = None
+
+    async def trace(self, name: str, _: dict[str, Any]) -> None:
+        """Ask before the first byte of the request; note when the answer has begun."""
+        if name.endswith("send_request_headers.started"):
+            if not self._may_send():
+                raise _TooLate
+            self.sent_mono_ms = self._clock.monotonic_ms()
+        elif name.endswith("receive_response_headers.complete"):
+            self.first_byte_mono_ms = self._clock.monotonic_ms()
+
+    def answer(self, meaning: Meaning, **values: Any) -> Answer:
+        """Return the answer with this exchange's times."""
+        now_ms = self._clock.monotonic_ms()
+        latency_ms = now_ms - self.sent_mono_ms if self.sent_mono_ms is not None else 0
+        return Answer(meaning, first_byte_mono_ms=self.first_byte_mono_ms, latency_ms=latency_ms, **values)
+
+
+class HttpUpstream:
+    """A `ports.Upstream`. `key` is asked for at each call, so that a rotated one is used at once."""
+
+    def __init__(self, url: str, key: Callable[[], str], clock: Clock) -> None:
+        self._url = url
+        self._key = key
+        self._clock = clock
+        self._client: httpx.AsyncClient | None = None
+
+    async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
+        """Ask for a signature."""
+        url = httpx.URL(f"{self._url}/crypto/sign?message={quote(message, safe='')}")
+        exchange = _Exchange(self._clock, may_send)
+        return await self._call(url, exchange, call_limit_ms, interpret)
+
+    async def probe(self, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
+        """Ask the root path."""
+        exchange = _Exchange(self._clock, may_send)
+        return await self._call(
+            httpx.URL(f"{self._url}/"), exchange, call_limit_ms, lambda status, _: interpret_probe(status)
+        )
+
+    async def _call(
+        self,
+        url: httpx.URL,
+        exchange: _Exchange,
+        call_limit_ms: int,
+        meaning: Callable[[int, bytes], Meaning],
+    ) -> Answer:
+        """Make the one request under one total deadline: httpx's own time-outs are per read."""
+        try:
+            async with asyncio.timeout(call_limit_ms / 1000):
+                return await self._exchange(url, exchange, meaning)
+        except (_TooLate, httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
+            reason = "send_deadline" if isinstance(error, _TooLate) else type(error).__name__
+            if exchange.sent_mono_ms is None:
+                return exchange.answer(Meaning.NEVER_SENT, reason=reason)
+            if exchange.first_byte_mono_ms is None:
+                return exchange.answer(Meaning.UNANSWERED, reason=reason)
+            return exchange.answer(Meaning.FAILED, reason=reason)  # an answer began, and broke off
+
+    async def _exchange(
+        self, url: httpx.URL, exchange: _Exchange, meaning: Callable[[int, bytes], Meaning]
+    ) -> Answer:
+        request = self._http().build_request(
+            "GET", url, headers={"Authorization": self._key()}, extensions={"trace": exchange.trace}
+        )
+        response = await self._http().send(request, stream=True)
+        try:
+            body = await _read(response)
+        finally:
+            await response.aclose()
+        status = response.status_code
+        means = meaning(status, body)
+        return exchange.answer(
+            means,
+            status=status,
+            signature=body.decode("ascii").strip() if means is Meaning.SIGNED else "",
+            reason=f"upstream_{status}",
+            retry_after_ms=retry_after_ms(response.headers.get("retry-after")),
+        )
+
+    def _http(self) -> httpx.AsyncClient:
+        if self._client is None:
+            self._client = httpx.AsyncClient(
+                trust_env=False,
+                follow_redirects=False,
+                timeout=None,  # noqa: S113 - each call has one total deadline
+                limits=httpx.Limits(
+                    max_connections=CONNECTIONS_MAX,
+                    max_keepalive_connections=CONNECTIONS_MAX,
+                    keepalive_expiry=KEEPALIVE_S,
+                ),
+            )
+        return self._client
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """Read at most `BODY_BYTES_MAX` of the answer: nothing longer is a signature."""
+    body = b""
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            break
+    return body[:BODY_BYTES_MAX]

@@ -1,0 +1,57 @@
+"""The two seconds: one deadline per request, counted from the moment it reached the gateway."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ports import Clock
+
+BUDGET_MS = 2_000
+WAY_BACK_MS = 150
+DURABLE_MS = 400
+GATEWAY_LIMIT_MS = 29_000
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When the answer must leave this function, on the monotonic clock."""
+
+    clock: Clock
+    at_mono_ms: int
+
+    @classmethod
+    def of(cls, clock: Clock, reached_gateway_ms: int | None) -> "Deadline":
+        """Count from the gateway's own time; from now where that is missing or not plausible.
+
+        `sam local start-api` freezes it at its own start, and clocks may differ: a time ahead of us, or older
+        than the gateway's own limit, is not believed.
+        """
+        elapsed_ms = 0 if reached_gateway_ms is None else clock.now_ms() - reached_gateway_ms
+        if not 0 <= elapsed_ms <= GATEWAY_LIMIT_MS:
+            elapsed_ms = 0
+        return cls(clock, clock.monotonic_ms() + BUDGET_MS - WAY_BACK_MS - elapsed_ms)
+
+    def left_ms(self, *, reserve_ms: int = 0) -> int:
+        """How much is left beyond the reserve; never negative."""
+        return max(0, self.at_mono_ms - reserve_ms - self.clock.monotonic_ms())
+
+    def left_s(self, *, reserve_ms: int = 0) -> float:
+        """Return the same in seconds, for `asyncio.timeout`."""
+        return self.left_ms(reserve_ms=reserve_ms) / 1000
+
+
+def reached_gateway_ms(
+    event: Mapping[str, Any], headers: Mapping[str, str], *, trust_request_start: bool, sam_local: bool
+) -> int | None:
+    """When the request reached the gateway, in ms since the epoch, as far as anybody says.
+
+    `headers`: `X-Request-Start: t=<ms>` is believed only from our own front.
+    """
+    if trust_request_start and (started := headers.get("x-request-start", "")).startswith("t="):
+        digits = started.removeprefix("t=")
+        return int(digits) if digits.isascii() and digits.isdigit() else None
+    if sam_local:
+        return None
+    context = event.get("requestContext") or {}
+    epoch_ms = context.get("requestTimeEpoch") or context.get("timeEpoch")
+    return epoch_ms if isinstance(epoch_ms, int) else None

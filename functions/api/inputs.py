@@ -1,0 +1,103 @@
+"""What callers send, parsed strictly: bad input gets a clear error that names the parameter."""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from core.egress import Policy, Verdict, classify_url
+from core.errors import RelayError
+
+MESSAGE_BYTES_MAX = 2_048
+MESSAGE_ENCODED_MAX = 6_144
+PARAMETERS = frozenset({"message", "webhook_url"})
+PARAMETERS_MAX = 20
+REPLACEMENT = "\ufffd"
+
+
+class InvalidParameter(RelayError):
+    """A parameter can't be used; `expected` says what could be."""
+
+    def __init__(self, parameter: str, expected: str) -> None:
+        super().__init__(f"{parameter}: {expected}")
+        self.parameter = parameter
+        self.expected = expected
+
+
+@dataclass(frozen=True, slots=True)
+class SignInput:
+    """A message to sign, and where its signature may be sent (an empty string: nowhere)."""
+
+    message: str
+    webhook_url: str
+
+
+def parse_sign_query(query: bytes, policy: Policy) -> SignInput:
+    """Parse the query, form-decoded once; raises `InvalidParameter`."""
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=PARAMETERS_MAX,
+        )
+    except UnicodeDecodeError:
+        raise InvalidParameter("message", "must be percent-encoded UTF-8") from None
+    except ValueError:
+        raise InvalidParameter("query", f"must have at most {PARAMETERS_MAX} parameters") from None
+    values = _once_each(pairs)
+    if "message" not in values:
+        raise InvalidParameter("message", "is required")
+    return SignInput(
+        check_message(values["message"]), check_webhook_url(values.get("webhook_url", ""), policy)
+    )
+
+
+def _once_each(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name in PARAMETERS and name in values:
+            raise InvalidParameter(name, "must be given once")
+        values[name] = value
+    return values
+
+
+def check_message(message: str) -> str:
+    """Return the message; raises `InvalidParameter`.
+
+    U+FFFD is what gateways make of invalid UTF-8: it can't be told from that, so it is refused, lest we sign
+    what was never sent.
+    """
+    if not message:
+        raise InvalidParameter("message", "must not be empty")
+    try:
+        size = len(message.encode())
+    except UnicodeEncodeError:
+        raise InvalidParameter("message", "must be valid Unicode") from None
+    if size > MESSAGE_BYTES_MAX:
+        raise InvalidParameter("message", f"must be at most {MESSAGE_BYTES_MAX} bytes of UTF-8")
+    if "\0" in message:
+        raise InvalidParameter("message", "must not contain NUL")
+    if REPLACEMENT in message:
+        raise InvalidParameter("message", "must be valid UTF-8")
+    return message
+
+
+def check_webhook_url(url: str, policy: Policy) -> str:
+    """Return the URL if it may be called as far as one can tell without DNS; raises `InvalidParameter`."""
+    if not url:
+        return ""
+    judged = classify_url(url, policy)
+    if isinstance(judged, Verdict):
+        raise InvalidParameter("webhook_url", f"can't be used ({judged})")
+    return url
+
+
+def client_of(authorization: str | None, clients: Mapping[str, str]) -> str | None:
+    """Return the name of the caller whose key this is; every key is compared, in constant time."""
+    key = (authorization or "").strip()
+    if key[:7].lower() == "bearer ":
+        key = key[7:].strip()
+    given = key.encode()
+    matching = [name for name, expected in clients.items() if hmac.compare_digest(given, expected.encode())]
+    return matching[0] if matching and given else None

@@ -1,0 +1,40 @@
+"""What the API function reads from its environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from core.config import CallSettings, Reader, read_policy
+from core.egress import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """The API function's settings."""
+
+    calls: CallSettings
+    egress: Policy
+    table: str
+    window_table: str
+    secret_id: str
+    fresh_queue_url: str
+    processor_function: str
+    public_url: str
+    trust_request_start: bool
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """Parse the environment; raises `SettingError`."""
+        reader = Reader(environment)
+        return cls(
+            calls=CallSettings.read(reader),
+            egress=read_policy(reader),
+            table=reader.text("TABLE_NAME"),
+            window_table=reader.text("WINDOW_TABLE_NAME"),
+            secret_id=reader.text("SECRET_ID"),
+            fresh_queue_url=reader.text("FRESH_QUEUE_URL"),
+            processor_function=reader.text("PROCESSOR_FUNCTION_NAME"),
+            public_url=reader.text("PUBLIC_URL", "").rstrip("/"),
+            # Behind our own front only: on AWS a client could set the header.
+            trust_request_start=reader.flag("TRUST_REQUEST_START", default=False),
+        )

@@ -1,0 +1,347 @@
+"""The two-second contract: a signature if it can be had in time, else a durable acceptance, else why not."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from api.deadline import DURABLE_MS, Deadline
+from core import job as jobs
+from core import scheduling
+from core import window as windows
+from core.answers import Answer, Meaning
+from core.config import CallSettings
+from core.errors import Unavailable
+from core.job import FIRST_LOOK_MS, Job, JobState, Request
+from core.messages import FreshMessage
+from core.scheduling import Inline
+from core.window import Kind, Window
+from ports import Backlog, Clock, JobStore, Queue, Telemetry, Waker, Written
+from service.calls import Begun, Caller, NotBegun
+from service.recording import Recorder
+from service.slots import Slots
+
+BACKLOG_ROWS_MAX = 6_000
+WAKE_MS = 5_000
+UNAVAILABLE_RETRY_MS = 1_000
+LIVE_CALL_RETRY_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a caller wants. `keep`: accept it even without a webhook, to be polled for."""
+
+    request_id: str
+    client: str
+    message: str
+    webhook_url: str = ""
+    keep: bool = False
+
+
+class Reason(StrEnum):
+    """Why there is no signature now."""
+
+    LIMIT = "limit-reached"
+    BACKLOG = "backlog-too-long"
+    UPSTREAM_FAILED = "upstream-failed"
+    UPSTREAM_SLOW = "upstream-too-slow"
+    REFUSED = "upstream-refused"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The signature, now."""
+
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """It is ours from here on. `ready_at_ms`: expected end of its next upstream call, as far as is known."""
+
+    request: Request
+    ready_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """Nothing was signed and nothing was accepted. `upstream_status`: what it refused this message with."""
+
+    reason: Reason
+    retry_after_ms: int | None = None
+    upstream_status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was there when the request came: window and backlog are None where they can't be read."""
+
+    job: Job | None
+    window: Window | None
+    backlog: Backlog | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """An inline call that brought no signature, still to be recorded on its job."""
+
+    begun: Begun
+    answer: Answer
+
+
+class Signing:
+    """Answers one request."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        slots: Slots,
+        caller: Caller,
+        recorder: Recorder,
+        fresh_queue: Queue,
+        waker: Waker,
+        clock: Clock,
+        telemetry: Telemetry,
+        settings: CallSettings,
+    ) -> None:
+        self._store = store
+        self._slots = slots
+        self._caller = caller
+        self._recorder = recorder
+        self._fresh_queue = fresh_queue
+        self._waker = waker
+        self._clock = clock
+        self._telemetry = telemetry
+        self._settings = settings
+
+    async def sign(self, ask: Ask, deadline: Deadline) -> Signed | Accepted | Declined:
+        """Answer within the deadline, whatever fails."""
+        try:
+            seen = await self._look(ask, deadline)
+            result = await self._now(ask, seen, deadline)
+            if isinstance(result, Signed | Declined) and not self._may_wait(ask, result):
+                return result
+            tried = result if isinstance(result, _Tried) else None
+            return await self._accept(ask, seen, tried, deadline)
+        except (Unavailable, TimeoutError) as error:
+            self._telemetry.event("unavailable", request_id=ask.request_id, reason=str(error) or "timeout")
+            return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
+
+    @staticmethod
+    def _may_wait(ask: Ask, result: Signed | Declined) -> bool:
+        wants_to = bool(ask.webhook_url) or ask.keep
+        return wants_to and isinstance(result, Declined) and result.reason is not Reason.REFUSED
+
+    async def _look(self, ask: Ask, deadline: Deadline) -> _Seen:
+        """Read job, window and backlog side by side. Only the job is needed for every answer."""
+        async with asyncio.timeout(deadline.left_s(reserve_ms=DURABLE_MS)):
+            job, window, backlog = await asyncio.gather(
+                self._store.job(jobs.job_id(ask.message)),
+                self._slots.refresh(),
+                self._store.backlog(BACKLOG_ROWS_MAX),
+                return_exceptions=True,
+            )
+        if isinstance(job, BaseException):
+            raise job
+        return _Seen(
+            job,
+            None if isinstance(window, BaseException) else window,
+            None if isinstance(backlog, BaseException) else backlog,
+        )
+
+    async def _now(self, ask: Ask, seen: _Seen, deadline: Deadline) -> Signed | Declined | _Tried:
+        """Answer from what is known, or by one call of our own."""
+        job, now_ms, ttl_ms = seen.job, self._clock.now_ms(), self._settings.signature_ttl_ms
+        if job and (signature := job.fresh_signature(now_ms, ttl_ms)):
+            return Signed(signature)
+        if job and job.state is JobState.REFUSED:
+            return Declined(Reason.REFUSED, upstream_status=job.refusal)
+        if job and not job.callable_by_api(now_ms, ttl_ms):
+            return self._why_wait(job, seen, now_ms)
+        inline = self._inline(seen, now_ms, deadline)
+        if inline not in {Inline.YES, Inline.SLOW_PROBE}:
+            return self._why_not_inline(inline, seen, now_ms)
+        return await self._call(ask, seen, inline, deadline)
+
+    def _inline(self, seen: _Seen, now_ms: int, deadline: Deadline) -> Inline:
+        if seen.window is None or seen.backlog is None:
+            return Inline.NO_SLOT
+        time_left_ms = deadline.left_ms(reserve_ms=DURABLE_MS)
+        return scheduling.may_try_inline(
+            seen.window, now_ms, time_left_ms, fresh_waits=seen.backlog.count > 0
+        )
+
+    def _why_wait(self, job: Job, seen: _Seen, now_ms: int) -> Declined:
+        """Somebody's call for this message is under way, or it waits for its turn."""
+        if job.call_live(now_ms):
+            return Declined(Reason.LIMIT, LIVE_CALL_RETRY_MS)
+        if job.attempts:
+            return Declined(Reason.UPSTREAM_FAILED, max(1, job.next_try_ms - now_ms))
+        return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
+
+    def _why_not_inline(self, inline: Inline, seen: _Seen, now_ms: int) -> Declined:
+        if inline in {Inline.TOO_SLOW, Inline.NO_TIME}:
+            return Declined(Reason.UPSTREAM_SLOW, self._settings.limits.window_ms)
+        return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
+
+    def _ready_in_ms(self, seen: _Seen, now_ms: int) -> int:
+        ready_at_ms = self._ready_at_ms(seen, now_ms, None)
+        return max(1, ready_at_ms - now_ms) if ready_at_ms else self._settings.limits.window_ms
+
+    def _ready_at_ms(self, seen: _Seen, now_ms: int, job: Job | None) -> int | None:
+        """When the next call for this message should have ended; None where the window can't be read."""
+        if seen.window is None or seen.window.paused:
+            return None
+        fresh = job is None or not job.attempts
+        ahead = seen.backlog.count if seen.backlog and fresh else 0
+        earliest_ms = max(job.next_try_ms, job.call_until_ms) if job else 0
+        return scheduling.ready_at_ms(seen.window, now_ms, ahead, earliest_ms)
+
+    async def _call(
+        self, ask: Ask, seen: _Seen, inline: Inline, deadline: Deadline
+    ) -> Signed | Declined | _Tried:
+        """Call the upstream with the time that is left, less what a durable acceptance would need."""
+        hints = {"slow_probe_at_ms": self._clock.now_ms()} if inline is Inline.SLOW_PROBE else None
+        call_limit_ms = deadline.left_ms(reserve_ms=DURABLE_MS)
+        try:
+            async with asyncio.timeout(call_limit_ms / 1000):
+                begun = await self._caller.begin(
+                    seen.job, ask.message, Kind.FRESH, call_limit_ms=call_limit_ms, hints=hints
+                )
+        except (Unavailable, TimeoutError):  # what landed of it expires, and counts as a call
+            return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
+        if isinstance(begun, NotBegun):
+            return self._why_not_begun(begun, seen)
+        left_ms = deadline.left_ms(reserve_ms=DURABLE_MS)
+        answer = await self._caller.send(replace(begun, call_limit_ms=left_ms))
+        if answer.meaning in {Meaning.SIGNED, Meaning.REFUSED}:
+            await self._within(
+                deadline, self._recorder.record(begun, answer), self._caller.settle(begun, answer)
+            )
+            if answer.meaning is Meaning.SIGNED:
+                return Signed(answer.signature)
+            return Declined(Reason.REFUSED, upstream_status=answer.status)
+        if ask.webhook_url or ask.keep:
+            return _Tried(begun, answer)
+        await self._within(deadline, self._recorder.record(begun, answer), self._caller.settle(begun, answer))
+        return self._why_failed(answer)
+
+    def _why_not_begun(self, begun: NotBegun, seen: _Seen) -> Signed | Declined:
+        """Another call won the job or the last slot, between our look and our write."""
+        now_ms = self._clock.now_ms()
+        if begun.denied is None and begun.job is not None:
+            signature = begun.job.fresh_signature(now_ms, self._settings.signature_ttl_ms)
+            return Signed(signature) if signature else self._why_wait(begun.job, seen, now_ms)
+        return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
+
+    def _why_failed(self, answer: Answer) -> Declined:
+        if answer.meaning is Meaning.LIMITED:
+            return Declined(Reason.LIMIT, answer.retry_after_ms or self._settings.limits.window_ms)
+        slow = answer.meaning is Meaning.UNANSWERED
+        return Declined(Reason.UPSTREAM_SLOW if slow else Reason.UPSTREAM_FAILED, self._settings.retry_ms)
+
+    async def _accept(
+        self, ask: Ask, seen: _Seen, tried: _Tried | None, deadline: Deadline
+    ) -> Signed | Accepted | Declined:
+        """Make the request durable, then do what speeds it up. Nothing after the put can undo the 202."""
+        now_ms = self._clock.now_ms()
+        if tried is None and self._backlog_too_long(seen, now_ms):
+            return Declined(Reason.BACKLOG, self._settings.age_max_ms // 2)
+        request = self._request(ask, seen, now_ms)
+        async with asyncio.timeout(deadline.left_s()):
+            request = await self._store.accept(request)
+        try:
+            async with asyncio.timeout(deadline.left_s()):
+                return await self._attach(request, seen, tried)
+        except (Unavailable, TimeoutError) as error:  # it is on the due index, and is found there
+            self._telemetry.event(
+                "attach_cut_short", request_id=ask.request_id, reason=str(error) or "timeout"
+            )
+            return Accepted(request, self._ready_at_ms(seen, now_ms, seen.job))
+
+    def _request(self, ask: Ask, seen: _Seen, now_ms: int) -> Request:
+        return Request(
+            id=ask.request_id,
+            job_id=jobs.job_id(ask.message),
+            message=ask.message,
+            client=ask.client,
+            webhook_url=ask.webhook_url,
+            created_ms=now_ms,
+            attempts_before=seen.job.attempts if seen.job else 0,
+            key_blocked_ms=seen.window.key_blocked_ms if seen.window else 0,
+            due_ms=now_ms + FIRST_LOOK_MS,
+        )
+
+    def _backlog_too_long(self, seen: _Seen, now_ms: int) -> bool:
+        """Whether a new job could not have its first call within half of the greatest age."""
+        if seen.window is None or seen.backlog is None or (seen.job and seen.job.scheduled):
+            return False
+        waits_ms = now_ms - (seen.backlog.oldest_ms or now_ms)
+        age_max_ms = self._settings.age_max_ms
+        too_many = seen.backlog.count >= scheduling.backlog_max(seen.window, age_max_ms)
+        return too_many or waits_ms >= age_max_ms // 2
+
+    async def _attach(self, request: Request, seen: _Seen, tried: _Tried | None) -> Signed | Accepted:
+        """The request was put: now read the job, and see that it is scheduled."""
+        if tried:
+            job, _ = await asyncio.gather(
+                self._recorder.record(tried.begun, tried.answer, wanted=True),
+                self._caller.settle(tried.begun, tried.answer),
+            )
+        else:
+            job = await self._store.job(request.job_id)
+        now_ms = self._clock.now_ms()
+        if job and (signature := job.fresh_signature(now_ms, self._settings.signature_ttl_ms)):
+            await self._store.write_request(
+                request, jobs.close_signed(request, signature, now_ms, notify=False)
+            )
+            return Signed(signature)
+        job = await self._schedule(job, request.message)
+        await self._tell_processor(job)
+        return Accepted(request, self._ready_at_ms(seen, now_ms, job))
+
+    async def _schedule(self, job: Job | None, message: str) -> Job:
+        """See that the processor calls it. A job that is due at once is announced by a message."""
+        while True:
+            after = jobs.schedule(job, message, self._clock.now_ms())
+            if after is job:
+                return after
+            result = await self._store.write_job(job, after)
+            if isinstance(result, Written):
+                return result.record
+            job = result.record
+
+    async def _tell_processor(self, job: Job) -> None:
+        """Best effort: a message, a hint for newcomers, and somebody awake."""
+        tasks: list[Coroutine[Any, Any, None]] = [self._wake()]
+        if job.state is JobState.WAITING:
+            now_ms = self._clock.now_ms()
+            tasks.append(self._fresh_queue.send([FreshMessage(job.id).encode()]))
+            tasks.append(self._note_fresh(now_ms))
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, BaseException):
+                self._telemetry.event("processor_not_told", job_id=job.id, reason=str(result))
+
+    async def _note_fresh(self, now_ms: int) -> None:
+        await self._slots.amend(lambda window: windows.note(window, fresh_queued_at_ms=now_ms))
+
+    async def _wake(self) -> None:
+        """If no run is at work, wake one: of a whole burst, the one whose write lands does it."""
+        window, now_ms = await self._slots.refresh(), self._clock.now_ms()
+        if window.awake_until_ms > now_ms:
+            return
+        if await self._slots.try_once(windows.stay_awake(window, now_ms + WAKE_MS)):
+            await self._waker.wake()
+
+    async def _within(self, deadline: Deadline, *steps: Coroutine[Any, Any, object]) -> None:
+        """Carry out steps side by side that must not make the answer late, nor fail it."""
+        try:
+            async with asyncio.timeout(deadline.left_s()):
+                results: list[object] = await asyncio.gather(*steps, return_exceptions=True)
+        except TimeoutError:
+            results = [TimeoutError("deadline")]
+        for result in results:
+            if isinstance(result, BaseException):
+                self._telemetry.event("not_recorded_in_time", reason=str(result) or type(result).__name__)

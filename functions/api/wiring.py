@@ -1,0 +1,56 @@
+"""Puts the API function together from its environment."""
+
+from collections.abc import Mapping
+
+from adapters import aws
+from adapters.clock import SystemClock, SystemRandomness
+from adapters.dynamodb_jobs import DynamoJobStore
+from adapters.dynamodb_window import DynamoWindowStore
+from adapters.secrets import SecretsManager
+from adapters.sqs import SqsQueue
+from adapters.telemetry import JsonTelemetry
+from adapters.upstream import HttpUpstream
+from adapters.waker import LambdaWaker
+from api.app import Services
+from api.settings import ApiSettings
+from api.signing import Signing
+from api.statuses import Statuses
+from core import window as windows
+from service.calls import Caller
+from service.recording import Recorder
+from service.slots import Slots
+
+ATTEMPTS = 2
+
+
+def wire(environment: Mapping[str, str]) -> Services:
+    """Return the services; raises `SettingError`. No network is touched."""
+    settings = ApiSettings.read(environment)
+    calls = settings.calls
+    clock, randomness, telemetry = SystemClock(), SystemRandomness(), JsonTelemetry("api")
+    session, config = aws.session(), aws.config(attempts=ATTEMPTS)
+    dynamodb = session.client("dynamodb", config=config)
+    sqs = session.client("sqs", config=config)
+
+    secrets = SecretsManager(session.client("secretsmanager", config=config), settings.secret_id, clock)
+    store = DynamoJobStore(dynamodb, settings.table)
+    lease_ms = calls.timing.lease_ms(calls.call_limit_ms, calls.limits.window_ms)
+    window_store = DynamoWindowStore(
+        dynamodb, settings.window_table, lambda: windows.full(calls.limits, clock.now_ms() + lease_ms)
+    )
+    slots = Slots(window_store, clock, randomness, calls.timing)
+    upstream = HttpUpstream(calls.url, lambda: secrets.current().upstream_key, clock)
+    caller = Caller(store, slots, upstream, clock, randomness, telemetry, calls)
+    recorder = Recorder(store, clock, randomness, calls)
+    fresh_queue = SqsQueue(sqs, settings.fresh_queue_url)
+    waker = LambdaWaker(session.client("lambda", config=config), settings.processor_function)
+    return Services(
+        signing=Signing(store, slots, caller, recorder, fresh_queue, waker, clock, telemetry, calls),
+        statuses=Statuses(store, slots, clock),
+        secrets=secrets.get,
+        checks={"database": window_store.read, "queue": fresh_queue.check, "secrets": secrets.get},
+        clock=clock,
+        randomness=randomness,
+        telemetry=telemetry,
+        settings=settings,
+    )

@@ -1,0 +1,46 @@
+"""AWS Lambda's entry point for the notifier: batches of the notification queue, failures told one by one."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from adapters.aws import THREADS
+from core.messages import decode_notification
+from notifier.wiring import Services, wire
+
+
+async def deliver_batch(services: Services, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Deliver all records side by side; return those that are to come again."""
+    records = event.get("Records", [])
+    done = await asyncio.gather(*(_deliver_one(services, record) for record in records))
+    failed = [record["messageId"] for record, fine in zip(records, done, strict=True) if not fine]
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+async def _deliver_one(services: Services, record: Mapping[str, Any]) -> bool:
+    try:
+        await services.deliverer.deliver(decode_notification(record["body"]))
+    except Exception as error:  # noqa: BLE001 - one bad record must not hold up the others
+        services.telemetry.event(
+            "notification_failed",
+            {"NotificationsFailed": 1},
+            message_id=record["messageId"],
+            reason=repr(error),
+        )
+        return False
+    return True
+
+
+def _handler(services: Services) -> Any:
+    loop = asyncio.new_event_loop()  # one for the life of the instance: connections are kept
+    loop.set_default_executor(ThreadPoolExecutor(THREADS))
+
+    def handle(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
+        return loop.run_until_complete(deliver_batch(services, event))
+
+    return handle
+
+
+handler = _handler(wire(os.environ))

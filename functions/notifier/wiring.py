@@ -1,0 +1,56 @@
+"""Puts the notifier function together from its environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from adapters import aws
+from adapters.clock import SystemClock, SystemRandomness
+from adapters.dynamodb_jobs import DynamoJobStore
+from adapters.poster import Poster
+from adapters.secrets import SecretsManager
+from adapters.sqs import SqsQueue
+from adapters.telemetry import JsonTelemetry
+from core import webhook
+from core.config import VERSION
+from notifier.deliver import Deliverer
+from notifier.settings import NotifierSettings
+from ports import Telemetry
+
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the handler needs."""
+
+    deliverer: Deliverer
+    telemetry: Telemetry
+
+
+def wire(environment: Mapping[str, str]) -> Services:
+    """Return the services; raises `SettingError`. No network is touched."""
+    settings = NotifierSettings.read(environment)
+    clock, telemetry = SystemClock(), JsonTelemetry("notifier")
+    session, config = aws.session(), aws.config(attempts=ATTEMPTS)
+    secrets = SecretsManager(session.client("secretsmanager", config=config), settings.secret_id, clock)
+
+    async def sign(body: bytes, webhook_id: str, timestamp_s: int) -> dict[str, str]:
+        secret = await secrets.get()
+        signers = []
+        if secret.signing_keys:
+            from adapters.ed25519 import signer  # noqa: PLC0415 - `cryptography` is slow to load
+
+            signers = [signer(key) for key in secret.signing_keys]
+        return webhook.sign(body, webhook_id, timestamp_s, secret.webhook_secrets, signers)
+
+    deliverer = Deliverer(
+        DynamoJobStore(session.client("dynamodb", config=config), settings.table),
+        SqsQueue(session.client("sqs", config=config), settings.notification_queue_url),
+        Poster(settings.egress, VERSION),
+        sign,
+        clock,
+        SystemRandomness(),
+        telemetry,
+        settings.delays_ms,
+    )
+    return Services(deliverer, telemetry)

@@ -1,0 +1,30 @@
+"""AWS Lambda's entry point for the processor: every minute, and when it is woken."""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from adapters.aws import THREADS
+from processor.wiring import Services, wire
+
+
+async def run(services: Services) -> dict[str, int]:
+    """Make one run."""
+    await services.secrets.get()
+    calls = await services.drain().run()
+    services.telemetry.event("run_ended", {"ProcessorRuns": 1}, calls=calls)
+    return {"calls": calls}
+
+
+def _handler(services: Services) -> Any:
+    loop = asyncio.new_event_loop()  # one for the life of the instance: connections are kept
+    loop.set_default_executor(ThreadPoolExecutor(THREADS))
+
+    def handle(_event: object, _context: object) -> dict[str, int]:
+        return loop.run_until_complete(run(services))
+
+    return handle
+
+
+handler = _handler(wire(os.environ))

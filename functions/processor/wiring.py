@@ -1,0 +1,109 @@
+"""Puts the processor function together from its environment."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from adapters import aws
+from adapters.clock import SystemClock, SystemRandomness
+from adapters.dynamodb_jobs import DynamoJobStore
+from adapters.dynamodb_window import DynamoWindowStore
+from adapters.secrets import SecretsManager
+from adapters.sqs import SqsQueue
+from adapters.telemetry import JsonTelemetry
+from adapters.upstream import HttpUpstream
+from core import window as windows
+from core.config import CallSettings
+from ports import Clock, JobStore, Queue, Randomness, Telemetry, Upstream, WindowStore
+from processor.drain import Drain
+from processor.keycheck import KeyCheck
+from processor.settings import ProcessorSettings
+from processor.sweep import Sweep
+from service.calls import Caller
+from service.outcomes import Outcomes
+from service.recording import Recorder
+from service.slots import Slots
+
+ATTEMPTS = 3
+READ_TIMEOUT_S = 8.0  # longer than any wait at the queue
+PROBE_LIMIT_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world, as the processor needs it."""
+
+    store: JobStore
+    window_store: WindowStore
+    upstream: Upstream
+    fresh_queue: Queue
+    dead_letters: Queue
+    notifications: Queue
+    clock: Clock
+    randomness: Randomness
+    telemetry: Telemetry
+
+
+def assemble(ports: Ports, calls: CallSettings) -> Drain:
+    """Return one run's drain: nothing is kept between runs."""
+    slots = Slots(ports.window_store, ports.clock, ports.randomness, calls.timing)
+    caller = Caller(ports.store, slots, ports.upstream, ports.clock, ports.randomness, ports.telemetry, calls)
+    outcomes = Outcomes(ports.store, ports.notifications, slots, ports.clock, ports.telemetry, calls)
+    sweep = Sweep(ports.store, ports.notifications, outcomes, ports.clock, ports.telemetry)
+    key_check = KeyCheck(
+        ports.store,
+        slots,
+        ports.upstream,
+        outcomes,
+        ports.clock,
+        ports.telemetry,
+        call_limit_ms=min(calls.call_limit_ms, PROBE_LIMIT_MS),
+    )
+    return Drain(
+        ports.store,
+        ports.fresh_queue,
+        ports.dead_letters,
+        slots,
+        caller,
+        Recorder(ports.store, ports.clock, ports.randomness, calls),
+        outcomes,
+        sweep,
+        key_check,
+        ports.clock,
+        ports.telemetry,
+        calls,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the handler needs: the secret fetched first, then a drain for each run."""
+
+    secrets: SecretsManager
+    drain: Callable[[], Drain]
+    telemetry: Telemetry
+
+
+def wire(environment: Mapping[str, str]) -> Services:
+    """Return the services; raises `SettingError`. No network is touched."""
+    settings = ProcessorSettings.read(environment)
+    calls = settings.calls
+    clock, telemetry = SystemClock(), JsonTelemetry("processor")
+    session = aws.session()
+    config = aws.config(attempts=ATTEMPTS, read_timeout_s=READ_TIMEOUT_S)
+    dynamodb, sqs = session.client("dynamodb", config=config), session.client("sqs", config=config)
+    secrets = SecretsManager(session.client("secretsmanager", config=config), settings.secret_id, clock)
+    lease_ms = calls.timing.lease_ms(calls.call_limit_ms, calls.limits.window_ms)
+    ports = Ports(
+        store=DynamoJobStore(dynamodb, settings.table),
+        window_store=DynamoWindowStore(
+            dynamodb, settings.window_table, lambda: windows.full(calls.limits, clock.now_ms() + lease_ms)
+        ),
+        upstream=HttpUpstream(calls.url, lambda: secrets.current().upstream_key, clock),
+        fresh_queue=SqsQueue(sqs, settings.fresh_queue_url),
+        dead_letters=SqsQueue(sqs, settings.fresh_dead_letter_url),
+        notifications=SqsQueue(sqs, settings.notification_queue_url),
+        clock=clock,
+        randomness=SystemRandomness(),
+        telemetry=telemetry,
+    )
+    return Services(secrets, lambda: assemble(ports, calls), telemetry)

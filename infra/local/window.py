@@ -1,0 +1,46 @@
+"""What the window holds when the local stack starts."""
+
+import asyncio
+import time
+from typing import Any
+
+import boto3
+
+from adapters.dynamodb_window import DynamoWindowStore
+from core import window as windows
+from core.config import CallSettings
+from infra.local.settings import LocalSettings
+
+
+def prepare_window(client: Any, table: str, calls: CallSettings, *, clean: bool, upstream_quiet: bool) -> str:
+    """See to the window before anybody may call; return a line that says when the first call may be.
+
+    `clean`: the last stop, if there was one, kept everything.
+    `upstream_quiet`: the upstream is the stand-in, and has seen no call within W.
+
+    Where nothing is known, the window is full: after an unclean stop its own last writes may be what is lost.
+    """
+    client = session.client("dynamodb")
+    return asyncio.run(_prepare(client, table, settings.calls, clean=clean, upstream_quiet=upstream_quiet))
+
+
+async def _prepare(client: Any, table: str, calls: CallSettings, *, clean: bool, upstream_quiet: bool) -> str:
+    now_ms = time.time_ns() // 1_000_000
+    free_at_ms = now_ms + calls.timing.lease_ms(calls.call_limit_ms, calls.limits.window_ms)
+    full = windows.full(calls.limits, free_at_ms)
+    store = DynamoWindowStore(client, table, lambda: full)
+    if not clean:
+        await store.overwrite(full)
+        return _starts_full(free_at_ms - now_ms, "the last stop was not a clean one")
+    if upstream_quiet and await store.create(windows.empty(calls.limits)):
+        return "The window starts empty: the first call may be made at once."
+    window = await store.read()
+    if window == full:
+        return _starts_full(free_at_ms - now_ms, "nothing is known of earlier calls")
+    return (
+        f"The window goes on where it was: {window.free_slots(now_ms)} of {len(window.slots)} slots are free."
+    )
+
+
+def _starts_full(wait_ms: int, why: str) -> str:
+    return f"The window starts full, because {why}: the first call may be made in {wait_ms / 1000:.0f} s."

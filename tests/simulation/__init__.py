@@ -1,0 +1,1 @@
+"""The real handlers on memory adapters, in virtual time."""
