@@ -12,7 +12,9 @@ from core.config import CallSettings
 from infra.local.settings import LocalSettings
 
 
-def prepare_window(client: Any, table: str, calls: CallSettings, *, clean: bool, upstream_quiet: bool) -> str:
+def prepare_window(
+    session: boto3.Session, table: str, settings: LocalSettings, *, clean: bool, upstream_quiet: bool
+) -> str:
     """See to the window before anybody may call; return a line that says when the first call may be.
 
     `clean`: the last stop, if there was one, kept everything.

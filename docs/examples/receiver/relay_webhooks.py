@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 - one file, to be copied
+
 """Verify Signing Relay's webhooks (Standard Webhooks 1.0.0). One file: copy it into your service.
 
     verifier = Verifier(["whsec_…"])                    # or "whpk_…", or several during a rotation
@@ -21,7 +21,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 TOLERANCE_S = 300
-SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
+SECRET_PREFIX = "whsec_"
 PUBLIC_KEY_PREFIX = "whpk_"
 TIMESTAMP_DIGITS_MAX = 12
 
@@ -29,7 +29,7 @@ Check = Callable[[bytes, bytes], bool]
 """From the signed content and a signature to whether it is right."""
 
 
-class InvalidWebhook(Exception):  # noqa: N818 - reads well in an `except`
+class InvalidWebhook(Exception):
     """Not a webhook of ours, changed on the way, or too old. Answer 401 and do nothing."""
 
 
@@ -71,7 +71,7 @@ class Verifier:
 
 def verified_by(verifier: Verifier) -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:
     """Return a FastAPI dependency that gives the verified notification, and answers 401 without one."""
-    from fastapi import HTTPException, Request  # noqa: PLC0415 - needed by FastAPI users only
+    from fastapi import HTTPException, Request
 
     async def verified(request: Request) -> dict[str, Any]:
         try:
@@ -101,8 +101,8 @@ def _symmetric(secret: bytes) -> Check:
 
 
 def _asymmetric(public_key: bytes) -> Check:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - needed for whpk_ only
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     key = Ed25519PublicKey.from_public_bytes(public_key)
 
