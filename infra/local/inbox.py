@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, FilePath
 from pydantic.dataclasses import dataclass
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from starlette.applications import Starlette
@@ -47,7 +47,7 @@ class Settings(serve.Address):
     port: Annotated[int, Field(ge=0, le=65535)] = 8200
     state_dir: Path = Path(".local/inbox")
     secret: Annotated[str, Field(repr=False)] = ""
-    secret_file: Path | None = None
+    secret_file: FilePath | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))

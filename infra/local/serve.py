@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import errno
 import logging
+import os
 import signal
 import socket
 import sys
@@ -17,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from starlette.applications import Starlette
 
 EXIT_USAGE = 2
+BACKLOG = 2_048  # connections that wait to be accepted
 GRACE_S = 0.5  # calls that hang on purpose must not delay a stop; what had to be kept is on disk already
 
 
@@ -75,16 +77,17 @@ def _complaint(prefix: str, problem: Mapping[str, Any]) -> str:
 def changed(current: SettingsT, changes: object) -> SettingsT:
     """Return the settings with some fields changed; raises ValueError on an unknown name or a bad value."""
     if not isinstance(changes, dict):
-        raise ValueError("expected a JSON object")  # noqa: TRY004  # the caller's input, not a caller's bug
+        raise ValueError("expected a JSON object")  # the caller's input, not a caller's bug
     merged = {**dataclasses.asdict(current), **changes}  # type: ignore[call-overload]
     return TypeAdapter(type(current)).validate_python(merged)
 
 
 def run(create_app: Callable[[], Starlette], address: Address, *, name: str, port_setting: str) -> NoReturn:
     """Serve until SIGTERM or SIGINT, then exit with status 0; with status 2 if the port is taken."""
-    listener = _listen(address, port_setting)
+    listener = listen(address, port_setting)
     for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, lambda *_: sys.exit(0))
+        # The server hands the signal on after its shutdown. No exception: whatever runs then may swallow it.
+        signal.signal(stop, lambda *_: os._exit(0))
     config = uvicorn.Config(
         create_app(),
         access_log=False,
@@ -96,27 +99,45 @@ def run(create_app: Callable[[], Starlette], address: Address, *, name: str, por
         timeout_graceful_shutdown=GRACE_S,  # type: ignore[arg-type]  # goes to asyncio as it is
     )
     host, port = listener.getsockname()[:2]
-    print(f"{name} listens on http://{host}:{port}", flush=True)
-    _Server(config).run(sockets=[listener])
+    _Server(config, f"{name} listens on http://{host}:{port}").run(sockets=[listener])
     sys.exit(0)
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, greeting: str) -> None:
+        super().__init__(config)
+        self._greeting = greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Greet once requests and signals are handled, not before."""
+        await super().startup(sockets)
+        print(self._greeting, flush=True)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop without a traceback for each call that the stop cuts off."""
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
 
 
-def _listen(address: Address, port_setting: str) -> socket.socket:
-    """Bind and listen at once, so that of two servers that start together exactly one gets the port."""
+def listen(address: Address, port_setting: str) -> socket.socket:
+    """Bind and listen at once, so that of two servers that start together exactly one gets the port.
+
+    The protocol is named because asyncio turns Nagle's delay off (40 ms an answer) only where it is.
+    """
+    family, kind, protocol, _, where = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server((address.host, address.port), backlog=2048)
+        listener.bind(where)
+        listener.listen(BACKLOG)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
         print(f"port {address.port} is taken: set {port_setting} to another one", file=sys.stderr)
         sys.exit(EXIT_USAGE)
+    return listener
 
 
 def state_file(state_dir: Path, name: str) -> Path:

@@ -1,6 +1,7 @@
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from infra.local import front
+from infra.local import front, serve
 
 TARGET = "http://emulator:4566/restapis/id/prod/_user_request_"
 NOW_S = 1_700_000_000.123
@@ -224,3 +225,20 @@ async def test_the_body_has_a_limit(size: int, expected: int) -> None:
         answer = await client.post("/x", content=b"a" * size)
     assert expected == answer.status_code
     assert len(emulator.requests) == (expected == 200)
+
+
+async def test_answers_leave_without_nagles_delay() -> None:
+    """Every connection that a local server accepts sends at once: the delay would cost 40 ms an answer."""
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def on_connect(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        accepted.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listener = serve.listen(serve.Address(port=0), "API_PORT")
+    server = await asyncio.start_server(on_connect, sock=listener)
+    async with server:
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await accepted
+        writer.close()

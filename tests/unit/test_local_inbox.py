@@ -9,7 +9,7 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from infra.local import inbox
+from infra.local import inbox, serve
 
 SECRET = "whsec_" + "c2VjcmV0IHNlY3JldCBzZWNyZXQh"
 BODY = '{"request_id": "r", "status": 200, "signature": "s"}'
@@ -185,3 +185,10 @@ async def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
     assert "://" not in page.text
     assert ".innerHTML" not in page.text
+
+
+def test_a_missing_secret_file_stops_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The complaint names the setting, instead of every webhook being refused later."""
+    with pytest.raises(SystemExit):
+        serve.parse(inbox.Settings, "INBOX", [], {"INBOX_SECRET_FILE": str(tmp_path / "none")})
+    assert "--secret-file (INBOX_SECRET_FILE): Path does not point to a file" in capsys.readouterr().err

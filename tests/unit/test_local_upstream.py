@@ -193,6 +193,8 @@ async def test_the_running_process_can_be_changed(tmp_path: Path) -> None:
         assert (await client.post("/_config", json=forced)).json()["limit"] == 10
         answer = await client.get("/", headers=KEY)
         assert (await sign(client, "m")).status_code == 200
+        await client.post("/_config", json={"forced_path": None, "forced_body": None})
+        assert (await sign(client, "m")).text == "Error 429: forced"
         await client.post("/_config", json={"forced_status": None})
         assert (await client.get("/", headers=KEY)).status_code == 200
         stats = (await client.get("/_stats")).json()
@@ -200,7 +202,9 @@ async def test_the_running_process_can_be_changed(tmp_path: Path) -> None:
     assert stats["violations"] == 0
 
 
-@pytest.mark.parametrize("body", [{"limit": 0}, {"unknown": 1}, {"outage_share": 2}, [], {"slow_min_s": 99}])
+@pytest.mark.parametrize(
+    "body", [{"limit": 0}, {"unknown": 1}, {"outage_share": 2}, [], {"slow_min_s": 99}, {"outage_min_s": 301}]
+)
 async def test_nonsense_is_refused_by_config(tmp_path: Path, body: object) -> None:
     """An unknown name or an impossible value changes nothing."""
     async with standin(tmp_path) as client:
@@ -276,16 +280,19 @@ def test_a_server_starts_stops_and_says_when_its_port_is_taken(
     flags = [flag.format(dir=tmp_path) for flag in flags]
     command = [sys.executable, "-m", f"infra.local.{module}", *flags]
     environ = {**os.environ, "PYTHONPATH": "."}
-    with subprocess.Popen(  # noqa: S603  # our own module
+    with subprocess.Popen(  # our own module
         [*command, "--port", "0"], stdout=subprocess.PIPE, text=True, env=environ
     ) as server:
         assert server.stdout
         assert "listens on http://127.0.0.1:" in server.stdout.readline()
         server.send_signal(signal.SIGTERM)
-        assert server.wait(timeout=5) == 0
+        try:
+            assert server.wait(timeout=5) == 0
+        finally:
+            server.kill()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused = subprocess.run(  # noqa: S603  # our own module
+        refused = subprocess.run(  # our own module
             [*command, "--port", str(port)], capture_output=True, text=True, env=environ, check=False
         )
     assert refused.returncode == 2
