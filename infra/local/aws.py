@@ -3,9 +3,13 @@
 from typing import Any
 
 import boto3
+import botocore.session
+from botocore.config import Config
 
 REGION = "us-east-1"
 DUMMY_CREDENTIAL = "test"
+
+NO_PROFILE = {"profile": (None, None, None, None)}  # a profile is looked for nowhere, not even in AWS_PROFILE
 
 
 class LocalSession(boto3.Session):
@@ -13,6 +17,7 @@ class LocalSession(boto3.Session):
 
     def __init__(self, endpoint_url: str) -> None:
         super().__init__(
+            botocore_session=botocore.session.Session(session_vars=NO_PROFILE),
             aws_access_key_id=DUMMY_CREDENTIAL,
             aws_secret_access_key=DUMMY_CREDENTIAL,
             region_name=REGION,
@@ -20,5 +25,6 @@ class LocalSession(boto3.Session):
         self.endpoint_url = endpoint_url
 
     def client(self, service_name: str, **options: Any) -> Any:  # type: ignore[override]
-        """Return a client of the local endpoint."""
-        return super().client(service_name, endpoint_url=self.endpoint_url, **options)  # type: ignore[call-overload]
+        """Return a client of the local endpoint, which no proxy of the user's can reach."""
+        options = {"endpoint_url": self.endpoint_url, "config": Config(proxies={}), **options}
+        return super().client(service_name, **options)  # type: ignore[call-overload]

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
 from botocore.exceptions import ClientError
 
 from infra import ROOT
@@ -84,7 +83,7 @@ def _apply(
         StackName=STACK_NAME,
         TemplateBody=template,
         Parameters=[
-            {"ParameterKey": _parameter_name(name), "ParameterValue": value}
+            {"ParameterKey": parameter_name(name), "ParameterValue": value}
             for name, value in parameters.items()
         ],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
@@ -94,7 +93,7 @@ def _apply(
     waiter.wait(StackName=STACK_NAME, WaiterConfig={"Delay": POLL_S, "MaxAttempts": POLLS_MAX})
 
 
-def _parameter_name(setting: str) -> str:
+def parameter_name(setting: str) -> str:
     """Return the template's name for a setting: `UPSTREAM_URL` is `UpstreamUrl`."""
     return "".join(word.capitalize() for word in setting.split("_"))
 

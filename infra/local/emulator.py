@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 LOCK = Path(__file__).with_name("emulator.lock")
@@ -15,12 +15,13 @@ INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE")
 WARM_WORKERS_KEPT_S = 30 * 24 * 3600
 
 
-def install() -> None:
+def install(say: Callable[[str], None]) -> None:
     """Make the emulator's environment from its lock file, unless it is there already."""
     stamp = ENVIRONMENT / "lock.sha256"
     digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()
     if stamp.is_file() and stamp.read_text() == digest:
         return
+    say("installing the embedded AWS, once")
     uv = [sys.executable, "-m", "uv"]
     subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, ENVIRONMENT], check=True)  # noqa: S603
     install_locked = ["pip", "install", "--quiet", "--require-hashes", "--compile-bytecode"]
@@ -33,10 +34,15 @@ def command() -> list[str]:
     return [str(PYTHON), "-m", "infra.local.emulator_main"]
 
 
-def environment(state: Path, function_log: Path, port: int, inherited: Mapping[str, str]) -> dict[str, str]:
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the few variables of the user's that a program needs."""
+    return {name: environ[name] for name in INHERITED if name in environ}
+
+
+def environment(state: Path, function_log: Path, port: int, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the emulator's whole environment: the functions inherit it, so it holds nothing else."""
     temporary = _empty(state / "tmp")
-    return {name: inherited[name] for name in INHERITED if name in inherited} | {
+    return inherited(environ) | {
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": "127.0.0.1",

@@ -7,7 +7,6 @@ torn.
 """
 
 import asyncio
-import contextlib
 import importlib
 import logging
 import logging.handlers
@@ -31,16 +30,16 @@ def save(app: Any) -> None:
 
 
 def write_function_logs(path: Path) -> None:
-    """Append what the functions log to one file, each line with its function's name."""
+    """Append what the functions log to one file, each line with its function's package first."""
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES_MAX, backupCount=1)
     lines = logging.getLogger("functions")
     lines.propagate = False
     lines.addHandler(handler)
 
     def emit(function: dict[str, Any], _request_id: str, text: str, *_: Any, **__: Any) -> None:
-        name = (function.get("config") or function).get("FunctionName", "unknown")
+        package, _, _ = (function.get("config") or function)["Handler"].partition(".")
         for line in text.splitlines():
-            lines.warning("%s %s", name, line)
+            lines.warning("%-9s %s", package, line)
 
     importlib.import_module("ministack.services.lambda_svc")._emit_lambda_logs = emit  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -67,9 +66,7 @@ async def serve(host: str, port: int) -> None:
     saving = asyncio.create_task(save_regularly(app))
     saving.add_done_callback(lambda _: stop.set())
     await importlib.import_module("hypercorn.asyncio").serve(app.app, config, shutdown_trigger=stop.wait)
-    saving.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await saving
+    os._exit(0)  # all is saved; an orderly exit would wait for functions that run for minutes
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ import asyncio
 
 import httpx
 
+from infra.local.processes import StackError
+
 WARM_LIMIT_S = 60.0
 
 
@@ -15,5 +17,7 @@ async def warm(api_url: str, workers: int) -> None:
     limits = httpx.Limits(max_connections=workers)
     async with httpx.AsyncClient(timeout=WARM_LIMIT_S, limits=limits, trust_env=False) as client:
         requests = [client.get(f"{api_url}/health", params={"warm": "1"}) for _ in range(workers)]
-        for response in await asyncio.gather(*requests):
-            response.raise_for_status()
+        statuses = [response.status_code for response in await asyncio.gather(*requests)]
+    failures = [status for status in statuses if status != httpx.codes.OK]
+    if failures:
+        raise StackError(f"the API function does not start (status {failures[0]}): see the emulator's log")

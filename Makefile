@@ -1,0 +1,50 @@
+# Needs Python 3.11 or newer, make and a package registry. PYTHON chooses the interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+FUNCTION_LOG := .local/logs/functions.log
+
+.DEFAULT_GOAL := help
+.PHONY: help run logs clean test check lock
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(INSTALLED) ## start everything here; Ctrl-C stops it and keeps the state
+	@exec $(BIN)/python -m infra.local.run
+
+logs: ## follow the log lines of all three functions
+	@mkdir -p $(dir $(FUNCTION_LOG)) && touch $(FUNCTION_LOG) && exec tail -n 100 -F $(FUNCTION_LOG)
+
+clean: ## delete the local state
+	rm -rf .local
+
+test: $(INSTALLED) ## run all tests that need no Docker
+	$(BIN)/pytest -q
+
+check: $(INSTALLED) ## lint, format, types, template
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/cfn-lint template.yaml
+
+# uv itself comes through pip, with the hashes that the lock file has for it.
+$(INSTALLED): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "installing into $(VENV), once per lock file"
+	@$(PYTHON) -m venv $(VENV)
+	@sed -n '/^uv==/,/# via/p' requirements.lock > $(VENV)/uv.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	@touch $@
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
+
+lock: $(INSTALLED) ## compile the lock files anew; UPGRADE=--upgrade takes newer versions
+	$(COMPILE) $(UPGRADE) --extra dev pyproject.toml -o requirements.lock
+	for function in api processor notifier; do \
+	  $(COMPILE) --extra $$function -c requirements.lock pyproject.toml -o functions/$$function/requirements.txt || exit; \
+	done
+	$(COMPILE) $(UPGRADE) infra/local/emulator.in -o infra/local/emulator.lock

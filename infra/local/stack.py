@@ -1,0 +1,166 @@
+"""The whole stack on this machine: stand-in, inbox, embedded AWS with the functions, front."""
+
+import asyncio
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from infra.local import emulator
+from infra.local.aws import LocalSession
+from infra.local.deploy import Deployment, deploy
+from infra.local.keys import Keys
+from infra.local.processes import Child, require_free_port
+from infra.local.settings import LocalSettings
+from infra.local.warm import warm
+
+START_LIMIT_S = 30.0
+STOP_LIMITS_S = {"emulator": 3.0}  # it saves its state; together with the others under 5 s
+STOP_LIMIT_S = 0.5
+
+
+class Stack:
+    """Starts and stops the processes of one stack, whose state is kept in one folder."""
+
+    def __init__(self, settings: LocalSettings, folder: Path, say: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.folder = folder.resolve()
+        self.logs = self.folder / "logs"
+        self.session = LocalSession(settings.aws_url)
+        self._say = say
+        self.children: list[Child] = []
+        self._window_is_prepared = False
+        # Stands while a stack runs. Found at a start, the last stop was not clean; it stays until a window
+        # has been prepared, so that an unclean stop is not forgotten when that start fails.
+        self._unsettled = self.folder / "unsettled"
+
+    @property
+    def function_log(self) -> Path:
+        """What the three functions log."""
+        return self.logs / "functions.log"
+
+    def require_free_ports(self) -> None:
+        """Raise `StackError` that names the first port that is taken."""
+        ports = self.settings.ports
+        for port, setting in (
+            (ports.api, "API_PORT"),
+            (ports.upstream, "UPSTREAM_PORT"),
+            (ports.inbox, "INBOX_PORT"),
+            (ports.aws, "AWS_PORT"),
+        ):
+            if setting != "UPSTREAM_PORT" or self.settings.uses_stand_in:
+                require_free_port(port, setting)
+
+    def start(self) -> tuple[Deployment, Keys]:
+        """Start everything; return once callers can call. `stop` must follow, whatever happens."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        keys = Keys.load(self.folder / "secrets", self.settings.webhook_secret)
+        stopped_cleanly = not self._unsettled.exists()
+        self._unsettled.touch()
+        emulator.install(self._say)
+        self._start_processes(keys)
+        with _signals_held():  # a deployment that is left half-way cannot be taken up again
+            deployment = deploy(self.session, self.settings, keys, sysconfig.get_path("purelib"))
+        self._prepare_window(deployment, stopped_cleanly=stopped_cleanly)
+        asyncio.run(warm(deployment.api_url, self.settings.warm_workers))
+        self._start_front(deployment.api_url)
+        return deployment, keys
+
+    def check(self) -> None:
+        """Raise `StackError` if any process has ended."""
+        for child in self.children:
+            child.check()
+
+    def stop(self) -> None:
+        """End every process: the front first, then the emulator so that it saves, then what they called."""
+        ended_well = {
+            child.name: child.stop(STOP_LIMITS_S.get(child.name, STOP_LIMIT_S))
+            for child in reversed(self.children)
+        }
+        self.children.clear()
+        if self._window_is_prepared and ended_well["emulator"]:
+            self._unsettled.unlink(missing_ok=True)
+
+    def _start_processes(self, keys: Keys) -> None:
+        """Start all that the functions need, side by side."""
+        ports = self.settings.ports
+        waits: list[tuple[Child, str]] = []
+        if self.settings.uses_stand_in:
+            stand_in = self._start_server("upstream", ports.upstream, self._stand_in_environment())
+            waits.append((stand_in, f"{self.settings.calls.url}/_stats"))
+        inbox = self._start_server("inbox", ports.inbox, {"INBOX_SECRET_FILE": str(keys.webhook_secret_file)})
+        waits.append((inbox, f"{self.settings.inbox_url}/_received"))
+        environment = emulator.environment(self.folder / "aws", self.function_log, ports.aws, os.environ)
+        waits.append(
+            (
+                self._start_child("emulator", emulator.command(), environment),
+                f"{self.settings.aws_url}/_ministack/health",
+            )
+        )
+        for child, url in waits:
+            child.wait_until_answering(url, START_LIMIT_S)
+
+    def _stand_in_environment(self) -> dict[str, str]:
+        limits = self.settings.calls.limits
+        return {
+            "STANDIN_LIMIT": str(limits.calls),
+            "STANDIN_WINDOW_S": str(limits.window_ms / 1000),
+            **self.settings.stand_in_values,
+            "STANDIN_API_KEY": self.settings.upstream_key,
+        }
+
+    def _start_front(self, api_url: str) -> None:
+        settings = {"FRONT_TARGET": api_url, "FRONT_CONCURRENCY": str(self.settings.warm_workers)}
+        front = self._start_server("front", self.settings.ports.api, settings)
+        front.wait_until_answering(f"{self.settings.api_url}/health", START_LIMIT_S)
+
+    def _start_server(self, name: str, port: int, settings: Mapping[str, str]) -> Child:
+        """Start one of our own servers; keys travel in its environment, never in its arguments."""
+        command = [sys.executable, "-m", f"infra.local.{name}", "--port", str(port)]
+        if name != "front":  # it keeps nothing
+            command += ["--state-dir", str(self.folder / name)]
+        return self._start_child(name, command, {**emulator.inherited(os.environ), **settings})
+
+    def _start_child(self, name: str, command: list[str], environment: Mapping[str, str]) -> Child:
+        child = Child.start(name, command, environment, self.logs)
+        self.children.append(child)
+        return child
+
+    def _prepare_window(self, deployment: Deployment, *, stopped_cleanly: bool) -> None:
+        if importlib.util.find_spec("infra.local.window") is None:
+            return
+        line = importlib.import_module("infra.local.window").prepare_window(
+            self.session,
+            deployment.resources["WindowTable"],
+            self.settings,
+            clean=stopped_cleanly,
+            upstream_quiet=self._upstream_is_quiet(),
+        )
+        self._window_is_prepared = True
+        self._say(line)
+
+    def _upstream_is_quiet(self) -> bool:
+        """Tell whether the upstream certainly had no call within a window: only the stand-in can say."""
+        if not self.settings.uses_stand_in:
+            return False
+        stats = httpx.get(f"{self.settings.calls.url}/_stats", trust_env=False).json()
+        since_s = time.time() - self.settings.calls.limits.window_ms / 1000
+        return all(arrival["t"] < since_s for arrival in stats["arrivals"])
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Deliver Ctrl-C and SIGTERM only afterwards."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)

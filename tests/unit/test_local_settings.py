@@ -1,0 +1,141 @@
+"""The local stack's settings: what they default to, and that nonsense is refused by name."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from core.errors import SettingError
+from core.window import Limits
+from infra import ROOT
+from infra.local.deploy import parameter_name
+from infra.local.settings import TEMPLATE_SETTINGS, LocalSettings, Ports, environment
+
+REAL_UPSTREAM = {"UPSTREAM_URL": "https://signing.example", "SYNTHESIA_API_KEY": "real-key"}
+SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
+
+
+def test_nothing_set_runs_against_the_stand_in() -> None:
+    """Without any setting there is the stand-in, one client with its key, and ten calls a minute."""
+    settings = LocalSettings.read({})
+    assert settings.uses_stand_in
+    assert settings.calls.url == "http://127.0.0.1:8100"
+    assert settings.calls.limits == Limits(10, 60_000)
+    assert settings.ports == Ports(api=8000, upstream=8100, inbox=8200, aws=4566)
+    assert settings.upstream_key == "local-dev-key"
+    assert settings.clients == {"default": "local-dev-key"}
+    assert settings.template_values == {
+        "UPSTREAM_URL": "http://127.0.0.1:8100",
+        "WEBHOOK_ALLOW_PRIVATE": "true",
+        "PUBLIC_URL": "http://127.0.0.1:8000",
+        "TRUST_REQUEST_START": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:8100", True),
+        ("http://localhost:8100/", True),
+        ("http://127.0.0.1:8101", False),
+        ("https://127.0.0.1:8100", False),
+        ("https://hiring.api.synthesia.io", False),
+    ],
+)
+def test_the_stand_in_is_known_by_its_address(url: str, expected: bool) -> None:
+    """Only the upstream that would be our own stand-in is started here."""
+    values = {"UPSTREAM_URL": url, "SYNTHESIA_API_KEY": "key"}
+    assert LocalSettings.read(values).uses_stand_in is expected
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"UPSTREAM_URL": "https://signing.example"}, "SYNTHESIA_API_KEY is required when UPSTREAM_URL"),
+        ({"SYNTHESIA_API_KEY": "two words"}, "SYNTHESIA_API_KEY must be 1 to 256 visible ASCII"),
+        ({"UPSTREAM_URL": "ftp://x"}, "UPSTREAM_URL must be an http or https URL"),
+        ({"UPSTREAM_LIMIT": "0"}, "UPSTREAM_LIMIT must be a whole number from 1 to 100"),
+        ({"UPSTREAM_LIMIT": "101"}, "UPSTREAM_LIMIT must be a whole number from 1 to 100"),
+        ({"UPSTREAM_WINDOW_SECONDS": "0.9"}, "UPSTREAM_WINDOW_SECONDS must be a number of seconds"),
+        ({"UPSTREAM_WINDOW_SECONDS": "86401"}, "UPSTREAM_WINDOW_SECONDS must be a number of seconds"),
+        ({"WEBHOOK_RETRY_SECONDS": "5,soon"}, "WEBHOOK_RETRY_SECONDS must be 1 to 20"),
+        ({"WEBHOOK_ALLOW_PRIVATE": "maybe"}, "WEBHOOK_ALLOW_PRIVATE must be true or false"),
+        ({"WEBHOOK_PORTS": "443,0"}, "WEBHOOK_PORTS must be comma-separated ports"),
+        ({"WEBHOOK_SECRET": "whsec_c2hvcnQ="}, "WEBHOOK_SECRET must be whsec_ followed by"),
+        ({"WEBHOOK_SECRET": SECRET.removeprefix("whsec_")}, "WEBHOOK_SECRET must be whsec_ followed by"),
+        ({"WEBHOOK_SECRET": "whsec_?"}, "WEBHOOK_SECRET must be whsec_ followed by"),
+        ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR"),
+        ({"API_PORT": "65536"}, "API_PORT must be a whole number from 1 to 65535"),
+        ({"API_PORT": "8100"}, "API_PORT, UPSTREAM_PORT, INBOX_PORT and AWS_PORT must differ"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(values: Mapping[str, str], complaint: str) -> None:
+    """A bad value stops the start with the variable's name and what was expected."""
+    with pytest.raises(SettingError, match=complaint):
+        LocalSettings.read(values)
+
+
+@pytest.mark.parametrize("text", ["alone", "a:", ":key", "a:k,a:l", "a:k,b:k", "a:k,", "a b:k", "a:k l"])
+def test_unusable_clients_are_refused_without_their_keys(text: str) -> None:
+    """Clients have distinct names and keys; the complaint repeats none of them."""
+    with pytest.raises(SettingError) as refused:
+        LocalSettings.read({"CLIENT_API_KEYS": text})
+    assert str(refused.value) == ("CLIENT_API_KEYS must be name:key,… with distinct names and distinct keys")
+
+
+def test_clients_have_keys_of_their_own() -> None:
+    """Callers' keys are not the upstream's; a key may hold a colon."""
+    settings = LocalSettings.read({**REAL_UPSTREAM, "CLIENT_API_KEYS": "shop:first, billing:sec:ond"})
+    assert settings.upstream_key == "real-key"
+    assert settings.clients == {"shop": "first", "billing": "sec:ond"}
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("1", 3), ("10", 12), ("100", 12)])
+def test_warm_workers_follow_the_limit(limit: str, expected: int) -> None:
+    """Two more workers than calls, and twelve at most."""
+    assert LocalSettings.read({"UPSTREAM_LIMIT": limit}).warm_workers == expected
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is set is taken; the file fills in the rest, its values as they stand."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("UPSTREAM_LIMIT=3\nAPI_PORT=1\nSYNTHESIA_API_KEY=a${HOME}b\n")
+    monkeypatch.setenv("API_PORT", "2")
+    monkeypatch.delenv("UPSTREAM_LIMIT", raising=False)
+    monkeypatch.delenv("SYNTHESIA_API_KEY", raising=False)
+    values = environment(dotenv)
+    assert (values["UPSTREAM_LIMIT"], values["API_PORT"]) == ("3", "2")
+    assert values["SYNTHESIA_API_KEY"] == "a${HOME}b"
+
+
+def test_a_missing_file_is_no_error(tmp_path: Path) -> None:
+    """Nobody needs a `.env`."""
+    assert "PATH" in environment(tmp_path / ".env")
+
+
+def template_parameters() -> dict[str, dict[str, object]]:
+    class Loader(yaml.SafeLoader):
+        """Reads CloudFormation's tags as nothing."""
+
+    Loader.add_multi_constructor("!", lambda _loader, _suffix, _node: None)
+    template = yaml.load((ROOT / "template.yaml").read_text(), Loader)
+    parameters: dict[str, dict[str, object]] = template["Parameters"]
+    return parameters
+
+
+def test_every_setting_is_a_parameter() -> None:
+    """Whatever is handed to the deployment is a parameter of the template."""
+    handed = {*TEMPLATE_SETTINGS, *LocalSettings.read({}).template_values, "DEPENDENCIES_PATH"}
+    assert {parameter_name(name) for name in handed} <= {*template_parameters()}
+
+
+def test_the_template_has_the_same_defaults() -> None:
+    """A call setting that is not set means the same here, on AWS and in `.env.example`."""
+    defaults = {name: str(value["Default"]) for name, value in template_parameters().items()}
+    values = {name: defaults[parameter_name(name)] for name in TEMPLATE_SETTINGS}
+    assert LocalSettings.read(values).calls == LocalSettings.read({}).calls
+    example = (ROOT / ".env.example").read_text().replace("\n#", "\n")
+    for name in TEMPLATE_SETTINGS:
+        assert f"\n{name}={values[name]}\n" in example
