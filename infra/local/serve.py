@@ -77,7 +77,7 @@ def _complaint(prefix: str, problem: Mapping[str, Any]) -> str:
 def changed(current: SettingsT, changes: object) -> SettingsT:
     """Return the settings with some fields changed; raises ValueError on an unknown name or a bad value."""
     if not isinstance(changes, dict):
-        raise ValueError("expected a JSON object")  # the caller's input, not a caller's bug
+        raise ValueError("expected a JSON object")  # noqa: TRY004  # the caller's input, not a caller's bug
     merged = {**dataclasses.asdict(current), **changes}  # type: ignore[call-overload]
     return TypeAdapter(type(current)).validate_python(merged)
 

@@ -280,7 +280,7 @@ def test_a_server_starts_stops_and_says_when_its_port_is_taken(
     flags = [flag.format(dir=tmp_path) for flag in flags]
     command = [sys.executable, "-m", f"infra.local.{module}", *flags]
     environ = {**os.environ, "PYTHONPATH": "."}
-    with subprocess.Popen(  # our own module
+    with subprocess.Popen(  # noqa: S603  # our own module
         [*command, "--port", "0"], stdout=subprocess.PIPE, text=True, env=environ
     ) as server:
         assert server.stdout
@@ -292,7 +292,7 @@ def test_a_server_starts_stops_and_says_when_its_port_is_taken(
             server.kill()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused = subprocess.run(  # our own module
+        refused = subprocess.run(  # noqa: S603  # our own module
             [*command, "--port", str(port)], capture_output=True, text=True, env=environ, check=False
         )
     assert refused.returncode == 2
