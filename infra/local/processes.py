@@ -66,10 +66,13 @@ class Child:
                 raise StackError(f"the {self.name} did not answer within {limit_s:g} s: see {self._log}")
             time.sleep(POLL_S)
 
-    def stop(self, limit_s: float) -> bool:
-        """Ask the process to end, then end its whole group; True if it ended by itself, without an error."""
+    def ask_to_stop(self) -> None:
+        """Send the process SIGTERM."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
+
+    def end(self, limit_s: float) -> bool:
+        """Wait for the process, then end its whole group; True if it ended by itself, without an error."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(limit_s)
         ended_well = self._process.poll() == 0

@@ -1,8 +1,6 @@
 """The whole stack on this machine: stand-in, inbox, embedded AWS with the functions, front."""
 
 import asyncio
-import importlib
-import importlib.util
 import os
 import signal
 import sys
@@ -21,10 +19,15 @@ from infra.local.keys import Keys
 from infra.local.processes import Child, require_free_port
 from infra.local.settings import LocalSettings
 from infra.local.warm import warm
+from infra.local.window import prepare_window
 
 START_LIMIT_S = 30.0
-STOP_LIMITS_S = {"emulator": 3.0}  # it saves its state; together with the others under 5 s
-STOP_LIMIT_S = 0.5
+STOP_EMULATOR_S = 2.5  # it saves its state
+STOP_SERVERS_S = 1.0  # the front, then the others: all together under 5 s
+FRONT = "front"
+EMULATOR = "emulator"
+UPSTREAM = "upstream"
+INBOX = "inbox"
 
 
 class Stack:
@@ -81,27 +84,34 @@ class Stack:
 
     def stop(self) -> None:
         """End every process: the front first, then the emulator so that it saves, then what they called."""
-        ended_well = {
-            child.name: child.stop(STOP_LIMITS_S.get(child.name, STOP_LIMIT_S))
-            for child in reversed(self.children)
-        }
+        self._end(FRONT, limit_s=STOP_SERVERS_S)
+        is_saved = self._end(EMULATOR, limit_s=STOP_EMULATOR_S)
+        self._end(UPSTREAM, INBOX, limit_s=STOP_SERVERS_S)
         self.children.clear()
-        if self._window_is_prepared and ended_well["emulator"]:
+        if self._window_is_prepared and is_saved:
             self._unsettled.unlink(missing_ok=True)
+
+    def _end(self, *names: str, limit_s: float) -> bool:
+        """End these processes together; True if each ended by itself, without an error."""
+        children = [child for child in self.children if child.name in names]
+        for child in children:
+            child.ask_to_stop()
+        ended_well = [child.end(limit_s) for child in children]
+        return all(ended_well)
 
     def _start_processes(self, keys: Keys) -> None:
         """Start all that the functions need, side by side."""
         ports = self.settings.ports
         waits: list[tuple[Child, str]] = []
         if self.settings.uses_stand_in:
-            stand_in = self._start_server("upstream", ports.upstream, self._stand_in_environment())
+            stand_in = self._start_server(UPSTREAM, ports.upstream, self._stand_in_environment())
             waits.append((stand_in, f"{self.settings.calls.url}/_stats"))
-        inbox = self._start_server("inbox", ports.inbox, {"INBOX_SECRET_FILE": str(keys.webhook_secret_file)})
+        inbox = self._start_server(INBOX, ports.inbox, {"INBOX_SECRET_FILE": str(keys.webhook_secret_file)})
         waits.append((inbox, f"{self.settings.inbox_url}/_received"))
         environment = emulator.environment(self.folder / "aws", self.function_log, ports.aws, os.environ)
         waits.append(
             (
-                self._start_child("emulator", emulator.command(), environment),
+                self._start_child(EMULATOR, emulator.command(), environment),
                 f"{self.settings.aws_url}/_ministack/health",
             )
         )
@@ -119,13 +129,13 @@ class Stack:
 
     def _start_front(self, api_url: str) -> None:
         settings = {"FRONT_TARGET": api_url, "FRONT_CONCURRENCY": str(self.settings.warm_workers)}
-        front = self._start_server("front", self.settings.ports.api, settings)
+        front = self._start_server(FRONT, self.settings.ports.api, settings)
         front.wait_until_answering(f"{self.settings.api_url}/health", START_LIMIT_S)
 
     def _start_server(self, name: str, port: int, settings: Mapping[str, str]) -> Child:
         """Start one of our own servers; keys travel in its environment, never in its arguments."""
         command = [sys.executable, "-m", f"infra.local.{name}", "--port", str(port)]
-        if name != "front":  # it keeps nothing
+        if name != FRONT:  # it keeps nothing
             command += ["--state-dir", str(self.folder / name)]
         return self._start_child(name, command, {**emulator.inherited(os.environ), **settings})
 
@@ -135,9 +145,7 @@ class Stack:
         return child
 
     def _prepare_window(self, deployment: Deployment, *, stopped_cleanly: bool) -> None:
-        if importlib.util.find_spec("infra.local.window") is None:
-            return
-        line = importlib.import_module("infra.local.window").prepare_window(
+        line = prepare_window(
             self.session,
             deployment.resources["WindowTable"],
             self.settings,
