@@ -88,6 +88,7 @@ class _Update:
         self.values: Item = {}
         self._conditions = [f"{self._name('version')} = {self._value(attribute(change.limits_version))}"]
         self._sets: list[str] = []
+        self._removes: list[str] = []
         if change.limits:
             self._replace_all_slots(change, change.limits)
         else:
@@ -95,10 +96,11 @@ class _Update:
         for name, value in change.expected.items():
             self._conditions.append(self._still(name, value))
         for name, value in change.values.items():
-            self._set(self._name(name), attribute(value))
+            self._set_field(self._name(name), value)
         if change.latencies_ms is not None:
             self._set(self._name("latencies_ms"), _numbers(change.latencies_ms))
-        self.expression = "SET " + ", ".join(self._sets)
+        actions = (("SET", self._sets), ("REMOVE", self._removes))
+        self.expression = " ".join(f"{action} {', '.join(parts)}" for action, parts in actions if parts)
         self.condition = " AND ".join(self._conditions)
 
     def _replace_slots(self, change: Change) -> None:
@@ -117,12 +119,19 @@ class _Update:
             self._set(self._name(name), value)
 
     def _still(self, name: str, value: FieldValue) -> str:
-        """A field that an older version's item lacks has its default."""
+        """A field that the item lacks has its default; an empty text is never stored."""
         placeholder = self._name(name)
+        absent = f"attribute_not_exists({placeholder})"
+        if value == "":
+            return absent
         unchanged = f"{placeholder} = {self._value(attribute(value))}"
-        return (
-            f"(attribute_not_exists({placeholder}) OR {unchanged})" if value == SCALARS[name] else unchanged
-        )
+        return f"({absent} OR {unchanged})" if value == SCALARS[name] else unchanged
+
+    def _set_field(self, path: str, value: FieldValue) -> None:
+        if value == "":
+            self._removes.append(path)
+        else:
+            self._set(path, attribute(value))
 
     def _set(self, path: str, value: Mapping[str, Any]) -> None:
         self._sets.append(f"{path} = {self._value(value)}")
@@ -154,9 +163,12 @@ def decode(item: Item) -> Window:
     """Return the window of an item; raises `Unavailable` if it can't be read: then there are no calls."""
     try:
         stored = item["slots"]["M"]
+        limits = Limits(int(item["calls"]["N"]), int(item["window_ms"]["N"]), int(item["version"]["N"]))
+        if len(stored) != limits.calls:
+            raise Unavailable("the window item has more or fewer slots than its limit")
         return Window(
-            limits=Limits(int(item["calls"]["N"]), int(item["window_ms"]["N"]), int(item["version"]["N"])),
-            slots=tuple(_decode_slot(stored[str(index)]["M"]) for index in range(len(stored))),
+            limits=limits,
+            slots=tuple(_decode_slot(stored[str(index)]["M"]) for index in range(limits.calls)),
             latencies_ms=tuple(int(value["N"]) for value in item["latencies_ms"]["L"]),
             **{name: plain(item[name]) for name in SCALARS if name in item},  # type: ignore[arg-type]
         )

@@ -23,7 +23,7 @@ class MemoryTable:
     requests: dict[str, dict[str, Request]] = field(default_factory=dict)
     pointers: dict[str, str] = field(default_factory=dict)
     writes: int = 0
-    _revisions: count[int] = field(default_factory=lambda: count(1))
+    _revisions: "count[int]" = field(default_factory=lambda: count(1))
 
     def revision(self) -> str:
         """Return a revision that was never used."""

@@ -90,7 +90,8 @@ class Window:
     `suspect_job`, `probe_at_ms`: the upstream refused our key for this job; the key is probed then.
     `key_blocked_ms`: for how long, in all, calls were blocked by a refused key.
     `slow_probe_at_ms`: when a call was last tried inline although the upstream is slow.
-    `dropped_until_ms`: until then calls count that went through slots which a lower N has dropped.
+    `tightened_until_ms`: until then calls count that were made under limits since tightened; no slot is free
+    before.
     `deployed`: the limits last asked for by a deployment, as `calls/window_ms`.
     """
 
@@ -105,7 +106,7 @@ class Window:
     probe_at_ms: int = 0
     key_blocked_ms: int = 0
     slow_probe_at_ms: int = 0
-    dropped_until_ms: int = 0
+    tightened_until_ms: int = 0
     deployed: str = ""
 
     def blocked(self, now_ms: int) -> bool:
@@ -233,7 +234,7 @@ def settle(
         return None
     index, seen = held
     free_at_ms = first_byte_at_ms + window.limits.window_ms + timing.margin_ms
-    settled = replace(seen, free_at_ms=free_at_ms)
+    settled = replace(seen, free_at_ms=max(free_at_ms, window.tightened_until_ms))
     latencies_ms = (*window.latencies_ms, latency_ms)[-LATENCIES_KEPT:]
     return Change(window.limits.version, {index: seen}, {index: settled}, latencies_ms=latencies_ms)
 
@@ -313,11 +314,12 @@ def note(window: Window, **values: FieldValue) -> Change:
 
 
 def change_limits(window: Window, calls: int, window_ms: int, *, deployed: bool) -> Change | None:
-    """Change N and W so that the promise holds throughout; None if nothing changes.
+    """Change N and W so that every call taken from now on finds at most N in its W; None if nothing changes.
 
-    Fewer slots: those that are busy longest stay. A longer window: every slot is busy that much longer.
-    A shorter one frees nothing early. More slots: the new ones are free once the calls of slots that were
-    dropped before no longer count (a limit lowered and raised again must not forget them).
+    Fewer slots: those that are busy longest stay, and none is free before the last of those dropped, even if
+    its own call is answered sooner. A longer window: the calls of the last one may lie closer together than
+    the new one allows, so no slot is free before all of them have left it. A shorter window frees nothing
+    early. More slots: the new ones are free at once, unless the limits were tightened a moment ago.
     """
     limits = Limits(calls, window_ms, window.limits.version + 1)
     marked = _deployed(limits) if deployed else window.deployed
@@ -327,16 +329,17 @@ def change_limits(window: Window, calls: int, window_ms: int, *, deployed: bool)
     if same:
         return note(window, deployed=marked)
     longer_ms = max(0, window_ms - window.limits.window_ms)
-    slots = [replace(slot, free_at_ms=slot.free_at_ms + longer_ms) for slot in window.slots]
-    slots.sort(key=lambda slot: slot.free_at_ms, reverse=True)
-    kept, dropped = slots[:calls], slots[calls:]
-    dropped_until_ms = max([window.dropped_until_ms + longer_ms, *(slot.free_at_ms for slot in dropped)])
-    added = [Slot(free_at_ms=dropped_until_ms) for _ in range(calls - len(kept))]
+    slots = sorted(window.slots, key=lambda slot: slot.free_at_ms, reverse=True)
+    waited_for = slots if longer_ms else slots[calls:]
+    waits_ms = [window.tightened_until_ms, *(slot.free_at_ms for slot in waited_for)]
+    tightened_until_ms = max(waits_ms) + longer_ms
+    kept = [replace(slot, free_at_ms=max(slot.free_at_ms, tightened_until_ms)) for slot in slots[:calls]]
+    added = [Slot(free_at_ms=tightened_until_ms) for _ in range(calls - len(kept))]
     return Change(
         window.limits.version,
         expected_slots=dict(enumerate(window.slots)),
         slots=dict(enumerate(kept + added)),
-        values={"deployed": marked, "dropped_until_ms": dropped_until_ms},
+        values={"deployed": marked, "tightened_until_ms": tightened_until_ms},
         limits=limits,
     )
 

@@ -98,13 +98,21 @@ class Slots:
         gives it back; otherwise, and where this write fails, the lease stands.
         """
         if answer.first_byte_mono_ms is not None:
-            at_ms = lease.wall_ms(answer.first_byte_mono_ms)
+            at_ms = lease.wall_ms(answer.first_byte_mono_ms) + self._slept_ms(lease)
             await self.amend(
                 lambda seen: windows.settle(seen, lease.permit, at_ms, self.timing, answer.latency_ms),
                 again=True,
             )
         elif answer.meaning is Meaning.NEVER_SENT:
             await self.amend(lambda seen: windows.give_back(seen, lease.permit), again=True)
+
+    def _slept_ms(self, lease: Lease) -> int:
+        """How long the machine slept since the take: monotonic time stood still meanwhile.
+
+        The call may have gone out only at the end of the sleep.
+        """
+        awake_ms = self._clock.monotonic_ms() - lease.taken_mono_ms
+        return max(0, self._clock.now_ms() - lease.permit.taken_at_ms - awake_ms)
 
     async def try_once(self, change: Change) -> bool:
         """Carry out a change if the window allows it as it is; of many who try the same, one succeeds."""
