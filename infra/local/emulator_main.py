@@ -1,9 +1,9 @@
 """Runs the embedded AWS; started by `emulator.py` with the interpreter of the emulator's own environment.
 
-The emulator saves its state only when it stops cleanly. Here it is saved every few seconds as well, on its
-own loop, so that nothing changes meanwhile. Each file is replaced as a whole: a kill in the middle of a save
-leaves some services a save older than others, which the design allows (the tables are the truth), and no file
-torn.
+The emulator saves its state only when it stops cleanly. Here it is saved every few seconds as well, by a
+fork: that holds one moment's memory still and writes it at leisure, where the emulator itself would stand still
+(0.7 s with 10,000 items). Each file is replaced as a whole: a kill in the middle of a save leaves some services
+a save older than others, which the design allows (the tables are the truth), and no file torn.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 SAVE_EVERY_S = 5.0
+SAVE_LIMIT_S = 10
 STOP_CONNECTIONS_S = 0.5
 LOG_BYTES_MAX = 10_000_000
 
@@ -44,28 +45,53 @@ def write_function_logs(path: Path) -> None:
     importlib.import_module("ministack.services.lambda_svc")._emit_lambda_logs = emit  # type: ignore[attr-defined]  # noqa: SLF001
 
 
+async def save_in_fork(app: Any) -> None:
+    """Save as things are now, in a process of its own, which ends with this task at the latest."""
+    process_id = os.fork()
+    if process_id == 0:
+        signal.alarm(SAVE_LIMIT_S)  # a thread that held a lock is not there to give it back
+        try:
+            save(app)
+        finally:
+            os._exit(0)
+    ended = asyncio.create_task(asyncio.to_thread(os.waitpid, process_id, 0))
+    try:
+        await asyncio.shield(ended)
+    except asyncio.CancelledError:
+        os.kill(process_id, signal.SIGKILL)
+        await ended
+        raise
+
+
 async def save_regularly(app: Any) -> None:
     """Save every few seconds, for as long as the process that started this one lives."""
     parent = os.getppid()
     while os.getppid() == parent:
         await asyncio.sleep(SAVE_EVERY_S)
-        save(app)
+        await save_in_fork(app)
+
+
+async def until_stopped(app: Any) -> None:
+    """Wait for SIGTERM or the parent's end; no fork is left to disturb the emulator's own last save."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    saving = asyncio.create_task(save_regularly(app))
+    saving.add_done_callback(lambda _: stop.set())
+    await stop.wait()
+    saving.cancel()
+    await asyncio.wait([saving])
 
 
 async def serve(host: str, port: int) -> None:
-    """Serve until SIGTERM, or until the parent is gone; the last save is the emulator's own."""
+    """Serve until stopped; the last save is the emulator's own."""
     app = importlib.import_module("ministack.app")
     config = importlib.import_module("hypercorn.config").Config()
     config.bind = [f"{host}:{port}"]
     config.keep_alive_timeout = 75
     config.graceful_timeout = STOP_CONNECTIONS_S
     config.loglevel = "WARNING"
-
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    saving = asyncio.create_task(save_regularly(app))
-    saving.add_done_callback(lambda _: stop.set())
-    await importlib.import_module("hypercorn.asyncio").serve(app.app, config, shutdown_trigger=stop.wait)
+    server = importlib.import_module("hypercorn.asyncio")
+    await server.serve(app.app, config, shutdown_trigger=lambda: until_stopped(app))
     os._exit(0)  # all is saved; an orderly exit would wait for functions that run for minutes
 
 
