@@ -1,9 +1,9 @@
 """Runs the embedded AWS; started by `emulator.py` with the interpreter of the emulator's own environment.
 
 The emulator saves its state only when it stops cleanly. Here it is saved every few seconds as well, by a
-fork: that holds one moment's memory still and writes it at leisure, where the emulator itself would stand still
-(0.7 s with 10,000 items). Each file is replaced as a whole: a kill in the middle of a save leaves some services
-a save older than others, which the design allows (the tables are the truth), and no file torn.
+fork: that holds one moment's memory still and writes it at leisure, where the emulator itself would stand
+still (0.7 s with 10,000 items). Each file is replaced as a whole: a kill in the middle of a save leaves some
+services a save older than others, which the design allows (the tables are the truth), and no file torn.
 """
 
 import asyncio
