@@ -36,7 +36,7 @@ def environment(ports: Mapping[str, str], **settings: str) -> dict[str, str]:
 @contextmanager
 def make_run(folder: Path, ports: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     """Run `make run`'s program until it says that it is ready."""
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - our own program
         command(folder), cwd=ROOT, env=environment(ports), stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
@@ -49,7 +49,7 @@ def make_run(folder: Path, ports: Mapping[str, str]) -> Iterator[subprocess.Pope
 
 def run_in_vain(folder: Path, ports: Mapping[str, str], **settings: str) -> tuple[int, str]:
     """Run `make run`'s program where it cannot start; return its status and what it complained of."""
-    ended = subprocess.run(
+    ended = subprocess.run(  # noqa: S603 - our own program
         command(folder),
         cwd=ROOT,
         env=environment(ports, **settings),
@@ -63,7 +63,7 @@ def run_in_vain(folder: Path, ports: Mapping[str, str], **settings: str) -> tupl
 
 def processes_of(folder: Path) -> dict[int, str]:
     """Return the processes whose arguments name the folder, by their ids."""
-    listing = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
+    listing = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True)  # noqa: S607
     lines = [line.split(maxsplit=1) for line in listing.stdout.splitlines()]
     return {int(process_id): arguments for process_id, arguments in lines if str(folder) in arguments}
 
