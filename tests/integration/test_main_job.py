@@ -1,0 +1,89 @@
+"""The main job, on the embedded stack: real processes, sockets, signatures and clocks; time is compressed."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.burst import (
+    PROMISED_S,
+    accepted_ids,
+    ask,
+    await_webhooks,
+    check_promises,
+    received,
+    send_burst,
+    stats,
+)
+from tests.integration.conftest import StartStack
+from tests.integration.stack import API_KEY, RunningStack, free_ports, running_stack
+
+pytestmark = pytest.mark.integration
+
+COMPRESSED = {
+    "UPSTREAM_WINDOW_SECONDS": "4",
+    "UPSTREAM_RETRY_SECONDS": "2",
+    "UPSTREAM_TIMEOUT_SECONDS": "4",
+    "UPSTREAM_GRACE_SECONDS": "0.5",
+    "STANDIN_OUTAGE_MIN_S": "4",
+    "STANDIN_OUTAGE_MAX_S": "20",
+    "STANDIN_SEED": "7",
+}
+DONE_LIMIT_S = 120
+
+
+def test_a_burst_is_served_within_the_limit(start_stack: StartStack) -> None:
+    """Sixty requests: each answered in two seconds, each signed in the end, never more than ten in a window."""
+    stack = start_stack(**COMPRESSED)
+
+    async def scenario() -> None:
+        answers = await send_burst(stack, [f"burst {number}" for number in range(60)], 0.1)
+        assert max(answer.took_s for answer in answers) <= PROMISED_S
+        assert any(answer.status == 200 for answer in answers)
+        await check_promises(stack, answers, DONE_LIMIT_S, calls=10)
+        assert (await stats(stack))["worst_window"] == 10
+
+    asyncio.run(scenario())
+
+
+def test_a_restart_in_the_middle_loses_nothing(tmp_path: Path) -> None:
+    """Who got a 202 before a shutdown is notified after it, without asking again."""
+    settings = COMPRESSED | free_ports()  # the same ports again, so that the webhook URLs stay good
+    messages = [f"restart {number}" for number in range(30)]
+    with running_stack(tmp_path, **settings) as stack:
+        answers = asyncio.run(send_burst(stack, messages, 0.1))
+        waiting = set(accepted_ids(answers)) - set(asyncio.run(received(stack)))
+    assert waiting, "everything was done before the restart: it proves nothing"
+    with running_stack(tmp_path, **settings) as stack:
+        asyncio.run(check_promises(stack, answers, DONE_LIMIT_S, calls=10))
+
+
+async def test_identical_requests_share_one_signature(stack: RunningStack) -> None:
+    """One recorded success per message: everybody else is answered from it, with an id of their own."""
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        answers = await asyncio.gather(*(ask(client, stack, "the same for all") for _ in range(20)))
+    assert {answer.status for answer in answers} <= {200, 202}
+    assert len({answer.body["request_id"] for answer in answers}) == len(answers)
+    webhooks = await await_webhooks(stack, accepted_ids(answers), DONE_LIMIT_S)
+    signatures = {row["body"]["signature"] for row in webhooks.values()}
+    signatures |= {answer.body["signature"] for answer in answers if answer.status == httpx.codes.OK}
+    assert set(webhooks) == set(accepted_ids(answers))
+    assert len(signatures) == 1
+    calls = [row for row in (await stats(stack))["arrivals"] if row["message"] == "the same for all"]
+    assert sum(row["outcome"] == "signed" for row in calls) == 1
+
+
+async def test_status_is_known_right_after_the_202(stack: RunningStack) -> None:
+    """An accepted request can be looked up at once by its caller, and by nobody else."""
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        for number in range(40):
+            answer = await ask(client, stack, f"status {number}")
+            if answer.status == httpx.codes.ACCEPTED:
+                break
+        url, headers = answer.body["status_url"], {"Authorization": API_KEY}
+        found = (await client.get(url, headers=headers)).json()
+        assert found["state"] in {"waiting", "retrying", "signed"}
+        assert found["delivery"]["state"] in {"none", "pending", "delivered"}
+        assert (await client.get(url[:-4] + "0000", headers=headers)).status_code == httpx.codes.NOT_FOUND
+        assert (await client.get(url)).status_code == httpx.codes.UNAUTHORIZED
