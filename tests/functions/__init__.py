@@ -1,0 +1,1 @@
+"""The functions on memory adapters, through their own entry points."""

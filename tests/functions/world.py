@@ -1,0 +1,173 @@
+"""A world in memory for the API: all that the production wiring gives it, and an upstream to script."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import httpx
+
+from adapters.clock import SystemRandomness
+from adapters.memory import MemoryJobStore, MemoryQueue, MemoryTable, MemoryWindow, MemoryWindowStore
+from adapters.secrets import Secrets
+from api.app import Services, create_app
+from api.settings import ApiSettings
+from api.signing import Signing
+from api.statuses import Statuses
+from core import window as windows
+from core.answers import Answer, Meaning
+from core.errors import Unavailable
+from ports import Clock
+from service.calls import Caller
+from service.recording import Recorder
+from service.slots import Slots
+from tests.simulation.virtual_time import VirtualClock
+
+KEY = "key-of-alice"
+SIGNATURE = "c2lnbmF0dXJl" * 8
+HOOK = "https://receiver.example/hook"
+SECRETS = Secrets(
+    upstream_key="upstream-key",
+    clients={"alice": KEY, "bob": "key-of-bob"},
+    webhook_secrets=("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",),
+    signing_keys=(),
+    token_key="token-key",
+)
+ENVIRONMENT = {
+    "UPSTREAM_URL": "https://upstream.example",
+    "TABLE_NAME": "table",
+    "WINDOW_TABLE_NAME": "window",
+    "SECRET_ID": "secret",
+    "FRESH_QUEUE_URL": "queue",
+    "PROCESSOR_FUNCTION_NAME": "processor",
+    "PUBLIC_URL": "https://relay.example",
+}
+
+
+@dataclass
+class ScriptedUpstream:
+    """Answers what the test says, after as long as the test says."""
+
+    clock: Clock
+    meaning: Meaning = Meaning.SIGNED
+    status: int = 200
+    takes_ms: int = 300
+    calls: list[str] = field(default_factory=list)
+
+    async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
+        assert may_send()
+        self.calls.append(message)
+        await self.clock.sleep_ms(min(self.takes_ms, call_limit_ms))
+        if self.takes_ms > call_limit_ms:
+            return Answer(Meaning.UNANSWERED, reason="TimeoutError", latency_ms=call_limit_ms)
+        signature = SIGNATURE if self.meaning is Meaning.SIGNED else ""
+        mono_ms = self.clock.monotonic_ms()
+        return Answer(
+            self.meaning, self.status, signature, first_byte_mono_ms=mono_ms, latency_ms=self.takes_ms
+        )
+
+    async def probe(self, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
+        raise NotImplementedError
+
+
+class Silent:
+    """A `ports.Telemetry` that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, object]]] = []
+
+    def event(self, name: str, metrics: Mapping[str, float] | None = None, **fields: object) -> None:
+        self.events.append((name, {**fields, **(metrics or {})}))
+
+
+@dataclass
+class CountingWaker:
+    """A `ports.Waker` that counts."""
+
+    woken: int = 0
+
+    async def wake(self) -> None:
+        self.woken += 1
+
+
+class Down:
+    """Stands for any store that is out of order: every method raises `Unavailable`, or hangs first."""
+
+    def __init__(self, hangs_s: float = 0) -> None:
+        self._hangs_s = hangs_s
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        async def refuse(*_: object, **__: object) -> None:
+            await asyncio.sleep(self._hangs_s)
+            raise Unavailable(name)
+
+        return refuse
+
+
+class ApiWorld:
+    """One API instance in virtual time."""
+
+    def __init__(self, **environment: str) -> None:
+        self.clock = VirtualClock()
+        self.settings = ApiSettings.read(ENVIRONMENT | environment)
+        self.table = MemoryTable()
+        self.store = MemoryJobStore(self.table)
+        self.window = MemoryWindow(windows.empty(self.settings.calls.limits))
+        self.queue = MemoryQueue(self.clock)
+        self.upstream = ScriptedUpstream(self.clock)
+        self.waker = CountingWaker()
+        self.telemetry = Silent()
+
+    def client(self, **replaced: object) -> httpx.AsyncClient:
+        """Return a client of the application; `store`, `window_store`, `queue`, `waker` may be replaced."""
+        ports = {
+            "store": self.store,
+            "window_store": MemoryWindowStore(self.window, lambda: windows.empty(self.settings.calls.limits)),
+            "queue": self.queue,
+            "waker": self.waker,
+        } | replaced
+        transport = httpx.ASGITransport(create_app(self._services(ports)), raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="https://relay.example")
+
+    def _services(self, ports: Mapping[str, object]) -> Services:
+        calls, randomness = self.settings.calls, SystemRandomness()
+        store, queue, waker = ports["store"], ports["queue"], ports["waker"]
+        slots = Slots(ports["window_store"], self.clock, randomness, calls.timing)  # type: ignore[arg-type]
+        caller = Caller(store, slots, self.upstream, self.clock, randomness, self.telemetry, calls)  # type: ignore[arg-type]
+        recorder = Recorder(store, self.clock, randomness, calls)  # type: ignore[arg-type]
+        signing = Signing(
+            store,
+            slots,
+            caller,
+            recorder,
+            queue,
+            waker,
+            self.clock,
+            self.telemetry,
+            calls,  # type: ignore[arg-type]
+        )
+
+        async def secrets() -> Secrets:
+            return SECRETS
+
+        async def up() -> None:
+            return None
+
+        return Services(
+            signing=signing,
+            statuses=Statuses(store, slots, self.clock),  # type: ignore[arg-type]
+            secrets=secrets,
+            checks={"database": up, "queue": up},
+            clock=self.clock,
+            randomness=randomness,
+            telemetry=self.telemetry,
+            settings=self.settings,
+        )
+
+    def fill_window(self, free_in_ms: int = 60_000) -> None:
+        """Make every slot busy for that long."""
+        self.window.window = windows.full(self.settings.calls.limits, self.clock.now_ms() + free_in_ms)
+
+    def slow_upstream(self, latency_ms: int) -> None:
+        """Make the last calls look that slow."""
+        assert self.window.window
+        self.window.window = replace(self.window.window, latencies_ms=(latency_ms,) * 8)
