@@ -1,7 +1,6 @@
 """The HTTP interface. Every answer, errors included, goes through here."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -97,7 +96,7 @@ class Endpoints:
             request.scope.get("aws.event", {}),
             request.headers,
             trust_request_start=self._services.settings.trust_request_start,
-            sam_local=os.environ.get("AWS_SAM_LOCAL") == "true",
+            sam_local=self._services.settings.sam_local,
         )
         return Deadline.of(self._services.clock, reached_ms)
 

@@ -21,6 +21,7 @@ class ApiSettings:
     processor_function: str
     public_url: str
     trust_request_start: bool
+    sam_local: bool
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -37,4 +38,5 @@ class ApiSettings:
             public_url=reader.text("PUBLIC_URL", "").rstrip("/"),
             # Behind our own front only: on AWS a client could set the header.
             trust_request_start=reader.flag("TRUST_REQUEST_START", default=False),
+            sam_local=reader.flag("AWS_SAM_LOCAL", default=False),
         )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import httpx
 
@@ -119,7 +120,7 @@ class ApiWorld:
 
     def client(self, **replaced: object) -> httpx.AsyncClient:
         """Return a client of the application; `store`, `window_store`, `queue`, `waker` may be replaced."""
-        ports = {
+        ports: dict[str, Any] = {
             "store": self.store,
             "window_store": MemoryWindowStore(self.window, lambda: windows.empty(self.settings.calls.limits)),
             "queue": self.queue,
@@ -128,12 +129,12 @@ class ApiWorld:
         transport = httpx.ASGITransport(create_app(self._services(ports)), raise_app_exceptions=False)
         return httpx.AsyncClient(transport=transport, base_url="https://relay.example")
 
-    def _services(self, ports: Mapping[str, object]) -> Services:
+    def _services(self, ports: Mapping[str, Any]) -> Services:
         calls, randomness = self.settings.calls, SystemRandomness()
         store, queue, waker = ports["store"], ports["queue"], ports["waker"]
-        slots = Slots(ports["window_store"], self.clock, randomness, calls.timing)  # type: ignore[arg-type]
-        caller = Caller(store, slots, self.upstream, self.clock, randomness, self.telemetry, calls)  # type: ignore[arg-type]
-        recorder = Recorder(store, self.clock, randomness, calls)  # type: ignore[arg-type]
+        slots = Slots(ports["window_store"], self.clock, randomness, calls.timing)
+        caller = Caller(store, slots, self.upstream, self.clock, randomness, self.telemetry, calls)
+        recorder = Recorder(store, self.clock, randomness, calls)
         signing = Signing(
             store,
             slots,
@@ -143,7 +144,7 @@ class ApiWorld:
             waker,
             self.clock,
             self.telemetry,
-            calls,  # type: ignore[arg-type]
+            calls,
         )
 
         async def secrets() -> Secrets:
@@ -154,7 +155,7 @@ class ApiWorld:
 
         return Services(
             signing=signing,
-            statuses=Statuses(store, slots, self.clock),  # type: ignore[arg-type]
+            statuses=Statuses(store, slots, self.clock),
             secrets=secrets,
             checks={"database": up, "queue": up},
             clock=self.clock,
