@@ -1,0 +1,141 @@
+"""What a seed decides before anything runs: settings, callers, upstream, receivers, and how much goes wrong.
+
+Every stream of chance is derived from the seed by name, so that one more draw in one place moves no other.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+from core.config import CallSettings
+from core.window import Limits, Timing
+
+MARGIN_MS = 250
+RECEIVERS = ("good", "good", "good", "flapping", "dead", "gone", "hanging", "busy")
+WEBHOOK_DELAYS_MS = (5_000, 30_000, 60_000)
+
+
+def stream(seed: int, name: str) -> Random:
+    """Return a source of chance that depends on the seed and its name only."""
+    return Random(f"{seed}/{name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The chance, at every port call, of each thing that can go wrong.
+
+    `error`: refused, without effect. `lost`: done, but nobody hears of it. `crash`: the whole instance ends,
+    half of the time before the effect and half of the time after it. `freeze`: the instance stands still for
+    up to a minute. `slow`: the answer takes up to a second. `message`: a queue message is lost, as often
+    repeated, as often delayed.
+    """
+
+    error: float = 0.0
+    lost: float = 0.0
+    crash: float = 0.0
+    freeze: float = 0.0
+    slow: float = 0.0
+    message: float = 0.0
+
+
+CALM = Rates()
+ROUGH = Rates(error=0.01, lost=0.01, crash=0.004, freeze=0.002, slow=0.03, message=0.08)
+STORM = Rates(error=0.04, lost=0.04, crash=0.02, freeze=0.006, slow=0.08, message=0.25)
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A port that is down for all instances for a while."""
+
+    port: str
+    from_ms: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One caller: when it comes, what it sends, and what it wants."""
+
+    at_ms: int
+    client: str
+    message: str
+    webhook_url: str
+    keep: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a seed decides in advance."""
+
+    seed: int
+    settings: CallSettings
+    rates: Rates
+    outages: tuple[Outage, ...]
+    purges_ms: tuple[int, ...]
+    calls: tuple[Call, ...]
+    faults_end_ms: int
+    window_exists: bool
+    healthy_share: float
+    outage_ms: tuple[int, int]
+
+
+def plan(seed: int) -> Plan:
+    """Return the plan of a seed."""
+    rng = stream(seed, "plan")
+    rates = rng.choice((CALM, ROUGH, ROUGH, ROUGH, STORM, STORM))
+    calls = _calls(rng)
+    faults_end_ms = calls[-1].at_ms + rng.randrange(20_000, 150_000)
+    return Plan(
+        seed=seed,
+        settings=_settings(rng),
+        rates=rates,
+        outages=() if rates is CALM else tuple(_outage(rng, faults_end_ms) for _ in range(rng.randrange(3))),
+        purges_ms=()
+        if rates is CALM
+        else tuple(sorted(rng.randrange(faults_end_ms) for _ in range(rng.randrange(3)))),
+        calls=calls,
+        faults_end_ms=faults_end_ms,
+        window_exists=rng.random() < 0.8,
+        healthy_share=rng.choice((0.3, 0.5, 0.5, 0.9)),
+        outage_ms=rng.choice(((5_000, 40_000), (60_000, 300_000))),
+    )
+
+
+def _settings(rng: Random) -> CallSettings:
+    return CallSettings(
+        url="http://upstream.example",
+        limits=Limits(rng.choice((2, 3, 5, 10)), rng.choice((5_000, 10_000, 20_000, 60_000))),
+        timing=Timing(grace_ms=rng.choice((3_000, 10_000)), margin_ms=MARGIN_MS),
+        call_limit_ms=rng.choice((3_000, 10_000, 30_000)),
+        retry_ms=rng.choice((3_000, 10_000, 30_000)),
+        attempts_max=rng.choice((2, 3, 60)),
+        age_max_ms=rng.choice((120_000, 600_000, 21_600_000)),
+        signature_ttl_ms=rng.choice((20_000, 3_600_000)),
+    )
+
+
+def _calls(rng: Random) -> tuple[Call, ...]:
+    """Callers come alone or in bursts; many send what somebody sent before."""
+    calls: list[Call] = []
+    at_ms = 1_000
+    size = rng.randrange(5, 25)
+    while len(calls) < size:
+        at_ms += rng.choice((5, 50, 2_000, 15_000))
+        for _ in range(rng.choice((1, 1, 1, 2, 8))):
+            calls.append(_call(rng, calls, at_ms + rng.randrange(30)))
+    return tuple(sorted(calls, key=lambda call: call.at_ms))
+
+
+def _call(rng: Random, before: list[Call], at_ms: int) -> Call:
+    message = f"message {len(before)}"
+    if rng.random() < 0.04:
+        message = f"refused {len(before)}"
+    if before and rng.random() < 0.4:
+        message = rng.choice(before).message
+    webhook_url = f"https://{rng.choice(RECEIVERS)}.example/{len(before)}" if rng.random() < 0.75 else ""
+    return Call(at_ms, rng.choice(("alice", "bob")), message, webhook_url, rng.random() < 0.5)
+
+
+def _outage(rng: Random, faults_end_ms: int) -> Outage:
+    from_ms = rng.randrange(faults_end_ms)
+    port = rng.choice(("store", "window", "fresh_queue", "notifications", "waker"))
+    return Outage(port, from_ms, min(faults_end_ms, from_ms + rng.randrange(1_000, 60_000)))
