@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -13,6 +14,17 @@ from core.errors import Unavailable
 CONNECT_TIMEOUT_S = 0.3
 READ_TIMEOUT_S = 0.7
 THREADS = 32
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """Return a loop for the life of a Lambda instance: connections are kept between invocations.
+
+    Its threads are many, because a client call that hangs keeps its own until the client's time-out.
+    """
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS))
+    asyncio.set_event_loop(loop)  # where Mangum looks for it
+    return loop
 
 
 def session() -> boto3.session.Session:

@@ -3,10 +3,9 @@
 import asyncio
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from adapters.aws import THREADS
+from adapters.aws import event_loop
 from core.messages import decode_notification
 from notifier.wiring import Services, wire
 
@@ -34,8 +33,7 @@ async def _deliver_one(services: Services, record: Mapping[str, Any]) -> bool:
 
 
 def _handler(services: Services) -> Any:
-    loop = asyncio.new_event_loop()  # one for the life of the instance: connections are kept
-    loop.set_default_executor(ThreadPoolExecutor(THREADS))
+    loop = event_loop()
 
     def handle(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
         return loop.run_until_complete(deliver_batch(services, event))

@@ -1,11 +1,9 @@
 """AWS Lambda's entry point for the processor: every minute, and when it is woken."""
 
-import asyncio
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from adapters.aws import THREADS
+from adapters.aws import event_loop
 from processor.wiring import Services, wire
 
 
@@ -18,8 +16,7 @@ async def run(services: Services) -> dict[str, int]:
 
 
 def _handler(services: Services) -> Any:
-    loop = asyncio.new_event_loop()  # one for the life of the instance: connections are kept
-    loop.set_default_executor(ThreadPoolExecutor(THREADS))
+    loop = event_loop()
 
     def handle(_event: object, _context: object) -> dict[str, int]:
         return loop.run_until_complete(run(services))

@@ -37,6 +37,11 @@ async def _prepare(client: Any, table: str, calls: CallSettings, *, clean: bool,
     if upstream_quiet and await store.create(windows.empty(calls.limits)):
         return "The window starts empty: the first call may be made at once."
     window = await store.read()
+    if windows.wants_deployed(window, calls.limits):
+        calls_max, window_ms = calls.limits.calls, calls.limits.window_ms
+        if change := windows.change_limits(window, calls_max, window_ms, deployed=True):
+            await store.apply(change)
+            window = await store.read()
     if window == full:
         return _starts_full(free_at_ms - now_ms, "nothing is known of earlier calls")
     return (
