@@ -254,12 +254,19 @@ class Signing:
             request = await self._store.accept(request)
         try:
             async with asyncio.timeout(deadline.left_s()):
-                return await self._attach(request, seen, tried)
+                job = await self._attach(request, tried)
         except (Unavailable, TimeoutError) as error:  # it is on the due index, and is found there
             self._telemetry.event(
                 "attach_cut_short", request_id=ask.request_id, reason=str(error) or "timeout"
             )
             return Accepted(request, self._ready_at_ms(seen, now_ms, seen.job))
+        now_ms = self._clock.now_ms()
+        if signature := job.fresh_signature(now_ms, self._settings.signature_ttl_ms):
+            # A 200 whatever comes of this write: if it landed unheard, no webhook would follow a 202.
+            closed = jobs.close_signed(request, signature, now_ms, notify=False)
+            await self._within(deadline, self._store.write_request(request, closed))
+            return Signed(signature)
+        return Accepted(request, self._ready_at_ms(seen, now_ms, job))
 
     def _request(self, ask: Ask, seen: _Seen, now_ms: int) -> Request:
         return Request(
@@ -283,8 +290,8 @@ class Signing:
         too_many = seen.backlog.count >= scheduling.backlog_max(seen.window, age_max_ms)
         return too_many or waits_ms >= age_max_ms // 2
 
-    async def _attach(self, request: Request, seen: _Seen, tried: _Tried | None) -> Signed | Accepted:
-        """The request was put: now read the job, and see that it is scheduled."""
+    async def _attach(self, request: Request, tried: _Tried | None) -> Job:
+        """The request was put: now read the job, and see that it is scheduled unless it is signed."""
         if tried:
             job, _ = await asyncio.gather(
                 self._recorder.record(tried.begun, tried.answer, wanted=True),
@@ -292,15 +299,11 @@ class Signing:
             )
         else:
             job = await self._store.job(request.job_id)
-        now_ms = self._clock.now_ms()
-        if job and (signature := job.fresh_signature(now_ms, self._settings.signature_ttl_ms)):
-            await self._store.write_request(
-                request, jobs.close_signed(request, signature, now_ms, notify=False)
-            )
-            return Signed(signature)
+        if job and job.fresh_signature(self._clock.now_ms(), self._settings.signature_ttl_ms):
+            return job
         job = await self._schedule(job, request.message)
         await self._tell_processor(job)
-        return Accepted(request, self._ready_at_ms(seen, now_ms, job))
+        return job
 
     async def _schedule(self, job: Job | None, message: str) -> Job:
         """See that the processor calls it. A job that is due at once is announced by a message."""
