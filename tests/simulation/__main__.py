@@ -51,7 +51,6 @@ def _many(seeds: range, *, stop_at_first: bool) -> int:
         results: Iterable[Result] = pool.imap_unordered(run_seed, seeds, chunksize=2)
         for result in results:
             totals.update(result.counts)
-            totals["virtual hours"] += 0
             if result.violations:
                 failed += 1
                 _report(result)

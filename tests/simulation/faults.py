@@ -76,7 +76,8 @@ class Instance:
 
     async def thawed(self) -> None:
         """Wait until the instance moves; a dead one never goes on."""
-        while (left_s := self._frozen_until_s - asyncio.get_running_loop().time()) > 0:
+        left_s = self._frozen_until_s - asyncio.get_running_loop().time()
+        if left_s > 0:
             await asyncio.sleep(left_s)
         if self.dead:
             raise asyncio.CancelledError
@@ -159,7 +160,14 @@ class FaultyPort:
     """A port as one instance sees it. `raises`: whether the port's promise allows `Unavailable`."""
 
     def __init__(
-        self, inner: object, name: str, instance: Instance, faults: Faults, trace: Trace, *, raises: bool = True
+        self,
+        inner: object,
+        name: str,
+        instance: Instance,
+        faults: Faults,
+        trace: Trace,
+        *,
+        raises: bool = True,
     ) -> None:
         self._inner = inner
         self._name = name

@@ -28,7 +28,13 @@ from tests.simulation.checks import Checks
 from tests.simulation.faults import Faults, FaultyPort, Instance, LossyQueue, adopt_tasks
 from tests.simulation.plan import WEBHOOK_DELAYS_MS, Call, Plan, plan, stream
 from tests.simulation.virtual_time import VirtualClock
-from tests.simulation.world import ObservedStore, ObservedWindow, Receivers, SeededRandomness, SimulatedUpstream
+from tests.simulation.world import (
+    ObservedStore,
+    ObservedWindow,
+    Receivers,
+    SeededRandomness,
+    SimulatedUpstream,
+)
 
 SCHEDULE_MS = 60_000
 PROCESSOR_LIMIT_MS = 110_000
@@ -156,9 +162,7 @@ class Simulation:
     def _result(self) -> Result:
         counts = {**self._checks.counts, **{f"fault {name}": n for name, n in self._faults.counts.items()}}
         ended_ms = VirtualClock().monotonic_ms()
-        return Result(
-            self.plan.seed, self._checks.violations, counts, self._digest, ended_ms, self._lines
-        )
+        return Result(self.plan.seed, self._checks.violations, counts, self._digest, ended_ms, self._lines)
 
     def _unforeseen(self, _loop: object, context: dict[str, Any]) -> None:
         self._checks.expect(False, "unforeseen:", repr(context.get("exception") or context["message"]))
@@ -204,10 +208,11 @@ class Simulation:
         for at_ms in self.plan.purges_ms:
             await asyncio.sleep(max(0, at_ms - VirtualClock().monotonic_ms()) / 1000)
             self.trace("world", "purge")
-            for queue in self.rng.choice(((self._fresh_queue,), (self._notifications,), (self._fresh_queue, self._notifications))):
+            queues = self._fresh_queue, self._notifications
+            for queue in self.rng.choice((queues[:1], queues[1:], queues)):
                 queue.purge()
             for text in GARBAGE:
-                await self.rng.choice((self._fresh_queue, self._notifications)).send([text])
+                await self.rng.choice(queues).send([text])
 
     async def _deliver_messages(self) -> None:
         """The event source mapping: batches of notifications to as many notifiers as may run at once."""

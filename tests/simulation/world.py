@@ -1,4 +1,4 @@
-"""The world around the functions: a table whose index lags, the upstream, the receivers of webhooks, chance."""
+"""The world around the functions: a table whose index lags, the upstream, the receivers, chance."""
 
 import asyncio
 import json
@@ -181,7 +181,11 @@ class SimulatedUpstream:
         )
 
     async def _exchange(
-        self, message: str, call_limit_ms: int, may_send: Callable[[], bool], reply_to: Callable[[str], _Reply]
+        self,
+        message: str,
+        call_limit_ms: int,
+        may_send: Callable[[], bool],
+        reply_to: Callable[[str], _Reply],
     ) -> Answer:
         end_s = _now_s() + call_limit_ms / 1000
         try:
@@ -229,21 +233,27 @@ class SimulatedUpstream:
         return self._rng.uniform(0.001, 0.02)
 
     def _reply_to(self, message: str) -> _Reply:
-        rng, chance = self._rng, self._rng.random()
-        latency_s = rng.uniform(0.1, 0.6) if rng.random() > 0.05 else rng.uniform(1, 45)
-        if chance < 0.02:
-            return _Reply(Meaning.UNANSWERED, NEVER_S)
-        if chance < 0.03:
-            return _Reply(Meaning.UNANSWERED, latency_s)
-        if chance < 0.035:
-            return _Reply(Meaning.LIMITED, latency_s, 429, rng.choice((None, 1_000, 20_000)))
-        if chance < 0.04:
-            return _Reply(Meaning.KEY_REFUSED, latency_s, 401)
+        latency_s = self._rng.uniform(0.1, 0.6) if self._rng.random() > 0.05 else self._rng.uniform(1, 45)
+        odd = self._odd_reply(latency_s)
+        if odd:
+            return odd
         if message.startswith("refused"):
             return _Reply(Meaning.REFUSED, latency_s, 400)
         if self._degraded(message):
             return _Reply(Meaning.FAILED, latency_s, 502)
         return _Reply(Meaning.SIGNED, latency_s, 200)
+
+    def _odd_reply(self, latency_s: float) -> _Reply | None:
+        """One call in 25 meets what the upstream does not promise."""
+        replies = (
+            _Reply(Meaning.UNANSWERED, NEVER_S),
+            _Reply(Meaning.UNANSWERED, NEVER_S),
+            _Reply(Meaning.UNANSWERED, latency_s),
+            _Reply(Meaning.FAILED, latency_s, 200),
+            _Reply(Meaning.LIMITED, latency_s, 429, self._rng.choice((None, 1_000, 20_000))),
+            _Reply(Meaning.KEY_REFUSED, latency_s, 401),
+        )
+        return self._rng.choice(replies) if self._rng.random() < 0.04 else None
 
     def _degraded(self, message: str) -> bool:
         """A message's outage, if it has one, begins with its first call."""
