@@ -17,6 +17,8 @@ LOOK_AGAIN_MS = 10_000
 LOOK_SCHEDULED_MS = 60_000
 RESEND_MS = 30_000
 DELIVERY_LIVE_MS = 30_000
+EARLY_MS = 1_000
+"""How much too early an attempt may begin: clocks differ, and a dropped message costs RESEND_MS."""
 
 
 def job_id(message: str) -> str:
@@ -313,7 +315,7 @@ def begin_delivery(request: Request, attempt: int, now_ms: int) -> Request | Non
     delivery = request.delivery
     if delivery.state is not DeliveryState.PENDING or delivery.attempts != attempt:
         return None
-    if now_ms < delivery.until_ms or now_ms < delivery.not_before_ms:
+    if now_ms + EARLY_MS < max(delivery.until_ms, delivery.not_before_ms):
         return None
     until_ms = now_ms + DELIVERY_LIVE_MS
     begun = replace(delivery, attempts=attempt + 1, until_ms=until_ms)
