@@ -2,15 +2,16 @@
 
 import asyncio
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from adapters.memory import MemoryTable
 from api.signing import Accepted, Declined, Signed
 from api.statuses import Found
-from core.job import Delivery, DeliveryState, Job, JobState, Request, RequestState, job_id
+from core.job import EARLY_MS, Delivery, DeliveryState, Job, JobState, Request, RequestState, job_id
 from core.scheduling import GivingUp
 from core.webhook import PostResult
-from tests.simulation.plan import MARGIN_MS, Call, Plan
+from tests.simulation.plan import CALM, MARGIN_MS, Call, Plan
 from tests.simulation.virtual_time import EPOCH_MS
 
 ANSWER_MS_MAX = 2_000
@@ -18,6 +19,8 @@ JUST_ENDED_MS = 75_000
 """The longest that an instance may stand still between reading an outcome and writing what follows."""
 OVERDUE_MS_MAX = 130_000
 LAG_MS_MAX = 8_000
+CLOSED_MS_MAX = 20_000
+TOLD_MS_MAX = 5_000
 PROGRESS = {"waiting": 0, "retrying": 1, "signed": 2, "failed": 2}
 
 
@@ -41,11 +44,17 @@ class Checks:
         self._granted = 0
         self._sent = 0
         self._call_ids: set[str] = set()
+        self._under_way: set[str] = set()
         self._call_ended_ms: dict[str, int] = {}
         self._first_call_ms: dict[str, int] = {}
         self._progress: dict[str, int] = {}
         self._outcomes: dict[str, tuple[object, ...]] = {}
         self._posts: defaultdict[str, list[tuple[bytes, PostResult]]] = defaultdict(list)
+
+    @property
+    def _calm(self) -> bool:
+        """Whether nothing goes wrong on our side: then what only faults may delay is prompt."""
+        return self._plan.rates is CALM
 
     def expect(self, holds: bool, rule: str, *what: object) -> None:
         """Note a violation unless the rule holds."""
@@ -65,6 +74,16 @@ class Checks:
         self._first_call_ms.setdefault(job_id(message), _now_ms())
         if inline:
             self._overtakes_nobody(message)
+
+    @contextmanager
+    def call_under_way(self, message: str) -> Iterator[None]:
+        """A caller waits for its call's answer: there are never two for one message."""
+        self.expect(message not in self._under_way, "two calls at once for", message)
+        self._under_way.add(message)
+        try:
+            yield
+        finally:
+            self._under_way.discard(message)
 
     def _overtakes_nobody(self, message: str) -> None:
         waiting = [
@@ -98,6 +117,10 @@ class Checks:
             self.expect(
                 not self._kept(before) or after.signature == before.signature, "G6: signature lost", after.id
             )
+            again = self._kept(before) and after.signed_at_ms != before.signed_at_ms
+            self.expect(not again, "G6: two recorded successes", after.id)
+        if before and before.scheduled and after.state is JobState.IDLE:
+            self.expect(not self._waited_for_long(after.id), "G3: parked while somebody waits", after.id)
         if after.signature and not (before and before.signature):
             self.counts["signed"] += 1
             self.expect(after.signature == signature_of(after.message), "G3: wrong signature", after.id)
@@ -123,6 +146,11 @@ class Checks:
         requests = self._table.requests.get(wanted_id, {}).values()
         return any(request.open or _now_ms() - request.closed_ms < JUST_ENDED_MS for request in requests)
 
+    def _waited_for_long(self, wanted_id: str) -> bool:
+        """Whether somebody waits whom nobody can have overlooked."""
+        requests = self._table.requests.get(wanted_id, {}).values()
+        return any(request.open and _now_ms() - request.created_ms > JUST_ENDED_MS for request in requests)
+
     def job_deleted(self, job: Job) -> None:
         """Only what nobody needs may go."""
         self.expect(not job.scheduled, "G3: a scheduled job was deleted", job.id)
@@ -145,6 +173,11 @@ class Checks:
     def _closed(self, before: Request, after: Request) -> None:
         """The truth is on the job before any request is closed, and giving up follows a call's outcome."""
         job = self._table.jobs.get(after.job_id)
+        if self._calm and job and job.signature:
+            since_ms = _now_ms() - max(job.signed_at_ms, before.created_ms)
+            self.expect(
+                since_ms <= CLOSED_MS_MAX, "closed", since_ms, "ms after its job was signed", after.id
+            )
         if after.state is RequestState.SIGNED:
             self.expect(after.signature == signature_of(after.message), "G3: wrong signature", after.id)
             recorded = job is not None and (job.signature == after.signature or job.call_id != "")
@@ -168,8 +201,9 @@ class Checks:
         self.expect(not over or after == before, "G3: a delivery went on after its end", request_id)
         self.expect(after.attempts in {before.attempts, before.attempts + 1}, "attempts jumped", request_id)
         if after.attempts != before.attempts:
-            self.expect(before.until_ms <= _now_ms() + 2 * MARGIN_MS, "two attempts at once", request_id)
-            early = before.not_before_ms > _now_ms() + 2 * MARGIN_MS
+            allowed_ms = _now_ms() + EARLY_MS + MARGIN_MS
+            self.expect(before.until_ms <= allowed_ms, "two attempts at once", request_id)
+            early = before.not_before_ms > allowed_ms
             self.expect(not early, "a webhook before its time", request_id)
 
     # G2, G3: answers
@@ -217,6 +251,9 @@ class Checks:
         self.expect(posts[0][0] == body, "G3: two bodies for one request", request_id)
         request = self.request(request_id)
         self.expect(request is not None and not request.open, "G3: told before it was closed", request_id)
+        if self._calm and request and len(posts) == 1:
+            since_ms = _now_ms() - request.closed_ms
+            self.expect(since_ms <= TOLD_MS_MAX, "told", since_ms, "ms after it was closed", request_id)
 
     # Rest
 
@@ -252,7 +289,7 @@ class Checks:
         for request_id in self._posts:
             known = self.request(request_id) is not None
             self.expect(known, "G3: a webhook for a request that was never written", request_id)
-        if self._plan.rates == replace(self._plan.rates, error=0, crash=0, message=0):
+        if self._calm:
             self._served_in_time()
 
     def _told(self, request: Request) -> None:

@@ -172,7 +172,8 @@ class SimulatedUpstream:
 
     async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
         """Answer one call."""
-        return await self._exchange(message, call_limit_ms, may_send, self._reply_to)
+        with self._checks.call_under_way(message):
+            return await self._exchange(message, call_limit_ms, may_send, self._reply_to)
 
     async def probe(self, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
         """Answer a probe of the key, which is good."""
