@@ -8,5 +8,8 @@ from adapters.aws import event_loop
 from api.app import create_app
 from api.wiring import wire
 
+TEXT_TYPES = ["text/", "application/json", "application/problem+json"]
+
 event_loop()
-handler = Mangum(create_app(wire(os.environ)), lifespan="off")
+# Whatever is not named as text goes out in base64, and the gateway leaves it so.
+handler = Mangum(create_app(wire(os.environ)), lifespan="off", text_mime_types=TEXT_TYPES)
