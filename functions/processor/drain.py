@@ -24,11 +24,13 @@ from service.slots import Slots
 
 RUN_MS = 65_000
 HORIZON_MS = 60_000
+PAUSE_MIN_MS = 10
 PAUSE_MAX_MS = 5_000
-AWAKE_MS = 8_000
+AWAKE_MS = 12_000
 LAST_LOOK_MS = 1_000
 AFTER_FAILURE_MS = 1_000
 SKIP_MS = 2_000
+POLL_MIN_MS = 1_000  # a queue's wait is a whole number of seconds
 ROWS_MAX = 100
 MESSAGES_MAX = 10
 
@@ -121,6 +123,7 @@ class Drain:
     async def _round(self, messages: list[Received], *, leaving: bool) -> tuple[int, int | None]:
         """Make every call that can be made now; return how many, and when to look again (None: not soon).
 
+        Between the rounds that calls need, what the sweep finds waits for the longest pause: many at once.
         Messages only say "look now": once their jobs were looked at they are deleted, called or not, since
         the due index has every job that is still to be called.
         """
@@ -134,9 +137,10 @@ class Drain:
         started = await self._start_calls(work)
         if receipts:
             await self._queue.delete(receipts)
-        horizon_ms = self._clock.now_ms() + HORIZON_MS
-        times_ms = (work.next_ms, next_sweep_ms, self._next_slot_ms(work))
-        return started, min((at_ms for at_ms in times_ms if at_ms and at_ms <= horizon_ms), default=None)
+        now_ms = self._clock.now_ms()
+        times_ms = [] if next_sweep_ms is None else [max(next_sweep_ms, now_ms + self._pause_max_ms)]
+        times_ms += self._next_calls_ms(work, now_ms)
+        return started, min((at_ms for at_ms in times_ms if at_ms <= now_ms + HORIZON_MS), default=None)
 
     async def _stay_awake(self, window: Window) -> None:
         """Tell the API that nobody needs to be woken: this run is at work, or will look again soon."""
@@ -155,17 +159,16 @@ class Drain:
         return await self._queue.receive(MESSAGES_MAX, LAST_LOOK_MS)
 
     async def _pause(self, next_ms: int | None, stop_ms: int) -> list[Received]:
-        """Sleep until there may be something to do; with a slot free, wait at the fresh queue instead."""
+        """Sleep until there may be something to do; from when a slot is free, wait at the fresh queue."""
         now_ms, mono_ms = self._clock.now_ms(), self._clock.monotonic_ms()
-        wait_ms = min(
-            self._pause_max_ms, (next_ms or now_ms + self._pause_max_ms) - now_ms, stop_ms - mono_ms
-        )
-        if wait_ms <= 0:
-            return []
-        window = self._slots.window
-        messages = list[Received]()
-        if window and window.free_slots(now_ms) and not window.blocked(now_ms):
-            messages = await self._queue.receive(MESSAGES_MAX, wait_ms)
+        next_ms = now_ms + self._pause_max_ms if next_ms is None else next_ms
+        wait_ms = max(PAUSE_MIN_MS, min(self._pause_max_ms, next_ms - now_ms, stop_ms - mono_ms))
+        window, messages = self._slots.window, list[Received]()
+        if window and not window.paused:
+            no_slot_ms = min(wait_ms, scheduling.slot_for_fresh_at_ms(window, now_ms) - now_ms)
+            await self._clock.sleep_ms(no_slot_ms)
+            if wait_ms - no_slot_ms >= POLL_MIN_MS:
+                messages = await self._queue.receive(MESSAGES_MAX, wait_ms - no_slot_ms)
         left_ms = mono_ms + wait_ms - self._clock.monotonic_ms()
         if not messages and left_ms > 0:
             await self._clock.sleep_ms(left_ms)
@@ -241,14 +244,19 @@ class Drain:
     def _put_back(self, work: Work, turn: Next) -> None:
         (work.fresh if turn.kind is Kind.FRESH else work.retries).append(turn.due)
 
-    def _next_slot_ms(self, work: Work) -> int | None:
-        """When the next slot can be had for what is due now."""
-        window, now_ms = self._slots.window, self._clock.now_ms()
+    def _next_calls_ms(self, work: Work, now_ms: int) -> list[int]:
+        """When calls can be made: for what is due now and for what is due next. Each needs a slot."""
+        window = self._slots.window
         if window is None or window.paused:
-            return None
+            return []
+        times_ms = []
         if work.fresh:
-            return scheduling.slot_for_fresh_at_ms(window, now_ms)
-        return scheduling.slot_for_retry_at_ms(window, now_ms) if work.retries else None
+            times_ms.append(scheduling.slot_for_fresh_at_ms(window, now_ms))
+        elif work.retries:
+            times_ms.append(scheduling.slot_for_retry_at_ms(window, now_ms))
+        if work.next_ms is not None:
+            times_ms.append(max(work.next_ms, scheduling.slot_for_fresh_at_ms(window, now_ms)))
+        return times_ms
 
     async def _begin(self, turn: Next) -> Begun | NotBegun:
         """Fence and take, if the job is still due and an open request waits for it."""
