@@ -54,10 +54,21 @@ async def in_thread(call: Callable[..., Any], /, *, keep: frozenset[str] = froze
     Raises `Unavailable` for whatever goes wrong, but lets a `ClientError` with a code in `keep` through.
     """
     try:
-        return await asyncio.to_thread(call, **kwargs)
+        return _genuine(await asyncio.to_thread(call, **kwargs))
     except ClientError as error:
         if error_code(error) in keep:
             raise
         raise Unavailable(f"{error.operation_name}: {error_code(error)}") from error
     except BotoCoreError as error:
         raise Unavailable(type(error).__name__) from error
+
+
+def _genuine(answer: Any) -> Any:
+    """Return the answer of an AWS service; raises `Unavailable` for one of anything else.
+
+    The SDK takes any 200 for success, whatever its body: one from a proxy in between, believed, would be a
+    request accepted that was never stored, or a slot taken that was not.
+    """
+    if not answer["ResponseMetadata"].get("RequestId"):
+        raise Unavailable("an answer without a request id: it is not from AWS")
+    return answer

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.secrets import Secrets
 from api import responses
-from api.deadline import Deadline, reached_gateway_ms
+from api.deadline import BUDGET_MS, Deadline, reached_gateway_ms
 from api.inputs import InvalidParameter, client_of, parse_sign_query
 from api.settings import ApiSettings
 from api.signing import Accepted, Ask, Signed, Signing
@@ -23,6 +24,7 @@ from ports import Clock, Randomness, Telemetry
 NAME = "Signing Relay"
 DESCRIPTION = "Signatures that arrive: every call is answered within two seconds."
 HEALTH_LIMIT_S = 1.0
+HEALTH_LEAST_S = 0.3
 ENDPOINTS = {
     "sign": "GET /crypto/sign?message=&webhook_url=",
     "status": "GET /crypto/requests/{request_id}",
@@ -58,7 +60,7 @@ class Endpoints:
     async def sign(self, request: Request) -> JSONResponse:
         """Sign a message, now or later."""
         services, request_id = self._services, request.state.request_id
-        deadline = self._deadline(request)
+        deadline = request.state.deadline
         client = await self._authenticate(request)
         given = parse_sign_query(request.scope["query_string"], services.settings.egress)
         ask = Ask(request_id, client, given.message, given.webhook_url)
@@ -72,7 +74,7 @@ class Endpoints:
 
     async def status(self, request: Request, wanted_id: str) -> JSONResponse:
         """Say where an accepted request stands."""
-        deadline = self._deadline(request)
+        deadline = request.state.deadline
         client = await self._authenticate(request)
         found = await self._services.statuses.find(wanted_id, client, deadline)
         if found is None:
@@ -82,7 +84,9 @@ class Endpoints:
     async def health(self, request: Request) -> JSONResponse:
         """Say which part is up."""
         checks = self._services.checks
-        results = await asyncio.gather(*(_up(check) for check in checks.values()))
+        # A cold start that has used up the time is no reason to call a part down that was not asked.
+        limit_s = min(HEALTH_LIMIT_S, max(HEALTH_LEAST_S, request.state.deadline.left_s()))
+        results = await asyncio.gather(*(_up(check, limit_s) for check in checks.values()))
         return responses.health(request.state.request_id, dict(zip(checks, results, strict=True)))
 
     async def root(self, request: Request) -> JSONResponse:
@@ -90,19 +94,13 @@ class Endpoints:
         body = {"request_id": request.state.request_id, "status": 200, "message": NAME}
         return JSONResponse({**body, "endpoints": ENDPOINTS})
 
-    def _deadline(self, request: Request) -> Deadline:
-        """Count from the moment the request reached the gateway."""
-        reached_ms = reached_gateway_ms(
-            request.scope.get("aws.event", {}),
-            request.headers,
-            trust_request_start=self._services.settings.trust_request_start,
-            sam_local=self._services.settings.sam_local,
-        )
-        return Deadline.of(self._services.clock, reached_ms)
-
     async def _authenticate(self, request: Request) -> str:
         """Return the caller's name. Raises `Unauthorized`, or `Unavailable` while no key is known."""
-        secrets = await self._services.secrets()
+        try:
+            async with asyncio.timeout(request.state.deadline.left_s()):
+                secrets = await self._services.secrets()
+        except TimeoutError:
+            raise Unavailable("no time was left to fetch the keys") from None
         client = client_of(request.headers.get("authorization"), secrets.clients)
         if client is None:
             raise Unauthorized("missing or unknown API key")
@@ -126,9 +124,9 @@ class Identify:
             await self._app(scope, receive, send)
             return
         clock, telemetry = self._services.clock, self._services.telemetry
-        started_ms = clock.monotonic_ms()
         request_id = self._services.randomness.request_id(clock.now_ms())
-        scope.setdefault("state", {})["request_id"] = request_id
+        deadline = self._deadline(scope)
+        scope.setdefault("state", {}).update(request_id=request_id, deadline=deadline)
         status = 500
 
         async def noting(message: Message) -> None:
@@ -142,14 +140,25 @@ class Identify:
         except Exception as error:  # noqa: BLE001 - the last resort
             telemetry.event("error", {"Errors": 1}, request_id=request_id, error=repr(error))
             await responses.plain_problem(request_id, 500)(scope, receive, noting)
+        used_ms = deadline.used_ms()
         telemetry.event(
             "answered",
-            {"AnswerMs": clock.monotonic_ms() - started_ms, f"Answers{status // 100}xx": 1},
+            {"AnswerMs": used_ms, "AnswersLate": int(used_ms > BUDGET_MS), f"Answers{status // 100}xx": 1},
             request_id=request_id,
             method=scope["method"],
             path=scope["path"],
             status=status,
         )
+
+    def _deadline(self, scope: Scope) -> Deadline:
+        """Count from the moment the request reached the gateway."""
+        reached_ms = reached_gateway_ms(
+            scope.get("aws.event", {}),
+            Headers(scope=scope),
+            trust_request_start=self._services.settings.trust_request_start,
+            sam_local=self._services.settings.sam_local,
+        )
+        return Deadline.of(self._services.clock, reached_ms)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -188,9 +197,9 @@ def _add_error_handlers(app: FastAPI, telemetry: Telemetry) -> None:
         return responses.plain_problem(request.state.request_id, error.status_code, headers)
 
 
-async def _up(check: Callable[[], Awaitable[object]]) -> bool:
+async def _up(check: Callable[[], Awaitable[object]], limit_s: float) -> bool:
     try:
-        async with asyncio.timeout(HEALTH_LIMIT_S):
+        async with asyncio.timeout(limit_s):
             await check()
     except (Unavailable, TimeoutError):
         return False

@@ -31,6 +31,10 @@ class Deadline:
             elapsed_ms = 0
         return cls(clock, clock.monotonic_ms() + BUDGET_MS - WAY_BACK_MS - elapsed_ms)
 
+    def used_ms(self) -> int:
+        """How much of the two seconds is gone, the way here included."""
+        return BUDGET_MS - WAY_BACK_MS - self.at_mono_ms + self.clock.monotonic_ms()
+
     def left_ms(self, *, reserve_ms: int = 0) -> int:
         """How much is left beyond the reserve; never negative."""
         return max(0, self.at_mono_ms - reserve_ms - self.clock.monotonic_ms())

@@ -24,6 +24,7 @@ from service.slots import Slots
 
 BACKLOG_ROWS_MAX = 6_000
 WAKE_MS = 5_000
+TELL_LIMIT_S = 0.5
 UNAVAILABLE_RETRY_MS = 1_000
 LIVE_CALL_RETRY_MS = 1_000
 
@@ -136,7 +137,9 @@ class Signing:
 
     async def _look(self, ask: Ask, deadline: Deadline) -> _Seen:
         """Read job, window and backlog side by side. Only the job is needed for every answer."""
-        async with asyncio.timeout(deadline.left_s(reserve_ms=DURABLE_MS)):
+        # A cold start may have used most of the time: then half of what is left, and the put has the rest.
+        limit_s = max(deadline.left_s(reserve_ms=DURABLE_MS), deadline.left_s() / 2)
+        async with asyncio.timeout(limit_s):
             job, window, backlog = await asyncio.gather(
                 self._store.job(jobs.job_id(ask.message)),
                 self._slots.refresh(),
@@ -217,15 +220,13 @@ class Signing:
         left_ms = deadline.left_ms(reserve_ms=DURABLE_MS)
         answer = await self._caller.send(replace(begun, call_limit_ms=left_ms))
         if answer.meaning in {Meaning.SIGNED, Meaning.REFUSED}:
-            await self._within(
-                deadline, self._recorder.record(begun, answer), self._caller.settle(begun, answer)
-            )
+            await self._note(begun, answer, deadline)
             if answer.meaning is Meaning.SIGNED:
                 return Signed(answer.signature)
             return Declined(Reason.REFUSED, upstream_status=answer.status)
         if ask.webhook_url or ask.keep:
             return _Tried(begun, answer)
-        await self._within(deadline, self._recorder.record(begun, answer), self._caller.settle(begun, answer))
+        await self._note(begun, answer, deadline)
         return self._why_failed(answer)
 
     def _why_not_begun(self, begun: NotBegun, seen: _Seen) -> Signed | Declined:
@@ -264,7 +265,9 @@ class Signing:
         if signature := job.fresh_signature(now_ms, self._settings.signature_ttl_ms):
             # A 200 whatever comes of this write: if it landed unheard, no webhook would follow a 202.
             closed = jobs.close_signed(request, signature, now_ms, notify=False)
-            await self._within(deadline, self._store.write_request(request, closed))
+            await self._try(
+                "not_closed_in_time", deadline.left_s(), self._store.write_request(request, closed)
+            )
             return Signed(signature)
         return Accepted(request, self._ready_at_ms(seen, now_ms, job))
 
@@ -323,9 +326,7 @@ class Signing:
             now_ms = self._clock.now_ms()
             tasks.append(self._fresh_queue.send([FreshMessage(job.id).encode()]))
             tasks.append(self._note_fresh(now_ms))
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(result, BaseException):
-                self._telemetry.event("processor_not_told", job_id=job.id, reason=str(result))
+        await self._try("processor_not_told", TELL_LIMIT_S, *tasks)
 
     async def _note_fresh(self, now_ms: int) -> None:
         await self._slots.amend(lambda window: windows.note(window, fresh_queued_at_ms=now_ms))
@@ -338,13 +339,18 @@ class Signing:
         if await self._slots.try_once(windows.stay_awake(window, now_ms + WAKE_MS)):
             await self._waker.wake()
 
-    async def _within(self, deadline: Deadline, *steps: Coroutine[Any, Any, object]) -> None:
+    async def _note(self, begun: Begun, answer: Answer, deadline: Deadline) -> None:
+        """Write down what a call came to; where that fails, fence and lease expire by themselves."""
+        steps = (self._recorder.record(begun, answer), self._caller.settle(begun, answer))
+        await self._try("not_recorded_in_time", deadline.left_s(), *steps)
+
+    async def _try(self, failure: str, limit_s: float, *steps: Coroutine[Any, Any, object]) -> None:
         """Carry out steps side by side that must not make the answer late, nor fail it."""
         try:
-            async with asyncio.timeout(deadline.left_s()):
+            async with asyncio.timeout(limit_s):
                 results: list[object] = await asyncio.gather(*steps, return_exceptions=True)
         except TimeoutError:
-            results = [TimeoutError("deadline")]
+            results = [TimeoutError("timeout")]
         for result in results:
             if isinstance(result, BaseException):
-                self._telemetry.event("not_recorded_in_time", reason=str(result) or type(result).__name__)
+                self._telemetry.event(failure, reason=str(result) or type(result).__name__)
