@@ -13,7 +13,7 @@ from core.config import CallSettings
 from core.errors import Unavailable
 from core.job import Job, JobState, Request
 from core.messages import NotificationMessage
-from ports import Clock, JobStore, Queue, Telemetry, Written
+from ports import Clock, Conflict, JobStore, Queue, Telemetry, Written
 from service.slots import Slots
 
 BATCH = 10
@@ -89,15 +89,22 @@ class Outcomes:
     async def close(self, changes: Sequence[tuple[Request, Request]]) -> None:
         """Write closed requests, then send their notifications. One that somebody else closed is theirs."""
         results = await asyncio.gather(
-            *(self._store.write_request(before, after) for before, after in changes), return_exceptions=True
+            *(self._close(before, after) for before, after in changes), return_exceptions=True
         )
-        closed = [result.record for result in results if isinstance(result, Written)]
+        closed = [result for result in results if isinstance(result, Request)]
         for request in closed:
             self._report(request)
         await self.notify([request for request in closed if request.delivery_due])
         failures = [result for result in results if isinstance(result, BaseException)]
         if failures:  # each of them is on the due index still
             raise failures[0]
+
+    async def _close(self, before: Request, after: Request) -> Request | None:
+        """Write one closed request; None if somebody else closed it. A sweep may only have moved it on."""
+        result = await self._store.write_request(before, after)
+        while isinstance(result, Conflict) and result.record and result.record.open:
+            result = await self._store.write_request(result.record, after)
+        return result.record if isinstance(result, Written) else None
 
     def _report(self, request: Request) -> None:
         took_ms = request.closed_ms - request.created_ms
