@@ -59,7 +59,7 @@ class DynamoJobStore:
             ConsistentRead=True,
         )
         job = next((_decode_job(row) for row in rows if row["SK"]["S"] == "JOB"), None)
-        return job, [_decode_request(row) for row in rows if row["SK"]["S"] != "JOB"]
+        return job, [decode_request(row) for row in rows if row["SK"]["S"] != "JOB"]
 
     async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
         """Write a job if the stored one is still `before`."""
@@ -120,7 +120,7 @@ class DynamoJobStore:
     async def request_of(self, job_id: str, request_id: str) -> Request | None:
         """Return a request of a known job."""
         item = await self._get(_request_key(job_id, request_id))
-        return _decode_request(item) if item else None
+        return decode_request(item) if item else None
 
     async def write_request(self, before: Request, after: Request) -> Written[Request] | Conflict[Request]:
         """Write a request if the stored one is still `before`."""
@@ -128,7 +128,7 @@ class DynamoJobStore:
         current = await self._put(_encode_request(after), before.revision)
         if current is None:
             return Written(after)
-        request = _decode_request(current) if current else await self.request_of(after.job_id, after.id)
+        request = decode_request(current) if current else await self.request_of(after.job_id, after.id)
         return Written(after) if request and request.revision == after.revision else Conflict(request)
 
     async def due_jobs(self, kind: DueKind, until_ms: int, limit: int) -> list[Due]:
@@ -248,7 +248,8 @@ def _encode_request(request: Request) -> Item:
     }
 
 
-def _decode_request(item: Item) -> Request:
+def decode_request(item: Item) -> Request:
+    """Return the request that an item holds."""
     request: Request = items.decode(Request, item, {"state": RequestState})
     delivery = items.decode(Delivery, item, {"state": DeliveryState}, "delivery_")
     return replace(request, delivery=delivery)

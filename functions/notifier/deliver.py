@@ -13,6 +13,7 @@ DELAY_MS_MAX = 900_000
 FAILURE_MESSAGES: Mapping[str, str] = {
     "attempts_exhausted": "The upstream failed to sign the message as often as we may try.",
     "too_old": "The upstream failed to sign the message for as long as we may try.",
+    "purged_by_operator": "The operator of this service gave the request up before it was signed.",
 }
 
 Sign = Callable[[bytes, str, int], Awaitable[dict[str, str]]]

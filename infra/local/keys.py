@@ -27,10 +27,15 @@ class Keys:
         if webhook_secret is not None:
             _write(webhook_secret_file, webhook_secret)
         return cls(
-            webhook_secret=_read_or_make(webhook_secret_file, lambda: f"whsec_{_random_base64()}"),
+            webhook_secret=_read_or_make(webhook_secret_file, new_webhook_secret),
             webhook_secret_file=webhook_secret_file,
             token_key=_read_or_make(folder / "token_key", _random_base64),
         )
+
+
+def new_webhook_secret() -> str:
+    """Return a secret to sign webhooks with."""
+    return f"whsec_{_random_base64()}"
 
 
 def _random_base64() -> str:

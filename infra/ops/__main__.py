@@ -1,0 +1,378 @@
+"""The operator's tool, by its command line: `python -m infra.ops --help`."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from adapters import ed25519
+from core.errors import RelayError
+from core.window import Limits
+from infra.local.keys import new_webhook_secret
+from infra.local.settings import CLIENT_NAME
+from infra.ops import actions, show
+from infra.ops.actions import Filter, NothingFound, Ports, Standing, State
+from infra.ops.connect import connect
+
+EXIT_FAILED = 1
+EXIT_NOTHING = 3
+LISTED_MAX = 100
+DEAD_LETTERS = "dead-letters"
+SIGNERS = {"webhook-secrets": "webhook_secrets", "signing-keys": "signing_keys"}
+
+Result = TypeVar("Result")
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="""\
+Find and mend what is stuck, on AWS, on LocalStack and on the embedded stack.
+
+\b
+  python -m infra.ops --endpoint http://127.0.0.1:4566 list --state open
+  python -m infra.ops status 0199a1b2-…
+  python -m infra.ops replay --client billing --since 2h --dry-run
+
+\b
+Exit status: 0 done, 1 failed or declined, 2 bad usage, 3 nothing found.
+Credentials are looked for as by every AWS tool; a loopback endpoint gets dummy ones.""")  # fmt: skip
+limit_app = typer.Typer(no_args_is_help=True, help="The upstream's limit: N calls in any W.")
+keys_app = typer.Typer(no_args_is_help=True, help="The callers' API keys, in the one secret.")
+app.add_typer(limit_app, name="limit")
+app.add_typer(keys_app, name="keys")
+
+Ids = Annotated[list[str] | None, typer.Argument(help="Request ids.", show_default=False)]
+Client = Annotated[str, typer.Option(help="Only this caller's.", show_default=False)]
+Since = Annotated[str, typer.Option(help="Accepted then or later: 30m, 2h, 3d (ago) or ISO 8601.")]
+Until = Annotated[str, typer.Option(help="Accepted before then.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the options before the command say."""
+
+    stack: str
+    endpoint: str | None
+    region: str | None
+    as_json: bool
+
+    def run(self, action: Callable[[Ports], Coroutine[Any, Any, Result]]) -> Result:
+        """Connect, and carry out an action; raises `RelayError`."""
+        return asyncio.run(action(connect(self.stack, self.endpoint, self.region)))
+
+    def say(self, **what: object) -> None:
+        """Show what was done."""
+        show.document(what, as_json=self.as_json)
+
+
+Context = typer.Context
+
+
+@app.callback()
+def options(
+    context: Context,
+    stack: Annotated[
+        str, typer.Option(help="The CloudFormation stack.", envvar="RELAY_STACK")
+    ] = "signing-relay",
+    endpoint: Annotated[
+        str | None, typer.Option(help="An emulator's URL.", envvar="AWS_ENDPOINT_URL", show_default="AWS")
+    ] = None,
+    region: Annotated[str | None, typer.Option(envvar="AWS_REGION", show_default="as configured")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Take the options that all commands share."""
+    context.obj = Session(stack, endpoint, region, as_json)
+
+
+@app.command()
+def status(context: Context, request_id: str) -> None:
+    """Show where a request stands.
+
+    Everything but the message and the signature, which are the caller's.
+    """
+    session: Session = context.obj
+    (found,) = session.run(partial(_found, wanted=Filter(ids=frozenset({request_id}))))
+    show.document(show.standing_document(found), as_json=session.as_json)
+
+
+@app.command("list")
+def list_(
+    context: Context,
+    state: Annotated[
+        list[str],
+        typer.Option(help=f"{', '.join(State)}, or {DEAD_LETTERS}; may be repeated."),
+    ],
+    client: Client = "",
+    since: Since = "",
+    until: Until = "",
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = LISTED_MAX,
+) -> None:
+    """List requests or dead letters, oldest first.
+
+    Requests are found by a scan: it reads the whole table, and is billed so.
+
+    \b
+      list --state open --since 1h
+      list --state undeliverable --state gone --client billing
+      list --state dead-letters
+    """  # noqa: D301 - the command line's sign for "keep these lines"
+    session: Session = context.obj
+    wanted = _filter((), client, since, until)
+    if DEAD_LETTERS in state:
+        if len(state) > 1:
+            raise typer.BadParameter(f"{DEAD_LETTERS} stands alone", param_hint="--state")
+        letters = _some(session.run(partial(actions.dead_letters, wanted=wanted)))
+        _rows(session, [show.letter_row(letter) for letter in letters], limit)
+        return
+    found = session.run(partial(_found, wanted=wanted, states=_states(state)))
+    _rows(session, [show.standing_row(standing) for standing in found], limit)
+
+
+@app.command()
+def redrive(
+    context: Context,
+    request_ids: Ids = None,
+    client: Client = "",
+    since: Since = "",
+    until: Until = "",
+    *,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Put dead letters back on their queues.
+
+    For after the fault that killed them was mended. What no version of this service can have written stays
+    where it is. Harmless to repeat: messages only say "look now".
+    """
+    session: Session = context.obj
+    wanted = _filter(request_ids, client, since, until)
+    letters = [
+        letter for letter in session.run(partial(actions.dead_letters, wanted=wanted)) if letter.readable
+    ]
+    rows = [show.letter_row(letter) for letter in _some(letters)]
+    _confirm(session, rows, "Put these back on their queues?", dry_run=dry_run, yes=yes)
+    session.say(redriven=session.run(partial(actions.redrive, wanted=wanted)))
+
+
+@app.command()
+def replay(
+    context: Context,
+    request_ids: Ids = None,
+    client: Client = "",
+    since: Since = "",
+    until: Until = "",
+    *,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Send webhooks again that were given up.
+
+    By id any that has ended, a delivered one too; by caller or time those that are undeliverable or gone.
+
+    \b
+      replay 0199a1b2-…
+      replay --client billing --since 2h
+    """  # noqa: D301 - as above
+    session: Session = context.obj
+    wanted = _filter(request_ids, client, since, until)
+    if wanted.empty:
+        raise typer.BadParameter("say which: ids, --client, --since or --until")
+    states = frozenset({State.DELIVERED, *actions.ENDED_UNHEARD}) if request_ids else actions.ENDED_UNHEARD
+    found = session.run(partial(_found, wanted=wanted, states=states))
+    _confirm(session, _standings(found), "Send these webhooks again?", dry_run=dry_run, yes=yes)
+    session.say(replayed=session.run(partial(actions.replay, requests=[row.request for row in found])))
+
+
+@app.command()
+def purge(
+    context: Context,
+    client: Client = "",
+    since: Since = "",
+    until: Until = "",
+    *,
+    notify: Annotated[bool, typer.Option(help="Tell the callers by webhook.")] = True,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Empty the backlog: every open request fails, with a reason that says who gave it up.
+
+    A call that is under way is not cut off, but nobody waits for it any more. There is no way back.
+    """
+    session: Session = context.obj
+    wanted = _filter((), client, since, until)
+    found = session.run(partial(_found, wanted=wanted, states=frozenset({State.OPEN})))
+    question = f"Fail these requests{'' if notify else ', without telling their callers'}?"
+    _confirm(session, _standings(found), question, dry_run=dry_run, yes=yes)
+    requests = [row.request for row in found]
+    session.say(purged=session.run(partial(actions.purge, requests=requests, notify=notify)))
+
+
+@app.command()
+def pause(context: Context) -> None:
+    """Stop all upstream calls. Requests are still accepted, and wait."""
+    session: Session = context.obj
+    session.say(paused=True, changed=session.run(partial(actions.pause, paused=True)))
+
+
+@app.command()
+def resume(context: Context) -> None:
+    """Go on with upstream calls."""
+    session: Session = context.obj
+    session.say(paused=False, changed=session.run(partial(actions.pause, paused=False)))
+
+
+@limit_app.command("show")
+def limit_show(context: Context) -> None:
+    """Show N, W, and how much is in use."""
+    session: Session = context.obj
+
+    async def document(ports: Ports) -> show.Row:
+        return show.window_document(await ports.window_store.read(), ports.clock.now_ms())
+
+    show.document(session.run(document), as_json=session.as_json)
+
+
+@limit_app.command("set")
+def limit_set(
+    context: Context, calls: int, window_seconds: float, *, dry_run: DryRun = False, yes: Yes = False
+) -> None:
+    """Change N and W at once, for all functions, without a call too many.
+
+    It stands until a deployment asks for other numbers than the last one did.
+    """
+    session: Session = context.obj
+    window_ms = round(window_seconds * 1000)
+    try:
+        Limits(calls, window_ms)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    row = {"calls": calls, "window_seconds": window_seconds}
+    _confirm(session, [row], "Change the limit to this?", dry_run=dry_run, yes=yes)
+    changed = session.run(partial(actions.set_limits, calls=calls, window_ms=window_ms))
+    session.say(**row, changed=changed)
+
+
+@keys_app.command("list")
+def keys_list(context: Context) -> None:
+    """List the callers that have a key, by name."""
+    session: Session = context.obj
+
+    async def names(ports: Ports) -> list[str]:
+        return sorted((await ports.vault.read())["clients"])
+
+    _rows(session, [{"client": name} for name in session.run(names)], sys.maxsize)
+
+
+@keys_app.command("add")
+def keys_add(context: Context, name: str) -> None:
+    """Give a caller a key, shown this once.
+
+    Functions know it after five minutes at most. The embedded stack takes its keys from CLIENT_API_KEYS
+    anew at every start.
+    """
+    session: Session = context.obj
+    if not CLIENT_NAME.fullmatch(name):
+        raise typer.BadParameter("letters, digits, _ . and - only, at most 64")
+    session.say(client=name, key=session.run(lambda ports: actions.add_client(ports.vault, name)))
+
+
+@keys_app.command("revoke")
+def keys_revoke(context: Context, name: str, *, dry_run: DryRun = False, yes: Yes = False) -> None:
+    """Take a caller's key away. Functions forget it after five minutes at most."""
+    session: Session = context.obj
+    _confirm(session, [{"client": name}], "Revoke this caller's key?", dry_run=dry_run, yes=yes)
+    session.run(lambda ports: actions.revoke_client(ports.vault, name))
+    session.say(revoked=name)
+
+
+def _add_signer_commands(name: str, field: str) -> None:
+    """Add what rotates one kind of webhook signature."""
+    group = typer.Typer(no_args_is_help=True, help=f"Rotate the {name} that sign the webhooks.")
+
+    @group.command()
+    def add(context: Context) -> None:
+        """Sign with a new one too, shown this once, so that receivers can change over."""
+        session: Session = context.obj
+        new = new_webhook_secret() if field == "webhook_secrets" else ed25519.generate_private_key()
+        session.run(lambda ports: actions.add_signer(ports.vault, field, new))
+        shown = new if field == "webhook_secrets" else ed25519.public_key(new)
+        session.say(**{"secret" if shown == new else "public_key": shown})
+
+    @group.command()
+    def retire(context: Context, *, dry_run: DryRun = False, yes: Yes = False) -> None:
+        """Sign with the newest only, once all receivers know it."""
+        session: Session = context.obj
+        _confirm(session, [{"retire": name}], "Retire all but the newest?", dry_run=dry_run, yes=yes)
+        session.say(retired=session.run(lambda ports: actions.retire_signers(ports.vault, field)))
+
+    app.add_typer(group, name=name)
+
+
+for _name, _field in SIGNERS.items():
+    _add_signer_commands(_name, _field)
+
+
+async def _found(
+    ports: Ports, *, wanted: Filter, states: frozenset[State] = frozenset()
+) -> Sequence[Standing]:
+    return _some(await actions.find(ports, wanted, states))
+
+
+def _some(found: Sequence[Result]) -> Sequence[Result]:
+    if not found:
+        raise NothingFound("nothing found")
+    return found
+
+
+def _filter(ids: Sequence[str] | None, client: str, since: str, until: str) -> Filter:
+    return Filter(frozenset(ids or ()), client, _moment_ms(since, "--since"), _moment_ms(until, "--until"))
+
+
+def _moment_ms(text: str, option: str) -> int | None:
+    try:
+        return show.moment_ms(text) if text else None
+    except ValueError:
+        raise typer.BadParameter("30m, 2h, 3d (ago) or an ISO 8601 time", param_hint=option) from None
+
+
+def _states(names: Sequence[str]) -> frozenset[State]:
+    try:
+        return frozenset(State(name) for name in names)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}: one of {', '.join(State)}", param_hint="--state") from None
+
+
+def _standings(found: Sequence[Standing]) -> list[show.Row]:
+    return [show.standing_row(standing) for standing in found]
+
+
+def _rows(session: Session, rows: Sequence[show.Row], limit: int) -> None:
+    """Show rows up to a limit; how many there are stands above the table."""
+    title = f"{len(rows)} found" + (f", the first {limit}" if len(rows) > limit else "")
+    show.rows(rows[:limit], title, as_json=session.as_json)
+
+
+def _confirm(session: Session, rows: Sequence[show.Row], question: str, *, dry_run: bool, yes: bool) -> None:
+    """Show what would be done, then stop (a dry run) or ask, unless told not to."""
+    if dry_run:
+        _rows(session, rows, LISTED_MAX)
+        raise typer.Exit
+    if not yes:
+        _rows(session, rows, LISTED_MAX)
+        typer.confirm(question, abort=True, err=True)
+
+
+def main() -> None:
+    """Run the tool; its exit status says how it went."""
+    try:
+        app(prog_name="python -m infra.ops")
+    except RelayError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_NOTHING if isinstance(error, NothingFound) else EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,356 @@
+"""What an operator can do: functions on ports, which know neither AWS nor the command line."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from core import job as jobs
+from core import window as windows
+from core.errors import InvalidMessage, RelayError, Unavailable
+from core.job import DeliveryState, Job, Request
+from core.messages import FreshMessage, NotificationMessage
+from core.window import Change, Window
+from ports import Clock, JobStore, Queue, WindowStore, Written
+
+PURGED = "purged_by_operator"
+PURGED_STATUS = 503
+BATCH = 10
+RECEIVE_WAIT_MS = 1_000  # SQS asks all of its servers only if it may wait
+TRIES_MAX = 8
+KEY_BYTES = 32
+
+Decode = Callable[[str], FreshMessage | NotificationMessage]
+Secret = dict[str, Any]
+
+
+class Refused(RelayError):
+    """It can't be done, and nothing was."""
+
+
+class NothingFound(RelayError):
+    """There is nothing to do it to."""
+
+
+class RequestScan(Protocol):
+    """Finds requests by what no index knows."""
+
+    def requests(self) -> AsyncIterator[Request]:
+        """Return every request there is; reads the whole table."""
+        ...
+
+
+class DeadLetters(Queue, Protocol):
+    """A queue whose messages can be looked at and left there."""
+
+    async def release(self, receipts: Sequence[str]) -> None:
+        """Let others receive them again at once."""
+        ...
+
+
+class Vault(Protocol):
+    """The one secret."""
+
+    async def read(self) -> Secret:
+        """Return the whole document."""
+        ...
+
+    async def write(self, secret: Secret) -> None:
+        """Replace the whole document."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One queue, where its poison goes, and how its messages are read."""
+
+    name: str
+    queue: Queue
+    dead_letters: DeadLetters
+    decode: Decode
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world, as the operator's tool needs it."""
+
+    store: JobStore
+    scan: RequestScan
+    window_store: WindowStore
+    notifications: Queue
+    lines: tuple[Line, ...]
+    vault: Vault
+    clock: Clock
+
+
+class State(StrEnum):
+    """What a request can be looked for by: where it stands, its outcome, or its webhook."""
+
+    OPEN = "open"
+    WAITING = "waiting"
+    RETRYING = "retrying"
+    SIGNED = "signed"
+    FAILED = "failed"
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    GONE = "gone"
+    UNDELIVERABLE = "undeliverable"
+
+
+POSITIONS = frozenset({State.WAITING, State.RETRYING})
+ENDED_UNHEARD = frozenset({State.GONE, State.UNDELIVERABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which requests: by id, by caller, by when they were accepted. Empty, it is all of them."""
+
+    ids: frozenset[str] = frozenset()
+    client: str = ""
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was asked for in particular."""
+        return self == Filter()
+
+    def fits(self, request: Request) -> bool:
+        """Whether the request is one of them."""
+        return (
+            (not self.ids or request.id in self.ids)
+            and (not self.client or request.client == self.client)
+            and (self.since_ms is None or request.created_ms >= self.since_ms)
+            and (self.until_ms is None or request.created_ms < self.until_ms)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A request, and its job if that still decides what becomes of it."""
+
+    request: Request
+    job: Job | None
+
+    @property
+    def attempts(self) -> int:
+        """Return the calls that were made since the request was accepted, as far as is still known."""
+        return max(0, self.job.attempts - self.request.attempts_before) if self.job else 0
+
+    @property
+    def state(self) -> str:
+        """Return where it stands: waiting, retrying, or its outcome."""
+        if not self.request.open:
+            return self.request.state
+        ended_calls = self.attempts - bool(self.job and self.job.call_id)
+        return State.RETRYING if ended_calls > 0 else State.WAITING
+
+
+async def find(ports: Ports, wanted: Filter, states: frozenset[State] = frozenset()) -> list[Standing]:
+    """Return the requests that fit, oldest first. Ids are looked up; anything else reads the whole table."""
+    if wanted.ids:
+        found = await asyncio.gather(*(ports.store.request(request_id) for request_id in sorted(wanted.ids)))
+        requests = [request for request in found if request and wanted.fits(request)]
+    else:
+        requests = [request async for request in ports.scan.requests() if wanted.fits(request)]
+    if states:
+        requests = [request for request in requests if _may_be_in(request, states)]
+    standings = await asyncio.gather(*(_standing(ports.store, request) for request in requests))
+    fitting = [row for row in standings if not states or states & {*_request_states(row.request), row.state}]
+    return sorted(fitting, key=lambda row: row.request.created_ms)
+
+
+def _may_be_in(request: Request, states: frozenset[State]) -> bool:
+    """Judge without the job: whether an open request waits or is retried, only that knows."""
+    return bool(states & _request_states(request)) or (request.open and bool(states & POSITIONS))
+
+
+def _request_states(request: Request) -> set[str]:
+    return {request.state, request.delivery.state}
+
+
+async def _standing(store: JobStore, request: Request) -> Standing:
+    return Standing(request, await store.job(request.job_id) if request.open else None)
+
+
+async def purge(ports: Ports, requests: Iterable[Request], *, notify: bool) -> int:
+    """Give open requests up and tell their callers; return how many. Their jobs are called no more."""
+
+    def given_up(request: Request) -> Request | None:
+        now_ms = ports.clock.now_ms()
+        return (
+            jobs.close_failed(request, PURGED_STATUS, PURGED, now_ms, notify=notify) if request.open else None
+        )
+
+    closed = await _change_requests(ports.store, requests, given_up)
+    await _notify(ports.notifications, closed)
+    for job_id in {request.job_id for request in closed}:
+        await _park(ports, job_id)
+    return len(closed)
+
+
+async def _park(ports: Ports, job_id: str) -> None:
+    """Leave a job alone that nobody waits for; after a call that is under way, the processor does so."""
+    job, requests = await ports.store.load(job_id)
+    wanted = any(request.open for request in requests)
+    if job and job.scheduled and not wanted and not job.call_live(ports.clock.now_ms()):
+        await ports.store.write_job(job, jobs.park(job))
+
+
+async def replay(ports: Ports, requests: Iterable[Request]) -> int:
+    """Start ended deliveries again, from their first attempt; return how many."""
+
+    def again(request: Request) -> Request | None:
+        ended = request.delivery.state not in {DeliveryState.NONE, DeliveryState.PENDING}
+        return jobs.replay_delivery(request, ports.clock.now_ms()) if ended else None
+
+    started = await _change_requests(ports.store, requests, again)
+    await _notify(ports.notifications, started)
+    return len(started)
+
+
+async def _change_requests(
+    store: JobStore, requests: Iterable[Request], decide: Callable[[Request], Request | None]
+) -> list[Request]:
+    """Write what `decide` makes of each, and of what is stored now where somebody else was first."""
+    written = []
+    for request in requests:
+        current: Request | None = request
+        while current and (after := decide(current)):
+            result = await store.write_request(current, after)
+            current = result.record
+            if isinstance(result, Written):
+                written.append(result.record)
+                break
+    return written
+
+
+async def _notify(queue: Queue, requests: Iterable[Request]) -> None:
+    """Send the webhooks' first messages. What is lost here, the due index finds."""
+    due = [request for request in requests if request.delivery_due]
+    texts = [NotificationMessage(request.job_id, request.id, 0).encode() for request in due]
+    for start in range(0, len(texts), BATCH):
+        await queue.send(texts[start : start + BATCH])
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter: `readable` unless no version of this service can have written it."""
+
+    line: str
+    text: str
+    readable: bool
+    requests: tuple[Request, ...]
+
+
+async def dead_letters(ports: Ports, wanted: Filter) -> list[Letter]:
+    """Return the dead letters that fit, and leave them where they are."""
+    found: list[Letter] = []
+    for line in ports.lines:
+        receipts: list[str] = []
+        while batch := await line.dead_letters.receive(BATCH, RECEIVE_WAIT_MS):
+            receipts += [received.receipt for received in batch]
+            found += [await _letter(ports.store, line, received.text) for received in batch]
+        await line.dead_letters.release(receipts)
+    return [letter for letter in found if _is_wanted(letter, wanted)]
+
+
+async def redrive(ports: Ports, wanted: Filter) -> int:
+    """Put the dead letters that fit back on their queues; return how many. What can't be read stays.
+
+    Sent first, then deleted: a crash in between repeats a message, which does no harm.
+    """
+    moved = 0
+    for line in ports.lines:
+        kept: list[str] = []
+        while batch := await line.dead_letters.receive(BATCH, RECEIVE_WAIT_MS):
+            letters = [await _letter(ports.store, line, received.text) for received in batch]
+            goes = [letter.readable and _is_wanted(letter, wanted) for letter in letters]
+            going = [received for received, go in zip(batch, goes, strict=True) if go]
+            kept += [received.receipt for received, go in zip(batch, goes, strict=True) if not go]
+            await line.queue.send([received.text for received in going])
+            await line.dead_letters.delete([received.receipt for received in going])
+            moved += len(going)
+        await line.dead_letters.release(kept)
+    return moved
+
+
+async def _letter(store: JobStore, line: Line, text: str) -> Letter:
+    try:
+        message = line.decode(text)
+    except InvalidMessage:
+        return Letter(line.name, text, readable=False, requests=())
+    if isinstance(message, FreshMessage):
+        _, requests = await store.load(message.job_id)
+        return Letter(line.name, text, readable=True, requests=tuple(requests))
+    request = await store.request_of(message.job_id, message.request_id)
+    return Letter(line.name, text, readable=True, requests=(request,) if request else ())
+
+
+def _is_wanted(letter: Letter, wanted: Filter) -> bool:
+    return wanted.empty or any(wanted.fits(request) for request in letter.requests)
+
+
+async def pause(ports: Ports, *, paused: bool) -> bool:
+    """Stop or go on with upstream calls; say whether that changed anything."""
+    return await _change_window(
+        ports.window_store,
+        lambda window: None if window.paused is paused else windows.note(window, paused=paused),
+    )
+
+
+async def set_limits(ports: Ports, calls: int, window_ms: int) -> bool:
+    """Change N and W, until a deployment asks for other numbers; say whether that changed anything."""
+    return await _change_window(
+        ports.window_store, lambda window: windows.change_limits(window, calls, window_ms, deployed=False)
+    )
+
+
+async def _change_window(store: WindowStore, decide: Callable[[Window], Change | None]) -> bool:
+    window = await store.read()
+    for _ in range(TRIES_MAX):
+        change = decide(window)
+        if change is None:
+            return False
+        result = await store.apply(change)
+        if isinstance(result, Written):
+            return True
+        window = result.record or await store.read()
+    raise Unavailable("the window kept changing")
+
+
+async def add_client(vault: Vault, name: str) -> str:
+    """Give a caller a key and return it: the only time that it is seen."""
+    secret = await vault.read()
+    if name in secret["clients"]:
+        raise Refused(f"{name} has a key already: revoke it first")
+    key = secrets.token_urlsafe(KEY_BYTES)
+    await vault.write(secret | {"clients": {**secret["clients"], name: key}})
+    return key
+
+
+async def revoke_client(vault: Vault, name: str) -> None:
+    """Take a caller's key away."""
+    secret = await vault.read()
+    if name not in secret["clients"]:
+        raise NothingFound(f"no caller is named {name}")
+    remaining = {known: key for known, key in secret["clients"].items() if known != name}
+    await vault.write(secret | {"clients": remaining})
+
+
+async def add_signer(vault: Vault, kind: str, new: str) -> None:
+    """Sign webhooks with a new key too: receivers may change over, since the old ones sign on."""
+    secret = await vault.read()
+    await vault.write(secret | {kind: [new, *secret.get(kind, [])]})
+
+
+async def retire_signers(vault: Vault, kind: str) -> int:
+    """Sign with the newest key only; return how many were retired."""
+    secret = await vault.read()
+    newest, *older = secret.get(kind) or [None]
+    if not older:
+        raise NothingFound("there is no older one")
+    await vault.write(secret | {kind: [newest]})
+    return len(older)

@@ -1,0 +1,155 @@
+"""Finds a deployed stack, on AWS or on an emulator, and connects the actions to it."""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from adapters import aws
+from adapters.aws import in_thread
+from adapters.clock import SystemClock
+from adapters.dynamodb_jobs import DynamoJobStore, decode_request
+from adapters.dynamodb_window import DynamoWindowStore
+from adapters.sqs import BATCH_MAX, SqsQueue
+from core.errors import Unavailable
+from core.job import Request
+from core.messages import decode_fresh, decode_notification
+from core.window import Window
+from infra.local.aws import LocalSession
+from infra.ops.actions import Line, NothingFound, Ports, Secret
+from ports import Received
+
+ATTEMPTS = 4
+READ_TIMEOUT_S = 10.0
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1", "localhost.localstack.cloud"})
+HELD_S = 900  # nobody else sees a dead letter while it is judged; it is released afterwards
+
+
+def connect(stack: str, endpoint: str | None, region: str | None) -> Ports:
+    """Return the ports of a stack, whose resources are looked up; raises `Unavailable`."""
+    make = _clients(endpoint, region)
+    try:
+        names = _resources(make("cloudformation"), stack)
+    except (ClientError, BotoCoreError) as error:
+        raise Unavailable(f"stack {stack}: {error}") from error
+    dynamodb, sqs = make("dynamodb"), make("sqs")
+
+    def line(name: str, queue: str, dead: str, decode: Any) -> Line:
+        return Line(name, SqsQueue(sqs, names[queue]), SqsDeadLetters(sqs, names[dead]), decode)
+
+    return Ports(
+        store=DynamoJobStore(dynamodb, names["SigningTable"]),
+        scan=DynamoScan(dynamodb, names["SigningTable"]),
+        window_store=DynamoWindowStore(dynamodb, names["WindowTable"], _no_window),
+        notifications=SqsQueue(sqs, names["NotificationQueue"]),
+        lines=(
+            line("fresh", "FreshQueue", "FreshDeadLetterQueue", decode_fresh),
+            line("notification", "NotificationQueue", "NotificationDeadLetterQueue", decode_notification),
+        ),
+        vault=SecretsManagerVault(make("secretsmanager"), names["Secret"]),
+        clock=SystemClock(),
+    )
+
+
+def _clients(endpoint: str | None, region: str | None) -> Any:
+    """Return what makes clients. A loopback endpoint gets dummy credentials, never the operator's own."""
+    config = aws.config(attempts=ATTEMPTS, read_timeout_s=READ_TIMEOUT_S)
+    if endpoint and urlsplit(endpoint).hostname in LOOPBACK_NAMES:
+        local, place = LocalSession(endpoint), {"region_name": region} if region else {}
+        return lambda service: local.client(service, **place)
+    session: Any = boto3.Session(region_name=region)
+    return lambda service: session.client(service, endpoint_url=endpoint, config=config)
+
+
+def _resources(cloudformation: Any, stack: str) -> Mapping[str, str]:
+    """Return the resources' names; tables that the stack took over are named by its parameters."""
+    described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    given = {row["ParameterKey"]: row["ParameterValue"] for row in described.get("Parameters", [])}
+    taken_over = {table: given.get(f"{table}Name", "") for table in ("SigningTable", "WindowTable")}
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    own = {
+        row["LogicalResourceId"]: row["PhysicalResourceId"]
+        for page in pages
+        for row in page["StackResourceSummaries"]
+    }
+    return own | {table: name for table, name in taken_over.items() if name}
+
+
+def _no_window() -> Window:
+    raise NothingFound("there is no window yet: the first request makes it")
+
+
+class DynamoScan:
+    """A `RequestScan`: costs a read of the whole table, which is fine for a person, not for a function."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    async def requests(self) -> AsyncIterator[Request]:
+        """Return every request, page by page."""
+        start: dict[str, Any] = {}
+        while True:
+            page = await in_thread(
+                self._client.scan,
+                TableName=self._table,
+                FilterExpression="begins_with(SK, :request)",
+                ExpressionAttributeValues={":request": {"S": "REQ#"}},
+                ConsistentRead=True,
+                **start,
+            )
+            for item in page["Items"]:
+                yield decode_request(item)
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+class SqsDeadLetters(SqsQueue):
+    """A `DeadLetters`: what it receives is held for long, then released."""
+
+    async def receive(self, limit: int, wait_ms: int) -> list[Received]:
+        """Receive messages and hold them."""
+        answer = await in_thread(
+            self._client.receive_message,
+            QueueUrl=self._url,
+            MaxNumberOfMessages=min(limit, BATCH_MAX),
+            WaitTimeSeconds=wait_ms // 1000,
+            VisibilityTimeout=HELD_S,
+        )
+        return [Received(row["Body"], row["ReceiptHandle"]) for row in answer.get("Messages", [])]
+
+    async def release(self, receipts: Sequence[str]) -> None:
+        """Let others receive them again at once."""
+        for start in range(0, len(receipts), BATCH_MAX):
+            entries = [
+                {"Id": str(index), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                for index, receipt in enumerate(receipts[start : start + BATCH_MAX])
+            ]
+            await in_thread(self._client.change_message_visibility_batch, QueueUrl=self._url, Entries=entries)
+
+
+class SecretsManagerVault:
+    """A `Vault`. Two operators at once: the last write wins."""
+
+    def __init__(self, client: Any, secret_id: str) -> None:
+        self._client = client
+        self._secret_id = secret_id
+
+    async def read(self) -> Secret:
+        """Return the whole document; raises `Unavailable`, which never repeats what it holds."""
+        answer = await in_thread(self._client.get_secret_value, SecretId=self._secret_id)
+        try:
+            secret: Secret = json.loads(answer["SecretString"])
+            secret["clients"].items()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Unavailable("the secret is empty or malformed") from None
+        return secret
+
+    async def write(self, secret: Secret) -> None:
+        """Replace the whole document."""
+        text = json.dumps(secret)
+        await in_thread(self._client.put_secret_value, SecretId=self._secret_id, SecretString=text)

@@ -1,0 +1,122 @@
+"""Shows what was found: tables for people, JSON for programs. Never a key, unless it was just made."""
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from core.window import Window
+from infra.ops.actions import Letter, Standing
+
+Row = Mapping[str, Any]
+
+AGO = re.compile(r"(\d+)([smhd])")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def moment_ms(text: str) -> int:
+    """Parse `30m`, `2h`, `3d` (ago) or an ISO 8601 time (UTC unless it says otherwise); raises ValueError."""
+    if ago := AGO.fullmatch(text):
+        moment = datetime.now(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+    else:
+        moment = datetime.fromisoformat(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def time_text(at_ms: int | None) -> str:
+    """Return a time to the second, in UTC; nothing for none."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at_ms else ""
+
+
+def standing_row(standing: Standing) -> Row:
+    """Return one line about a request."""
+    request, delivery = standing.request, standing.request.delivery
+    return {
+        "id": request.id,
+        "state": standing.state,
+        "client": request.client,
+        "created": time_text(request.created_ms),
+        "attempts": standing.attempts if request.open else None,
+        "webhook": delivery.state.value,
+        "why": request.failure_reason or delivery.reason,
+    }
+
+
+def standing_document(standing: Standing) -> Row:
+    """Return all that is known of a request but the message and the signature, which are the caller's."""
+    request, job, delivery = standing.request, standing.job, standing.request.delivery
+    return {
+        **standing_row(standing),
+        "job": request.job_id,
+        "closed": time_text(request.closed_ms),
+        "failure": f"{request.failure_status} {request.failure_reason}" if request.failure_status else "",
+        "webhook_url": request.webhook_url,
+        "webhook_attempts": delivery.attempts,
+        "webhook_next": time_text(delivery.not_before_ms) if request.delivery_due else "",
+        "webhook_ended": time_text(delivery.ended_ms),
+        "webhook_answer": delivery.excerpt,
+        "next_look": time_text(request.due_ms),
+        "next_call": time_text(job.due_ms) if job else "",
+        "call_until": time_text(job.call_until_ms) if job else "",
+    }
+
+
+def letter_row(letter: Letter) -> Row:
+    """Return one line about a dead letter."""
+    return {
+        "queue": letter.line,
+        "readable": letter.readable,
+        "requests": " ".join(request.id for request in letter.requests),
+        "text": letter.text[:100],
+    }
+
+
+def window_document(window: Window, now_ms: int) -> Row:
+    """Return the limits, and how much of them is in use."""
+    return {
+        "calls": window.limits.calls,
+        "window_seconds": window.limits.window_ms / 1000,
+        "free": window.free_slots(now_ms),
+        "next_free": time_text(min(slot.free_at_ms for slot in window.slots)),
+        "paused": window.paused,
+        "blocked_until": time_text(window.blocked_until_ms) if window.blocked_until_ms > now_ms else "",
+        "key_in_doubt": bool(window.suspect_job),
+        "deployed": window.deployed,
+    }
+
+
+def rows(found: Sequence[Row], title: str, *, as_json: bool) -> None:
+    """Show many things, one line each."""
+    if as_json:
+        print(json.dumps(list(found)))
+        return
+    table = Table(*(found[0] if found else ()), title=title, title_justify="left")
+    for row in found:
+        table.add_row(*(_cell(value) for value in row.values()))
+    _console().print(table)
+
+
+def document(found: Row, *, as_json: bool) -> None:
+    """Show one thing, a line for each thing known of it."""
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, value in found.items():
+        table.add_row(name, _cell(value))
+    _console().print(table)
+
+
+def _console() -> Console:
+    """Return a console that cuts nothing off where the output is not a terminal's."""
+    return Console() if sys.stdout.isatty() else Console(width=300)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value).replace("[", "\\[")

@@ -1,0 +1,372 @@
+"""The operator's actions, on memory adapters."""
+
+import copy
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from adapters.memory import MemoryJobStore, MemoryQueue, MemoryTable, MemoryWindow, MemoryWindowStore
+from core import job as jobs
+from core import window as windows
+from core.errors import RelayError
+from core.job import DeliveryState, Job, JobState, Request, RequestState
+from core.messages import FreshMessage, NotificationMessage, decode_fresh, decode_notification
+from core.window import Limits
+from infra.ops import actions, show
+from infra.ops.actions import Filter, Line, NothingFound, Ports, Refused, State
+from ports import DueKind
+
+NOW_MS = 1_800_000_000_000
+HOOK = "https://receiver.example/hook"
+
+
+@dataclass
+class StoppedClock:
+    at_ms: int = NOW_MS
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+    def monotonic_ms(self) -> int:
+        return self.at_ms
+
+    async def sleep_ms(self, duration_ms: int) -> None:
+        self.at_ms += duration_ms
+
+
+class MemoryDeadLetters(MemoryQueue):
+    """Holds what it gave out until it is released."""
+
+    async def receive(self, limit: int, wait_ms: int) -> list[Any]:
+        del wait_ms
+        return await super().receive(limit, 0)
+
+    async def release(self, receipts: Sequence[str]) -> None:
+        for message in self._messages:
+            if message.receipt in receipts:
+                message.visible_at_ms = 0
+
+
+@dataclass
+class MemoryScan:
+    table: MemoryTable
+
+    async def requests(self) -> AsyncIterator[Request]:
+        for of_job in self.table.requests.values():
+            for request in of_job.values():
+                yield request
+
+
+@dataclass
+class MemoryVault:
+    secret: dict[str, Any] = field(
+        default_factory=lambda: {
+            "upstream_key": "upstream",
+            "clients": {"alice": "key-of-alice"},
+            "webhook_secrets": ["whsec_old"],
+            "token_key": "token",
+        }
+    )
+
+    async def read(self) -> dict[str, Any]:
+        return copy.deepcopy(self.secret)
+
+    async def write(self, secret: dict[str, Any]) -> None:
+        self.secret = secret
+
+
+class World:
+    """A service in memory, and an operator's ports to it."""
+
+    def __init__(self) -> None:
+        self.clock = StoppedClock()
+        self.table = MemoryTable()
+        self.store = MemoryJobStore(self.table)
+        self.fresh, self.notifications = MemoryQueue(self.clock), MemoryQueue(self.clock)
+        self.fresh_dead, self.notification_dead = (
+            MemoryDeadLetters(self.clock),
+            MemoryDeadLetters(self.clock),
+        )
+        self.window = MemoryWindow(windows.empty(Limits(10, 60_000)))
+        self.vault = MemoryVault()
+        self.ports = Ports(
+            store=self.store,
+            scan=MemoryScan(self.table),
+            window_store=MemoryWindowStore(self.window, lambda: windows.empty(Limits(10, 60_000))),
+            notifications=self.notifications,
+            lines=(
+                Line("fresh", self.fresh, self.fresh_dead, decode_fresh),
+                Line("notification", self.notifications, self.notification_dead, decode_notification),
+            ),
+            vault=self.vault,
+            clock=self.clock,
+        )
+
+    async def accept(self, number: int, *, client: str = "alice", webhook: str = HOOK) -> Request:
+        """Accept a request of a message of its own, which waits for its first call."""
+        message = f"message {number}"
+        job = jobs.schedule(None, message, NOW_MS)
+        await self.store.write_job(None, job)
+        created_ms = NOW_MS + number
+        return await self.store.accept(
+            Request(request_id(number), job.id, message, client, webhook, created_ms, due_ms=created_ms)
+        )
+
+    async def job_of(self, request: Request) -> Job:
+        job = await self.store.job(request.job_id)
+        assert job is not None
+        return job
+
+    async def stored(self, request: Request) -> Request:
+        found = await self.store.request(request.id)
+        assert found is not None
+        return found
+
+    async def end(self, request: Request, state: DeliveryState) -> Request:
+        """Close a request, and end its delivery so."""
+        closed = jobs.close_signed(request, "c2ln", NOW_MS)
+        ended = replace(
+            closed, delivery=replace(closed.delivery, state=state, attempts=7), due_ms=None, expires_ms=1
+        )
+        await self.store.write_request(request, ended)
+        return await self.stored(request)
+
+
+def request_id(number: int) -> str:
+    return f"00000000-0000-7000-8000-{number:012}"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def found_ids(world: World, wanted: Filter, *states: State) -> list[str]:
+    return [row.request.id for row in await actions.find(world.ports, wanted, frozenset(states))]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        (Filter(), [1, 2, 3]),
+        (Filter(client="bob"), [2]),
+        (Filter(since_ms=NOW_MS + 2), [2, 3]),
+        (Filter(until_ms=NOW_MS + 2), [1]),
+        (Filter(ids=frozenset({request_id(3), request_id(9)})), [3]),
+        (Filter(ids=frozenset({request_id(3)}), client="bob"), []),
+    ],
+)
+async def test_requests_are_found_by_id_caller_and_time(
+    world: World, wanted: Filter, numbers: list[int]
+) -> None:
+    """Every given condition must hold; an unknown id is no error."""
+    for number in (1, 2, 3):
+        await world.accept(number, client="bob" if number == 2 else "alice")
+    assert await found_ids(world, wanted) == [request_id(number) for number in numbers]
+
+
+async def test_requests_are_found_by_where_they_stand(world: World) -> None:
+    """Waiting and retrying are told apart by the job's calls; an outcome and its webhook are found alike."""
+    waiting, retried, undeliverable = [await world.accept(number) for number in (1, 2, 3)]
+    job = await world.job_of(retried)
+    called = jobs.fence(job, "call", NOW_MS, call_for_ms=1, retry_ms=1)
+    await world.store.write_job(job, jobs.failed(called, NOW_MS, NOW_MS + 1, counted=True))
+    await world.end(undeliverable, DeliveryState.UNDELIVERABLE)
+    assert await found_ids(world, Filter(), State.WAITING) == [waiting.id]
+    assert await found_ids(world, Filter(), State.RETRYING) == [retried.id]
+    assert await found_ids(world, Filter(), State.OPEN) == [waiting.id, retried.id]
+    assert await found_ids(world, Filter(), State.SIGNED) == [undeliverable.id]
+    assert await found_ids(world, Filter(), State.UNDELIVERABLE, State.GONE) == [undeliverable.id]
+
+
+async def test_a_purge_fails_and_tells(world: World) -> None:
+    """Each open request fails and says why, its caller is told, and its job is called no more."""
+    requests = [await world.accept(number) for number in (1, 2)]
+    assert await actions.purge(world.ports, requests, notify=True) == 2
+    for request in requests:
+        purged = await world.stored(request)
+        assert (purged.state, purged.failure_status, purged.failure_reason) == (
+            RequestState.FAILED,
+            503,
+            "purged_by_operator",
+        )
+        assert purged.delivery_due
+        assert (await world.job_of(request)).state is JobState.IDLE
+    expected = [NotificationMessage(request.job_id, request.id, 0).encode() for request in requests]
+    assert world.notifications.texts == expected
+    assert await world.store.due_jobs(DueKind.FRESH, NOW_MS * 2, 10) == []
+
+
+async def test_a_purge_can_be_silent(world: World) -> None:
+    """Told not to notify, it sends nothing, now or later."""
+    request = await world.accept(1)
+    assert await actions.purge(world.ports, [request], notify=False) == 1
+    assert (await world.stored(request)).due_ms is None
+    assert world.notifications.texts == []
+
+
+async def test_a_purge_leaves_what_was_signed_meanwhile(world: World) -> None:
+    """Between the listing and the purge a signature may come: it stands."""
+    seen = await world.accept(1)
+    await world.end(seen, DeliveryState.DELIVERED)
+    assert await actions.purge(world.ports, [seen], notify=True) == 0
+    assert (await world.stored(seen)).state is RequestState.SIGNED
+
+
+async def test_a_purge_is_not_put_off_by_the_sweep(world: World) -> None:
+    """A request that was only looked at meanwhile is purged all the same."""
+    seen = await world.accept(1)
+    await world.store.write_request(seen, replace(seen, due_ms=NOW_MS + 10_000))
+    assert await actions.purge(world.ports, [seen], notify=True) == 1
+
+
+async def test_a_purge_keeps_jobs_that_others_wait_for(world: World) -> None:
+    """Whoever is not purged is served."""
+    purged = await world.accept(1)
+    await world.store.accept(replace(purged, id=request_id(2), client="bob"))
+    await actions.purge(world.ports, [purged], notify=True)
+    assert (await world.job_of(purged)).state is JobState.WAITING
+
+
+async def test_a_purge_cuts_no_call_off(world: World) -> None:
+    """A job whose call is under way is left to whoever makes it."""
+    request = await world.accept(1)
+    job = await world.job_of(request)
+    await world.store.write_job(job, jobs.fence(job, "call", NOW_MS, call_for_ms=10_000, retry_ms=1))
+    await actions.purge(world.ports, [request], notify=True)
+    assert (await world.job_of(request)).call_live(NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("state", "count"),
+    [
+        (DeliveryState.UNDELIVERABLE, 1),
+        (DeliveryState.GONE, 1),
+        (DeliveryState.DELIVERED, 1),
+        (DeliveryState.PENDING, 0),
+        (DeliveryState.NONE, 0),
+    ],
+)
+async def test_an_ended_delivery_starts_again(world: World, state: DeliveryState, count: int) -> None:
+    """A replay begins at the first attempt, is due, and does not expire; what has not ended is left alone."""
+    ended = await world.end(await world.accept(1), state)
+    assert await actions.replay(world.ports, [ended]) == count
+    after = await world.stored(ended)
+    texts = [NotificationMessage(ended.job_id, ended.id, 0).encode()]
+    assert world.notifications.texts == texts * count
+    assert (after.delivery_due, after.delivery.attempts, after.expires_ms) == (
+        (True, 0, None) if count else (state is DeliveryState.PENDING, 7, 1)
+    )
+
+
+async def test_dead_letters_are_looked_at_and_left(world: World) -> None:
+    """A listing names what each letter is about, hides nothing, and can be repeated."""
+    request = await world.accept(1)
+    await world.fresh_dead.send([FreshMessage(request.job_id).encode(), "garbage"])
+    for _ in range(2):
+        letters = await actions.dead_letters(world.ports, Filter())
+        assert [(letter.line, letter.readable, letter.requests) for letter in letters] == [
+            ("fresh", True, (request,)),
+            ("fresh", False, ()),
+        ]
+
+
+async def test_a_redrive_puts_back_what_can_be_read(world: World) -> None:
+    """Letters of both queues go back to their own; what no version can have written stays to be looked at."""
+    request = await world.accept(1)
+    fresh = FreshMessage(request.job_id).encode()
+    notification = NotificationMessage(request.job_id, request.id, 3).encode()
+    await world.fresh_dead.send([fresh, "garbage"])
+    await world.notification_dead.send([notification] * 25)
+    assert await actions.redrive(world.ports, Filter()) == 26
+    assert (world.fresh.texts, world.notifications.texts) == ([fresh], [notification] * 25)
+    assert (world.fresh_dead.texts, world.notification_dead.texts) == (["garbage"], [])
+    assert len(await actions.dead_letters(world.ports, Filter())) == 1
+
+
+async def test_a_redrive_by_caller_leaves_the_others(world: World) -> None:
+    """Only letters about a request that fits are put back."""
+    hers, his = await world.accept(1), await world.accept(2, client="bob")
+    texts = [FreshMessage(request.job_id).encode() for request in (hers, his)]
+    await world.fresh_dead.send(texts)
+    assert await actions.redrive(world.ports, Filter(client="bob")) == 1
+    assert world.fresh.texts == [texts[1]]
+    assert world.fresh_dead.texts == [texts[0]]
+
+
+async def test_a_pause_holds_until_resumed(world: World) -> None:
+    """The window says so to every function; saying it twice changes nothing."""
+    assert await actions.pause(world.ports, paused=True)
+    assert world.window.window is not None
+    assert world.window.window.paused
+    assert not await actions.pause(world.ports, paused=True)
+    assert await actions.pause(world.ports, paused=False)
+    assert not world.window.window.paused
+
+
+async def test_limits_set_by_an_operator_stand(world: World) -> None:
+    """They hold until a deployment asks for other numbers than the last one did."""
+    assert await actions.set_limits(world.ports, 5, 30_000)
+    window = world.window.window
+    assert window is not None
+    assert (window.limits.calls, window.limits.window_ms) == (5, 30_000)
+    assert not windows.wants_deployed(window, Limits(10, 60_000))
+    assert not await actions.set_limits(world.ports, 5, 30_000)
+
+
+async def test_keys_are_added_and_revoked(world: World) -> None:
+    """A new key is long, of its own, and the rest of the secret stays as it is."""
+    before = await world.vault.read()
+    key = await actions.add_client(world.vault, "bob")
+    assert len(key) >= 32
+    assert world.vault.secret == before | {"clients": {"alice": "key-of-alice", "bob": key}}
+    with pytest.raises(Refused):
+        await actions.add_client(world.vault, "bob")
+    await actions.revoke_client(world.vault, "bob")
+    assert world.vault.secret == before
+    with pytest.raises(NothingFound):
+        await actions.revoke_client(world.vault, "bob")
+
+
+async def test_webhook_secrets_overlap_while_they_are_rotated(world: World) -> None:
+    """Both sign until the old one is retired; the last one can't be."""
+    await actions.add_signer(world.vault, "webhook_secrets", "whsec_new")
+    assert world.vault.secret["webhook_secrets"] == ["whsec_new", "whsec_old"]
+    assert await actions.retire_signers(world.vault, "webhook_secrets") == 1
+    assert world.vault.secret["webhook_secrets"] == ["whsec_new"]
+    for kind in ("webhook_secrets", "signing_keys"):
+        with pytest.raises(RelayError):
+            await actions.retire_signers(world.vault, kind)
+
+
+async def test_nothing_shown_is_the_callers(world: World) -> None:
+    """Neither the message nor the signature is shown to an operator."""
+    request = await world.end(await world.accept(1), DeliveryState.GONE)
+    (standing,) = await actions.find(world.ports, Filter(ids=frozenset({request.id})))
+    shown = show.standing_document(standing)
+    assert shown["webhook"] == "gone"
+    assert {request.message, request.signature}.isdisjoint(map(str, shown.values()))
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+        ("2026-01-02T03:04:05", "2026-01-02T03:04:05Z"),
+        ("2026-01-02T03:04:05+02:00", "2026-01-02T01:04:05Z"),
+        ("2026-01-02", "2026-01-02T00:00:00Z"),
+    ],
+)
+def test_times_are_utc_unless_they_say_otherwise(text: str, moment: str) -> None:
+    """An ISO 8601 time without a zone is UTC, whatever zone the operator is in."""
+    assert show.time_text(show.moment_ms(text)) == moment
+
+
+def test_times_may_be_distances() -> None:
+    """A number and a unit count back from now; anything else is refused."""
+    assert show.moment_ms("2h") - show.moment_ms("3h") == pytest.approx(3_600_000, abs=1000)
+    for nonsense in ("", "2", "h", "2w", "-2h"):
+        with pytest.raises(ValueError, match=r"Invalid isoformat"):
+            show.moment_ms(nonsense)
