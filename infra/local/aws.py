@@ -1,6 +1,6 @@
-"""A boto3 session for an AWS that runs on this machine."""
+"""Sessions for an AWS that runs on this machine: boto3, with nothing of the user's own account."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 import botocore.session
@@ -10,6 +10,15 @@ REGION = "us-east-1"
 DUMMY_CREDENTIAL = "test"
 
 NO_PROFILE = {"profile": (None, None, None, None)}  # a profile is looked for nowhere, not even in AWS_PROFILE
+
+
+class AwsSession(Protocol):
+    """What the deployment needs: clients of one endpoint."""
+
+    endpoint_url: str
+
+    def client(self, service_name: str, **options: Any) -> Any:
+        """Return a client of that endpoint."""
 
 
 class LocalSession(boto3.Session):

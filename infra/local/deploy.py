@@ -10,9 +10,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infra import ROOT
-from infra.local.aws import LocalSession
+from infra.local.aws import AwsSession
 from infra.local.keys import Keys
-from infra.local.package import archive_of_code, digest_of_code
+from infra.local.package import Package
 from infra.local.settings import LocalSettings
 
 TEMPLATE = ROOT / "template.yaml"
@@ -22,6 +22,8 @@ CODE_BUCKET = "signing-relay-code"
 DIGEST_TAG = "digest"
 EXPIRY_ATTRIBUTE = "expires_s"
 STAGE = "prod"
+# Kept when their stack is gone: the parameter that hands each to the next stack.
+KEPT_TABLES = {"SigningTable": "SigningTableName", "WindowTable": "WindowTableName"}
 POLL_S = 0.2
 POLLS_MAX = 300
 
@@ -34,26 +36,30 @@ class Deployment:
     api_url: str
 
 
-def deploy(session: LocalSession, settings: LocalSettings, keys: Keys, dependencies: str) -> Deployment:
+def deploy(session: AwsSession, settings: LocalSettings, keys: Keys, package: Package) -> Deployment:
     """Create the stack, or update it in place if code, template or settings changed since.
 
-    `dependencies` is the folder with the packages that the functions import, if the archive lacks them.
+    Where an emulator has kept the tables but not the stack, the new one takes them over.
     """
-    parameters = {**settings.template_values, "DEPENDENCIES_PATH": dependencies}
-    digest = _digest(parameters)
     cloudformation = session.client("cloudformation")
     stack = _stack(cloudformation)
+    tables = _kept_tables(session) if stack is None else _tables_taken_over(stack)
+    values = {**settings.template_values, "DEPENDENCIES_PATH": package.dependencies}
+    parameters = {parameter_name(name): value for name, value in values.items()} | tables
+    digest = _digest(package, parameters)
     if stack is None or {"Key": DIGEST_TAG, "Value": digest} not in stack["Tags"]:
-        template = _packaged_template(session, digest)
+        template = _packaged_template(session, package, digest)
         _apply(cloudformation, template, parameters, digest, update=stack is not None)
-    resources = _resources(cloudformation)
+    resources = _resources(cloudformation) | {
+        name: tables[KEPT_TABLES[name]] for name in KEPT_TABLES if tables
+    }
     _expire_items(session, resources["SigningTable"])
     _fill_secret(session, resources["Secret"], settings, keys)
     return Deployment(resources=resources, api_url=_api_url(session.endpoint_url, resources["Api"]))
 
 
-def _digest(parameters: Mapping[str, str]) -> str:
-    parts = [TEMPLATE.read_text(), digest_of_code(), json.dumps(parameters, sort_keys=True)]
+def _digest(package: Package, parameters: Mapping[str, str]) -> str:
+    parts = [TEMPLATE.read_text(), package.digest, json.dumps(parameters, sort_keys=True)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -65,13 +71,32 @@ def _stack(cloudformation: Any) -> dict[str, Any] | None:
     return stacks[0]
 
 
-def _packaged_template(session: LocalSession, digest: str) -> str:
+def _kept_tables(session: AwsSession) -> dict[str, str]:
+    """Return the tables of a stack that is gone, by the parameters that take them; none unless it is all."""
+    pages = session.client("dynamodb").get_paginator("list_tables").paginate()
+    names = sorted(name for page in pages for name in page["TableNames"])
+    found = {
+        parameter: name
+        for table, parameter in KEPT_TABLES.items()
+        for name in names
+        if name.startswith(f"{STACK_NAME}-{table}-")
+    }
+    return found if len(found) == len(KEPT_TABLES) else {}
+
+
+def _tables_taken_over(stack: Mapping[str, Any]) -> dict[str, str]:
+    """Return what `_kept_tables` returned when the stack was created: what it took over is not its own."""
+    values = {row["ParameterKey"]: row["ParameterValue"] for row in stack.get("Parameters", [])}
+    return {name: values[name] for name in KEPT_TABLES.values() if values.get(name)}
+
+
+def _packaged_template(session: AwsSession, package: Package, digest: str) -> str:
     """Upload the code and return the template that points at it: what `sam package` does."""
     s3 = session.client("s3")
     with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=CODE_BUCKET)
     key = f"{digest}.zip"
-    s3.put_object(Bucket=CODE_BUCKET, Key=key, Body=archive_of_code())
+    s3.put_object(Bucket=CODE_BUCKET, Key=key, Body=package.archive())
     return TEMPLATE.read_text().replace(LOCAL_CODE, f"CodeUri: s3://{CODE_BUCKET}/{key}")
 
 
@@ -82,10 +107,7 @@ def _apply(
     change(
         StackName=STACK_NAME,
         TemplateBody=template,
-        Parameters=[
-            {"ParameterKey": parameter_name(name), "ParameterValue": value}
-            for name, value in parameters.items()
-        ],
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         Tags=[{"Key": DIGEST_TAG, "Value": digest}],
     )
@@ -107,7 +129,7 @@ def _resources(cloudformation: Any) -> dict[str, str]:
     }
 
 
-def _expire_items(session: LocalSession, table: str) -> None:
+def _expire_items(session: AwsSession, table: str) -> None:
     """Switch expiry on: ministack accepts it in the template, but leaves it off."""
     dynamodb = session.client("dynamodb")
     described = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
@@ -118,7 +140,7 @@ def _expire_items(session: LocalSession, table: str) -> None:
         )
 
 
-def _fill_secret(session: LocalSession, secret: str, settings: LocalSettings, keys: Keys) -> None:
+def _fill_secret(session: AwsSession, secret: str, settings: LocalSettings, keys: Keys) -> None:
     document = {
         "upstream_key": settings.upstream_key,
         "clients": dict(settings.clients),

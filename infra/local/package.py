@@ -1,4 +1,4 @@
-"""Packs the functions' own code into one archive, as Lambda takes it."""
+"""Packs the functions into one archive, as Lambda takes it."""
 
 import compileall
 import hashlib
@@ -7,10 +7,26 @@ import shutil
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
 from infra import FUNCTIONS
+
+NOT_PACKED = ("__pycache__", "Makefile", "requirements.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The archive of all functions, made only if its digest is news, and where it finds what it lacks.
+
+    `dependencies`: the folder with the packages that the functions import; empty if the archive has them.
+    """
+
+    digest: str
+    archive: Callable[[], bytes]
+    dependencies: str = ""
 
 
 def digest_of_code(folder: Path = FUNCTIONS) -> str:
@@ -21,15 +37,17 @@ def digest_of_code(folder: Path = FUNCTIONS) -> str:
     return digest.hexdigest()
 
 
-def archive_of_code(folder: Path = FUNCTIONS) -> bytes:
-    """Return a zip of the source files and their byte code.
+def archive_of_code(folder: Path = FUNCTIONS, dependencies: Path | None = None) -> bytes:
+    """Return a zip of the source files and their byte code, with the dependencies beside them if given.
 
     The byte code is never checked against its source: unpacking gives that a new time, and every cold start
     would compile again.
     """
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "functions"
-        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        if dependencies is not None:
+            shutil.copytree(dependencies, copy)
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(*NOT_PACKED), dirs_exist_ok=True)
         compileall.compile_dir(
             copy, quiet=2, stripdir=str(copy), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
         )
@@ -39,7 +57,7 @@ def archive_of_code(folder: Path = FUNCTIONS) -> bytes:
 def _zip(folder: Path) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.rglob("*.py*")):
+        for file in sorted(folder.rglob("*")):
             if file.is_file():
                 archive.write(file, file.relative_to(folder))
     return buffer.getvalue()

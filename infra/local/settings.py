@@ -24,7 +24,8 @@ WEBHOOK_SECRET_BYTES = range(24, 65)  # Standard Webhooks
 
 CLIENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 KEY = re.compile(r"[!-~]{1,256}")  # travels in a header: visible ASCII
-LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = frozenset({LOOPBACK, "localhost", "::1"})
 
 # Handed on to the template when set; unset, the template's own default holds.
 TEMPLATE_SETTINGS = (
@@ -69,10 +70,20 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
+class Hosts:
+    """Under which names the parts of the stack find one another: on one machine, or in one container each."""
+
+    upstream: str = LOOPBACK
+    inbox: str = LOOPBACK
+    aws: str = LOOPBACK
+
+
+@dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """Everything that `make run` can be told."""
+    """Everything that `make run` and `docker compose up` can be told."""
 
     calls: CallSettings
+    hosts: Hosts
     ports: Ports
     uses_stand_in: bool
     upstream_key: str
@@ -88,26 +99,37 @@ class LocalSettings:
 
     @property
     def aws_url(self) -> str:
-        """The embedded AWS."""
-        return f"http://127.0.0.1:{self.ports.aws}"
+        """The AWS of the stack."""
+        return f"http://{self.hosts.aws}:{self.ports.aws}"
 
     @property
     def api_url(self) -> str:
         """What callers call."""
-        return f"http://127.0.0.1:{self.ports.api}"
+        return f"http://{LOOPBACK}:{self.ports.api}"
 
     @property
     def inbox_url(self) -> str:
         """Where webhooks can go."""
-        return f"http://127.0.0.1:{self.ports.inbox}"
+        return f"http://{self.hosts.inbox}:{self.ports.inbox}"
+
+    @property
+    def stand_in_environment(self) -> dict[str, str]:
+        """What the stand-in is told: the limits are the service's, unless they are set for it alone."""
+        limits = self.calls.limits
+        return {
+            "STANDIN_LIMIT": str(limits.calls),
+            "STANDIN_WINDOW_S": str(limits.window_ms / 1000),
+            **self.stand_in_values,
+            "STANDIN_API_KEY": self.upstream_key,
+        }
 
     @classmethod
-    def read(cls, values: Mapping[str, str]) -> Self:
+    def read(cls, values: Mapping[str, str], hosts: Hosts = Hosts()) -> Self:
         """Read everything; raises `SettingError`, which names the variable and what was expected."""
         reader = Reader(values)
         ports = Ports.read(reader)
-        url = reader.url("UPSTREAM_URL", f"http://127.0.0.1:{ports.upstream}")
-        uses_stand_in = _is_stand_in(url, ports.upstream)
+        url = reader.url("UPSTREAM_URL", f"http://{hosts.upstream}:{ports.upstream}")
+        uses_stand_in = _is_stand_in(url, hosts.upstream, ports.upstream)
         upstream_key = _upstream_key(reader, uses_stand_in)
         calls = CallSettings.read(Reader({**values, "UPSTREAM_URL": url}))
         reader.milliseconds_list("WEBHOOK_RETRY_SECONDS", "5", DELIVERY_DELAY_S_MAX)
@@ -116,6 +138,7 @@ class LocalSettings:
         given = {name: reader.text(name) for name in TEMPLATE_SETTINGS if values.get(name, "").strip()}
         return cls(
             calls=calls,
+            hosts=hosts,
             ports=ports,
             uses_stand_in=uses_stand_in,
             upstream_key=upstream_key,
@@ -125,7 +148,7 @@ class LocalSettings:
             | {
                 "UPSTREAM_URL": url,
                 "WEBHOOK_ALLOW_PRIVATE": str(reader.flag("WEBHOOK_ALLOW_PRIVATE", default=True)).lower(),
-                "PUBLIC_URL": f"http://127.0.0.1:{ports.api}",
+                "PUBLIC_URL": f"http://{LOOPBACK}:{ports.api}",
                 "TRUST_REQUEST_START": "true",
             },
             stand_in_values={name: value for name, value in values.items() if name.startswith("STANDIN_")},
@@ -138,9 +161,10 @@ def environment(dotenv: Path) -> dict[str, str]:
     return {name: value for name, value in from_file.items() if value is not None} | dict(os.environ)
 
 
-def _is_stand_in(url: str, port: int) -> bool:
+def _is_stand_in(url: str, host: str, port: int) -> bool:
     parts = urlsplit(url)
-    return parts.scheme == "http" and parts.hostname in LOOPBACK_NAMES and parts.port == port
+    names = LOOPBACK_NAMES if host == LOOPBACK else {host}
+    return parts.scheme == "http" and parts.hostname in names and parts.port == port
 
 
 def _upstream_key(reader: Reader, uses_stand_in: bool) -> str:

@@ -5,17 +5,15 @@ import os
 import signal
 import sys
 import sysconfig
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-
-import httpx
 
 from infra.local import emulator
 from infra.local.aws import LocalSession
 from infra.local.deploy import Deployment, deploy
 from infra.local.keys import Keys
+from infra.local.package import Package, archive_of_code, digest_of_code
 from infra.local.processes import Child, require_free_port
 from infra.local.settings import LocalSettings
 from infra.local.warm import warm
@@ -71,7 +69,7 @@ class Stack:
         emulator.install(self._say)
         self._start_processes(keys)
         with _signals_held():  # a deployment that is left half-way cannot be taken up again
-            deployment = deploy(self.session, self.settings, keys, sysconfig.get_path("purelib"))
+            deployment = deploy(self.session, self.settings, keys, _package())
         self._prepare_window(deployment, stopped_cleanly=stopped_cleanly)
         asyncio.run(warm(deployment.api_url, self.settings.warm_workers))
         self._start_front(deployment.api_url)
@@ -104,7 +102,7 @@ class Stack:
         ports = self.settings.ports
         waits: list[tuple[Child, str]] = []
         if self.settings.uses_stand_in:
-            stand_in = self._start_server(UPSTREAM, ports.upstream, self._stand_in_environment())
+            stand_in = self._start_server(UPSTREAM, ports.upstream, self.settings.stand_in_environment)
             waits.append((stand_in, f"{self.settings.calls.url}/_stats"))
         inbox = self._start_server(INBOX, ports.inbox, {"INBOX_SECRET_FILE": str(keys.webhook_secret_file)})
         waits.append((inbox, f"{self.settings.inbox_url}/_received"))
@@ -117,15 +115,6 @@ class Stack:
         )
         for child, url in waits:
             child.wait_until_answering(url, START_LIMIT_S)
-
-    def _stand_in_environment(self) -> dict[str, str]:
-        limits = self.settings.calls.limits
-        return {
-            "STANDIN_LIMIT": str(limits.calls),
-            "STANDIN_WINDOW_S": str(limits.window_ms / 1000),
-            **self.settings.stand_in_values,
-            "STANDIN_API_KEY": self.settings.upstream_key,
-        }
 
     def _start_front(self, api_url: str) -> None:
         settings = {"FRONT_TARGET": api_url, "FRONT_CONCURRENCY": str(self.settings.warm_workers)}
@@ -150,18 +139,14 @@ class Stack:
             deployment.resources["WindowTable"],
             self.settings,
             clean=stopped_cleanly,
-            upstream_quiet=self._upstream_is_quiet(),
         )
         self._window_is_prepared = True
         self._say(line)
 
-    def _upstream_is_quiet(self) -> bool:
-        """Tell whether the upstream certainly had no call within a window: only the stand-in can say."""
-        if not self.settings.uses_stand_in:
-            return False
-        stats = httpx.get(f"{self.settings.calls.url}/_stats", trust_env=False).json()
-        since_s = time.time() - self.settings.calls.limits.window_ms / 1000
-        return all(arrival["t"] < since_s for arrival in stats["arrivals"])
+
+def _package() -> Package:
+    """Pack our own code; the functions run on this interpreter, and import its packages."""
+    return Package(digest_of_code(), archive_of_code, sysconfig.get_path("purelib"))
 
 
 @contextmanager

@@ -4,26 +4,34 @@ import asyncio
 import time
 from typing import Any
 
-import boto3
+import httpx
 
 from adapters.dynamodb_window import DynamoWindowStore
 from core import window as windows
 from core.config import CallSettings
+from infra.local.aws import AwsSession
 from infra.local.settings import LocalSettings
 
 
-def prepare_window(
-    session: boto3.Session, table: str, settings: LocalSettings, *, clean: bool, upstream_quiet: bool
-) -> str:
+def prepare_window(session: AwsSession, table: str, settings: LocalSettings, *, clean: bool) -> str:
     """See to the window before anybody may call; return a line that says when the first call may be.
 
     `clean`: the last stop, if there was one, kept everything.
-    `upstream_quiet`: the upstream is the stand-in, and has seen no call within W.
 
     Where nothing is known, the window is full: after an unclean stop its own last writes may be what is lost.
     """
     client = session.client("dynamodb")
-    return asyncio.run(_prepare(client, table, settings.calls, clean=clean, upstream_quiet=upstream_quiet))
+    quiet = _upstream_is_quiet(settings)
+    return asyncio.run(_prepare(client, table, settings.calls, clean=clean, upstream_quiet=quiet))
+
+
+def _upstream_is_quiet(settings: LocalSettings) -> bool:
+    """Tell whether the upstream certainly had no call within a window: only the stand-in can say."""
+    if not settings.uses_stand_in:
+        return False
+    stats = httpx.get(f"{settings.calls.url}/_stats", trust_env=False).json()
+    since_s = time.time() - settings.calls.limits.window_ms / 1000
+    return all(arrival["t"] < since_s for arrival in stats["arrivals"])
 
 
 async def _prepare(client: Any, table: str, calls: CallSettings, *, clean: bool, upstream_quiet: bool) -> str:
