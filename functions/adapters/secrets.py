@@ -16,13 +16,14 @@ FETCH_LIMIT_MS = 500
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What the secret holds. Never shown by `repr`."""
+    """What the secret holds. Never shown by `repr`. `operators` see every caller's requests."""
 
     upstream_key: str = field(repr=False)
     clients: Mapping[str, str] = field(repr=False)
     webhook_secrets: tuple[str, ...] = field(repr=False)
     signing_keys: tuple[str, ...] = field(repr=False)
     token_key: str = field(repr=False)
+    operators: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> "Secrets":
@@ -31,13 +32,18 @@ class Secrets:
             values = json.loads(text)
             return cls(
                 upstream_key=_text(values["upstream_key"]),
-                clients={_text(name): _text(key) for name, key in values["clients"].items()},
+                clients=_texts(values["clients"]),
                 webhook_secrets=tuple(_text(value) for value in values["webhook_secrets"]),
                 signing_keys=tuple(_text(value) for value in values.get("signing_keys", [])),
                 token_key=_text(values["token_key"]),
+                operators=_texts(values.get("operators", {})),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Unavailable("the secret is empty or malformed: see docs/operations.md") from None
+
+
+def _texts(values: Mapping[str, object]) -> dict[str, str]:
+    return {_text(name): _text(value) for name, value in values.items()}
 
 
 def _text(value: object) -> str:

@@ -3,38 +3,57 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.secrets import Secrets
-from api import responses
+from api import pages, responses
+from api.access import Access, Unauthorized
+from api.console import Console
 from api.deadline import BUDGET_MS, Deadline, reached_gateway_ms
-from api.inputs import InvalidParameter, client_of, parse_sign_query
+from api.inputs import (
+    BodyTooLarge,
+    InvalidParameter,
+    MalformedBody,
+    SignInput,
+    UnsupportedMediaType,
+    parse_body,
+    parse_sign_body,
+    parse_sign_query,
+    prefers_async,
+    wants_page,
+)
 from api.settings import ApiSettings
 from api.signing import Accepted, Ask, Signed, Signing
-from api.statuses import Statuses
+from api.statuses import Found, Statuses
 from core.config import VERSION
 from core.errors import RelayError, Unavailable
 from ports import Clock, Randomness, Telemetry
+from service.redelivery import NotReplayable
 
 NAME = "Signing Relay"
-DESCRIPTION = "Signatures that arrive: every call is answered within two seconds."
 HEALTH_LIMIT_S = 1.0
 HEALTH_LEAST_S = 0.3
 ENDPOINTS = {
-    "sign": "GET /crypto/sign?message=&webhook_url=",
+    "sign": "GET /crypto/sign?message=&webhook_url=, POST /crypto/sign",
     "status": "GET /crypto/requests/{request_id}",
+    "console": "GET /console",
     "health": "GET /health",
     "documentation": "GET /docs",
 }
 
-
-class Unauthorized(RelayError):
-    """No key, or a wrong one."""
+# Errors of the request's own form: the status, what kind of problem it is, and its title.
+MALFORMED: Mapping[type[RelayError], tuple[int, str, str]] = {
+    MalformedBody: (400, "malformed-body", "Malformed body"),
+    NotReplayable: (409, "not-replayable", "Not replayable"),
+    BodyTooLarge: (413, "body-too-large", "Body too large"),
+    UnsupportedMediaType: (415, "unsupported-media-type", "Unsupported media type"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +62,7 @@ class Services:
 
     signing: Signing
     statuses: Statuses
+    console: Console
     secrets: Callable[[], Awaitable[Secrets]]
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     clock: Clock
@@ -56,30 +76,78 @@ class Endpoints:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        age_max_ms = services.settings.calls.age_max_ms
+        self._access = Access(services.secrets, services.clock, age_max_ms)
 
     async def sign(self, request: Request) -> JSONResponse:
         """Sign a message, now or later."""
+        client = await self._access.caller(request)
+        given = parse_sign_query(request.scope["query_string"], self._services.settings.egress)
+        return await self._sign(request, client, given)
+
+    async def sign_posted(self, request: Request) -> JSONResponse:
+        """Do the same for a JSON body."""
+        client = await self._access.caller(request)
+        content_type = request.headers.get("content-type", "")
+        given = parse_sign_body(await request.body(), content_type, self._services.settings.egress)
+        return await self._sign(request, client, given)
+
+    async def _sign(self, request: Request, client: str, given: SignInput) -> JSONResponse:
         services, request_id = self._services, request.state.request_id
-        deadline = request.state.deadline
-        client = await self._authenticate(request)
-        given = parse_sign_query(request.scope["query_string"], services.settings.egress)
-        ask = Ask(request_id, client, given.message, given.webhook_url)
-        result = await services.signing.sign(ask, deadline)
+        keep = prefers_async(request.headers.getlist("prefer"))
+        ask = Ask(request_id, client, given.message, given.webhook_url, keep)
+        result = await services.signing.sign(ask, request.state.deadline)
         if isinstance(result, Signed):
             return responses.signed(request_id, result)
         if isinstance(result, Accepted):
-            status_url = self._status_url(request, request_id)
-            return responses.accepted(result, status_url, services.clock.now_ms())
+            status_url = await self._status_url(request, request_id)
+            return responses.accepted(result, status_url, services.clock.now_ms(), asked_async=keep)
         return responses.declined(request_id, result)
 
-    async def status(self, request: Request, wanted_id: str) -> JSONResponse:
-        """Say where an accepted request stands."""
-        deadline = request.state.deadline
-        client = await self._authenticate(request)
-        found = await self._services.statuses.find(wanted_id, client, deadline)
+    async def status(self, request: Request, wanted_id: str) -> Response:
+        """Say where an accepted request stands; to people by a page that asks for the same as JSON."""
+        if wants_page(request.headers.get("accept", "")):
+            return pages.page("status")
+        viewer = await self._access.viewer_of(request, wanted_id)
+        found = await self._services.statuses.find(wanted_id, viewer, request.state.deadline)
         if found is None:
             return responses.plain_problem(request.state.request_id, 404)
-        return responses.status(found.request, found.job, found.ready_at_ms)
+        return responses.status(found)
+
+    async def console(self) -> Response:
+        """Show the console: a page without any data, which asks its reader for a key."""
+        return pages.page("console")
+
+    async def console_state(self, request: Request) -> Response:
+        """Say where the service stands, as far as the key may see."""
+        viewer = await self._access.viewer(request)
+        overview = await self._services.console.overview(viewer, request.state.deadline)
+        known_etag = request.headers.get("if-none-match", "")
+        return responses.overview(request.state.request_id, overview, known_etag)
+
+    async def replay(self, request: Request) -> Response:
+        """Start the delivery of a request's webhook again."""
+        viewer = await self._access.viewer(request)
+        body = parse_body(await request.body(), request.headers.get("content-type", ""))
+        wanted_id = body.get("request_id")
+        if not isinstance(wanted_id, str):
+            raise InvalidParameter("request_id", "must be a string")
+        replayed = await self._services.console.replay(wanted_id, viewer, request.state.deadline)
+        if replayed is None:
+            return responses.plain_problem(request.state.request_id, 404)
+        return responses.status(Found(replayed))
+
+    async def openapi(self, request: Request) -> Response:
+        """Return the description of this interface."""
+        from api import openapi  # noqa: PLC0415 - asked for rarely: no cold start pays for it
+
+        return JSONResponse(openapi.document(self._base_url(request)))
+
+    async def docs(self, request: Request) -> Response:
+        """Show the same to people."""
+        from api import openapi  # noqa: PLC0415 - as above
+
+        return pages.documentation(openapi.document(self._base_url(request)))
 
     async def health(self, request: Request) -> JSONResponse:
         """Say which part is up."""
@@ -94,21 +162,14 @@ class Endpoints:
         body = {"request_id": request.state.request_id, "status": 200, "message": NAME}
         return JSONResponse({**body, "endpoints": ENDPOINTS})
 
-    async def _authenticate(self, request: Request) -> str:
-        """Return the caller's name. Raises `Unauthorized`, or `Unavailable` while no key is known."""
-        try:
-            async with asyncio.timeout(request.state.deadline.left_s()):
-                secrets = await self._services.secrets()
-        except TimeoutError:
-            raise Unavailable("no time was left to fetch the keys") from None
-        client = client_of(request.headers.get("authorization"), secrets.clients)
-        if client is None:
-            raise Unauthorized("missing or unknown API key")
-        return client
+    async def _status_url(self, request: Request, request_id: str) -> str:
+        token = await self._access.token(request, request_id)
+        return f"{self._base_url(request)}/crypto/requests/{request_id}?token={token}"
 
-    def _status_url(self, request: Request, request_id: str) -> str:
-        base = self._services.settings.public_url or str(request.base_url).rstrip("/")
-        return f"{base}/crypto/requests/{request_id}"
+    def _base_url(self, request: Request) -> str:
+        """Where callers find us: what the settings say, else what the request itself shows."""
+        shown = str(request.base_url).rstrip("/") + _stage(request.scope.get("aws.event", {}))
+        return self._services.settings.public_url or shown
 
 
 class Identify:
@@ -163,11 +224,17 @@ class Identify:
 
 def create_app(services: Services) -> FastAPI:
     """Return the ASGI application."""
-    app = FastAPI(title=NAME, version=VERSION, description=DESCRIPTION)
+    app = FastAPI(title=NAME, version=VERSION, openapi_url=None)
     app.add_middleware(Identify, services=services)
     endpoints = Endpoints(services)
     app.get("/crypto/sign")(endpoints.sign)
+    app.post("/crypto/sign")(endpoints.sign_posted)
     app.get("/crypto/requests/{wanted_id}")(endpoints.status)
+    app.get("/console")(endpoints.console)
+    app.get("/console/state")(endpoints.console_state)
+    app.post("/console/replay")(endpoints.replay)
+    app.get("/openapi.json")(endpoints.openapi)
+    app.get("/docs")(endpoints.docs)
     app.get("/health")(endpoints.health)
     app.get("/")(endpoints.root)
     _add_error_handlers(app, services.telemetry)
@@ -180,6 +247,13 @@ def _add_error_handlers(app: FastAPI, telemetry: Telemetry) -> None:
     @app.exception_handler(InvalidParameter)
     async def invalid(request: Request, error: InvalidParameter) -> JSONResponse:
         return responses.invalid(request.state.request_id, error.parameter, error.expected)
+
+    async def malformed(request: Request, error: RelayError) -> JSONResponse:
+        status, kind, title = MALFORMED[type(error)]
+        return responses.problem(request.state.request_id, status, kind, title, str(error))
+
+    for error_type in MALFORMED:
+        app.add_exception_handler(error_type, malformed)  # type: ignore[arg-type]
 
     @app.exception_handler(Unauthorized)
     async def unauthorized(request: Request, error: Unauthorized) -> JSONResponse:
@@ -204,3 +278,10 @@ async def _up(check: Callable[[], Awaitable[object]], limit_s: float) -> bool:
     except (Unavailable, TimeoutError):
         return False
     return True
+
+
+def _stage(event: Mapping[str, Any]) -> str:
+    """Return the path that a REST gateway puts before ours: its stage, or what a domain maps to it."""
+    full = str((event.get("requestContext") or {}).get("path") or "")
+    own = str(event.get("path") or "")
+    return full.removesuffix(own) if own and full.endswith(own) else ""

@@ -1,8 +1,10 @@
 """What callers send, parsed strictly: bad input gets a clear error that names the parameter."""
 
 import hmac
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl
 
 from core.egress import Policy, Verdict, classify_url
@@ -12,6 +14,7 @@ MESSAGE_BYTES_MAX = 2_048
 MESSAGE_ENCODED_MAX = 6_144
 PARAMETERS = frozenset({"message", "webhook_url"})
 PARAMETERS_MAX = 20
+BODY_BYTES_MAX = 32_768
 REPLACEMENT = "\ufffd"
 
 
@@ -22,6 +25,18 @@ class InvalidParameter(RelayError):
         super().__init__(f"{parameter}: {expected}")
         self.parameter = parameter
         self.expected = expected
+
+
+class UnsupportedMediaType(RelayError):
+    """A body that is not announced as JSON."""
+
+
+class BodyTooLarge(RelayError):
+    """More than any message and webhook_url of the allowed lengths can need."""
+
+
+class MalformedBody(RelayError):
+    """A body that is not a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +60,63 @@ def parse_sign_query(query: bytes, policy: Policy) -> SignInput:
         raise InvalidParameter("message", "must be percent-encoded UTF-8") from None
     except ValueError:
         raise InvalidParameter("query", f"must have at most {PARAMETERS_MAX} parameters") from None
-    values = _once_each(pairs)
+    return _sign_input(_once_each(pairs), policy)
+
+
+def parse_sign_body(body: bytes, content_type: str, policy: Policy) -> SignInput:
+    """Parse the JSON body of a POST: the same parameters and limits; null is a parameter not given.
+
+    Raises `InvalidParameter`, `UnsupportedMediaType`, `BodyTooLarge` or `MalformedBody`.
+    """
+    values = {name: value for name, value in parse_body(body, content_type).items() if value is not None}
+    return _sign_input(values, policy)
+
+
+def parse_body(body: bytes, content_type: str) -> dict[str, Any]:
+    """Return the JSON object that a body holds; raises as `parse_sign_body` does."""
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType("send JSON, and Content-Type: application/json")
+    if len(body) > BODY_BYTES_MAX:
+        raise BodyTooLarge(f"a body may have {BODY_BYTES_MAX} bytes")
+    try:
+        values = json.loads(body.decode(), object_pairs_hook=_once_each)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise MalformedBody("the body must be a JSON object in UTF-8")
+    return values
+
+
+def _sign_input(values: Mapping[str, Any], policy: Policy) -> SignInput:
     if "message" not in values:
         raise InvalidParameter("message", "is required")
+    for name in PARAMETERS & values.keys():
+        if not isinstance(values[name], str):
+            raise InvalidParameter(name, "must be a string")
     return SignInput(
         check_message(values["message"]), check_webhook_url(values.get("webhook_url", ""), policy)
     )
 
 
-def _once_each(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    values: dict[str, str] = {}
+def _once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     for name, value in pairs:
         if name in PARAMETERS and name in values:
             raise InvalidParameter(name, "must be given once")
         values[name] = value
     return values
+
+
+def prefers_async(preferences: Sequence[str]) -> bool:
+    """Whether `Prefer` headers (RFC 7240) ask for `respond-async`."""
+    tokens = [part.partition(";")[0].strip().lower() for line in preferences for part in line.split(",")]
+    return "respond-async" in tokens
+
+
+def wants_page(accept: str) -> bool:
+    """Whether `Accept` asks for a page for people: only browsers name HTML, and never JSON beside it."""
+    accept = accept.lower()
+    return "text/html" in accept and "application/json" not in accept
 
 
 def check_message(message: str) -> str:

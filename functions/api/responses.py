@@ -1,14 +1,23 @@
 """Bodies and headers of every answer: `request_id` and `status` always, errors as RFC 9457 problems."""
 
+import json
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
+from fastapi import Response
 from fastapi.responses import JSONResponse
 
+from api.console import Overview, Row
 from api.signing import Accepted, Declined, Reason, Signed
+from api.statuses import Found
+from core import scheduling
 from core.job import Job, Request, RequestState
+from core.scheduling import Due
+from core.window import Window
 
 PROBLEM_TYPE = "application/problem+json"
 TYPES = "urn:signing-relay:problem:"
@@ -103,7 +112,7 @@ def declined(request_id: str, result: Declined) -> JSONResponse:
     return problem(request_id, status, result.reason, title, detail, _retry_after(result.retry_after_ms))
 
 
-def accepted(result: Accepted, status_url: str, now_ms: int) -> JSONResponse:
+def accepted(result: Accepted, status_url: str, now_ms: int, *, asked_async: bool) -> JSONResponse:
     """Return the 202: the request is ours from here on."""
     request = result.request
     wait_ms = max(0, result.ready_at_ms - now_ms) if result.ready_at_ms else None
@@ -114,33 +123,96 @@ def accepted(result: Accepted, status_url: str, now_ms: int) -> JSONResponse:
         "estimated_ready_at": timestamp(result.ready_at_ms),
         "status_url": status_url,
     }
-    return JSONResponse(body, 202, {"Location": status_url, **(_retry_after(wait_ms) or {})})
+    applied = {"Preference-Applied": "respond-async"} if asked_async else {}
+    return JSONResponse(body, 202, {"Location": status_url, **(_retry_after(wait_ms) or {}), **applied})
 
 
-def status(request: Request, job: Job | None, ready_at_ms: int | None) -> JSONResponse:
+def status(found: Found) -> JSONResponse:
     """Return where a request stands."""
-    delivery = request.delivery
-    pending = request.delivery_due
+    request, job = found.request, found.job
     body: dict[str, Any] = {
         "request_id": request.id,
         "status": 200,
         "state": _state(request, job),
         "attempts": max(0, (job.attempts if job else 0) - request.attempts_before) if request.open else None,
+        "position": found.position,
         "created_at": timestamp(request.created_ms),
-        "estimated_ready_at": timestamp(ready_at_ms) if request.open else None,
+        "estimated_ready_at": timestamp(found.ready_at_ms),
+        "finished_at": timestamp(request.closed_ms or None),
         "signature": request.signature or None,
         "failure": {"status": request.failure_status, "reason": request.failure_reason}
         if request.state is RequestState.FAILED
         else None,
     }
     body = {name: value for name, value in body.items() if value is not None}
-    body["delivery"] = {
-        "state": delivery.state,
-        "attempts": delivery.attempts,
-        "next_attempt_at": timestamp(max(delivery.not_before_ms, delivery.until_ms)) if pending else None,
-        "reason": delivery.reason or None,
+    return JSONResponse(body | {"delivery": delivery(request)}, headers={"Cache-Control": "no-store"})
+
+
+def delivery(request: Request) -> dict[str, Any]:
+    """Return where a request's webhook stands."""
+    record, pending = request.delivery, request.delivery_due
+    return {
+        "state": record.state,
+        "attempts": record.attempts,
+        "next_attempt_at": timestamp(max(record.not_before_ms, record.until_ms)) if pending else None,
+        "reason": record.reason or None,
+        "excerpt": record.excerpt or None,
+        "ended_at": timestamp(record.ended_ms or None),
     }
-    return JSONResponse(body)
+
+
+def overview(request_id: str, seen: Overview, known_etag: str) -> Response:
+    """Return what the console shows; 304 without a body if the caller has it already."""
+    body = {
+        "status": 200,
+        "window": _window(seen.window, seen.now_ms),
+        "waiting": _queue(seen.waiting),
+        "retrying": _queue(seen.retrying),
+        "requests": [_row(row) for row in sorted(seen.rows, key=lambda row: row.request.id, reverse=True)],
+        "more": seen.more,
+    }
+    etag = f'"{sha256(json.dumps(body).encode()).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    if etag == known_etag:
+        return Response(status_code=304, headers=headers)
+    return JSONResponse({"request_id": request_id, **body}, headers=headers)
+
+
+def _window(window: Window, now_ms: int) -> dict[str, Any]:
+    blocked = window.blocked_until_ms > now_ms
+    return {
+        "calls": window.limits.calls,
+        "seconds": window.limits.window_ms / 1000,
+        "used": len(window.slots) - window.free_slots(now_ms),
+        "slots": [
+            {"free_at": timestamp(slot.free_at_ms or None), "kind": slot.kind} for slot in window.slots
+        ],
+        "blocked_until": timestamp(window.blocked_until_ms) if blocked else None,
+        "paused": window.paused,
+        "key_refused": bool(window.suspect_job),
+        "latency_ms": scheduling.latency_ms(window),
+    }
+
+
+def _queue(jobs: Sequence[Due]) -> dict[str, Any]:
+    return {
+        "count": len(jobs),
+        "oldest_at": timestamp(min((due.oldest_ms for due in jobs), default=None)),
+        "next_at": timestamp(min((due.due_ms for due in jobs), default=None)),
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    request = row.request
+    state = ("retrying" if row.called else "waiting") if request.open else request.state
+    return {
+        "request_id": request.id,
+        "client": request.client,
+        "state": state,
+        "created_at": timestamp(request.created_ms),
+        "estimated_ready_at": timestamp(row.ready_at_ms),
+        "delivery": delivery(request),
+    }
 
 
 def health(request_id: str, parts: dict[str, bool]) -> JSONResponse:

@@ -15,12 +15,28 @@ ROWS_MAX = 6_000
 
 
 @dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who asks: a caller sees its own requests, an operator and the holder of a request's token any."""
+
+    name: str = ""
+    sees_all: bool = False
+
+    def sees(self, request: Request) -> bool:
+        """Whether this request may be shown."""
+        return self.sees_all or request.client == self.name
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """A request, its job, and when its next call should have ended (None: not known, or it is done)."""
+    """A request, its job, and what is known of its next call (None: not known, or there is none).
+
+    `ready_at_ms`: when that call should have ended. `position`: its place among those never called, from 1.
+    """
 
     request: Request
-    job: Job | None
-    ready_at_ms: int | None
+    job: Job | None = None
+    ready_at_ms: int | None = None
+    position: int | None = None
 
 
 class Statuses:
@@ -31,8 +47,8 @@ class Statuses:
         self._slots = slots
         self._clock = clock
 
-    async def find(self, request_id: str, client: str, deadline: Deadline) -> Found | None:
-        """Return the caller's own request; None for an unknown id and for another caller's alike.
+    async def find(self, request_id: str, viewer: Viewer, deadline: Deadline) -> Found | None:
+        """Return a request; None for an unknown id and for one that the viewer may not see alike.
 
         Raises `Unavailable`.
         """
@@ -41,20 +57,25 @@ class Statuses:
         try:
             async with asyncio.timeout(deadline.left_s()):
                 request = await self._store.request(request_id)
-                if request is None or request.client != client:
+                if request is None or not viewer.sees(request):
                     return None
                 job = await self._store.job(request.job_id) if request.open else None
-                return Found(request, job, await self._ready_at_ms(job))
+                return await self._found(request, job)
         except TimeoutError:
             raise Unavailable("timeout") from None
 
-    async def _ready_at_ms(self, job: Job | None) -> int | None:
+    async def _found(self, request: Request, job: Job | None) -> Found:
         if job is None:
-            return None
-        window, now_ms = await self._slots.refresh(), self._clock.now_ms()
+            return Found(request)
+        window, position = await self._slots.refresh(), await self._position(job)
         if window.paused:
+            return Found(request, job, None, position)
+        earliest_ms = max(job.next_try_ms, job.call_until_ms)
+        ahead = position - 1 if position else 0
+        ready_at_ms = scheduling.ready_at_ms(window, self._clock.now_ms(), ahead, earliest_ms)
+        return Found(request, job, ready_at_ms, position)
+
+    async def _position(self, job: Job) -> int | None:
+        if job.state is not JobState.WAITING or job.due_ms is None:
             return None
-        ahead = 0
-        if job.state is JobState.WAITING and job.due_ms is not None:
-            ahead = (await self._store.backlog(ROWS_MAX, job.due_ms - 1)).count
-        return scheduling.ready_at_ms(window, now_ms, ahead, max(job.next_try_ms, job.call_until_ms))
+        return (await self._store.backlog(ROWS_MAX, job.due_ms - 1)).count + 1

@@ -12,6 +12,7 @@ from adapters.telemetry import JsonTelemetry
 from adapters.upstream import HttpUpstream
 from adapters.waker import LambdaWaker
 from api.app import Services
+from api.console import Console
 from api.settings import ApiSettings
 from api.signing import Signing
 from api.statuses import Statuses
@@ -47,6 +48,7 @@ def wire(environment: Mapping[str, str]) -> Services:
     return Services(
         signing=Signing(store, slots, caller, recorder, fresh_queue, waker, clock, telemetry, calls),
         statuses=Statuses(store, slots, clock),
+        console=Console(store, slots, waker, clock, telemetry),
         secrets=secrets.get,
         checks={"database": window_store.read, "queue": fresh_queue.check, "secrets": secrets.get},
         clock=clock,

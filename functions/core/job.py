@@ -361,7 +361,7 @@ def resend_delivery(request: Request, now_ms: int) -> Request:
     return replace(request, due_ms=now_ms + RESEND_MS)
 
 
-def replay_delivery(request: Request, now_ms: int) -> Request:
-    """Start an ended delivery again, from the first attempt."""
+def replay_delivery(request: Request, now_ms: int, *, queued: bool = True) -> Request:
+    """Start a delivery again, from the first attempt, by a message if one is `queued` for it."""
     pending = Delivery(DeliveryState.PENDING, not_before_ms=now_ms)
-    return replace(request, delivery=pending, due_ms=now_ms + RESEND_MS, expires_ms=None)
+    return replace(request, delivery=pending, due_ms=now_ms + RESEND_MS * queued, expires_ms=None)

@@ -11,6 +11,7 @@ from adapters.clock import SystemRandomness
 from adapters.memory import MemoryJobStore, MemoryQueue, MemoryTable, MemoryWindow, MemoryWindowStore
 from adapters.secrets import Secrets
 from api.app import Services, create_app
+from api.console import Console
 from api.settings import ApiSettings
 from api.signing import Signing
 from api.statuses import Statuses
@@ -21,9 +22,11 @@ from ports import Clock
 from service.calls import Caller
 from service.recording import Recorder
 from service.slots import Slots
+from tests.functions.contract import conforms
 from tests.simulation.virtual_time import VirtualClock
 
 KEY = "key-of-alice"
+OPERATOR_KEY = "key-of-olga"
 SIGNATURE = "c2lnbmF0dXJl" * 8
 HOOK = "https://receiver.example/hook"
 SECRETS = Secrets(
@@ -32,6 +35,7 @@ SECRETS = Secrets(
     webhook_secrets=("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",),
     signing_keys=(),
     token_key="token-key",
+    operators={"olga": OPERATOR_KEY},
 )
 ENVIRONMENT = {
     "UPSTREAM_URL": "https://upstream.example",
@@ -127,7 +131,11 @@ class ApiWorld:
             "waker": self.waker,
         } | replaced
         transport = httpx.ASGITransport(create_app(self._services(ports)), raise_app_exceptions=False)
-        return httpx.AsyncClient(transport=transport, base_url="https://relay.example")
+        return httpx.AsyncClient(
+            transport=transport,
+            base_url="https://relay.example",
+            event_hooks={"response": [conforms]},  # every answer of every test is one that we describe
+        )
 
     def _services(self, ports: Mapping[str, Any]) -> Services:
         calls, randomness = self.settings.calls, SystemRandomness()
@@ -156,6 +164,7 @@ class ApiWorld:
         return Services(
             signing=signing,
             statuses=Statuses(store, slots, self.clock),
+            console=Console(store, slots, waker, self.clock, self.telemetry),
             secrets=secrets,
             checks={"database": up, "queue": up},
             clock=self.clock,

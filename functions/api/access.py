@@ -1,0 +1,69 @@
+"""Who may ask: callers and operators by their keys, the holder of a status token for its one request."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from fastapi import Request
+
+from adapters.secrets import Secrets
+from api.inputs import client_of
+from api.statuses import Viewer
+from core.errors import RelayError, Unavailable
+from core.job import KEPT_MS
+from core.token import make_token, opens
+from ports import Clock
+
+
+class Unauthorized(RelayError):
+    """No key or token, or a wrong one."""
+
+
+class Access:
+    """Reads keys and tokens. Every method raises `Unavailable` while no key is known."""
+
+    def __init__(self, fetch: Callable[[], Awaitable[Secrets]], clock: Clock, age_max_ms: int) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._age_max_ms = age_max_ms
+
+    async def caller(self, request: Request) -> str:
+        """Return the caller's name; raises `Unauthorized`."""
+        secrets = await self._secrets(request)
+        client = client_of(request.headers.get("authorization"), secrets.clients)
+        if client is None:
+            raise Unauthorized("missing or unknown API key")
+        return client
+
+    async def viewer(self, request: Request) -> Viewer:
+        """Return what the key may see; raises `Unauthorized`."""
+        secrets = await self._secrets(request)
+        operator = client_of(request.headers.get("authorization"), secrets.operators)
+        if operator is not None:
+            return Viewer(operator, sees_all=True)
+        return Viewer(await self.caller(request))
+
+    async def viewer_of(self, request: Request, wanted_id: str) -> Viewer:
+        """Return who may see this one request: the holder of its token, or of a key."""
+        token = request.query_params.get("token")
+        if token is None:
+            return await self.viewer(request)
+        key = (await self._secrets(request)).token_key
+        if not opens(token, key, wanted_id, self._clock.now_ms() // 1000):
+            raise Unauthorized("the token is wrong or has expired")
+        return Viewer(sees_all=True)
+
+    async def token(self, request: Request, request_id: str) -> str:
+        """Return a token that opens this request for as long as its record can be there."""
+        expires_ms = self._clock.now_ms() + self._age_max_ms + KEPT_MS
+        return make_token((await self._secrets(request)).token_key, request_id, expires_ms // 1000)
+
+    async def _secrets(self, request: Request) -> Secrets:
+        """Return the keys, fetched once per request: after a durable write nothing may fail for them."""
+        if not hasattr(request.state, "secrets"):
+            try:
+                async with asyncio.timeout(request.state.deadline.left_s()):
+                    request.state.secrets = await self._fetch()
+            except TimeoutError:
+                raise Unavailable("no time was left to fetch the keys") from None
+        secrets: Secrets = request.state.secrets
+        return secrets

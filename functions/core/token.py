@@ -1,0 +1,34 @@
+"""A signed token that opens the status of one request, until it expires: the key never stands in a URL.
+
+`<expiry in seconds>.<base64url of HMAC-SHA256>`. It says nothing but what its holder knows, so it is signed,
+not encrypted.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+
+PURPOSE = "status"
+TOKEN = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
+
+
+def make_token(key: str, request_id: str, expires_s: int) -> str:
+    """Return the token that opens this request until then."""
+    return f"{expires_s}.{_signature(key, request_id, expires_s)}"
+
+
+def opens(token: str, key: str, request_id: str, now_s: int) -> bool:
+    """Whether the token is ours, of this request, and not expired; compared in constant time."""
+    found = TOKEN.fullmatch(token)
+    if found is None:
+        return False
+    expires_s = int(found[1])
+    genuine = hmac.compare_digest(found[2], _signature(key, request_id, expires_s))
+    return genuine and now_s < expires_s
+
+
+def _signature(key: str, request_id: str, expires_s: int) -> str:
+    content = f"{PURPOSE}.{request_id}.{expires_s}".encode()
+    digest = hmac.digest(key.encode(), content, hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).decode("ascii").rstrip("=")
