@@ -1,0 +1,235 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import scheduling
+from core.scheduling import Due, GivingUp, Inline, Next
+from core.window import Kind, Limits, Slot, Window
+
+NOW_MS = 1_000_000
+WINDOW_MS = 60_000
+BUSY_MS = NOW_MS + 10_000
+
+
+def window_of(*free_at_ms: int, kind: Kind = Kind.NONE) -> Window:
+    return Window(
+        Limits(len(free_at_ms), WINDOW_MS), tuple(Slot(free_at_ms=at_ms, kind=kind) for at_ms in free_at_ms)
+    )
+
+
+def busy_with(fresh: int, calls: int = 10) -> Window:
+    """Return a window with that many slots busy with fresh calls, the rest free."""
+    slots = [Slot(BUSY_MS, str(index), Kind.FRESH) for index in range(fresh)]
+    return Window(Limits(calls, WINDOW_MS), tuple(slots + [Slot()] * (calls - fresh)))
+
+
+@pytest.mark.parametrize(
+    ("fresh", "calls", "expected"),
+    [(0, 10, 0), (1, 10, 1), (2, 10, 1), (3, 10, 2), (7, 10, 4), (10, 10, 4), (3, 3, 1), (1, 1, 0)],
+)
+def test_the_reserve_is_half_of_the_recent_fresh_calls(fresh: int, calls: int, expected: int) -> None:
+    """Rounded up, at most 4 and at most half of the slots; none without recent arrivals."""
+    assert scheduling.reserve(busy_with(fresh, calls), NOW_MS) == expected
+
+
+def test_the_reserve_forgets_calls_that_have_left_the_window() -> None:
+    """Only slots that are still busy count."""
+    assert scheduling.reserve(busy_with(10), BUSY_MS) == 0
+
+
+FRESH = [Due("f2", 20, 20), Due("f1", 10, 10)]
+YOUNG_MS = NOW_MS - 10 * WINDOW_MS
+RETRIES = [Due("r2", 8, YOUNG_MS), Due("r1", 5, YOUNG_MS)]
+OLD = Due("old", 9, YOUNG_MS - 1)
+OLDER = Due("older", 9, YOUNG_MS - 2)
+
+TURNS = {
+    "nothing is due": ([], [], False, None),
+    "fresh before retry, first accepted first": (FRESH, RETRIES, False, Next(FRESH[1], Kind.FRESH, 0)),
+    "a retry in the order of its time, leaving the reserve": (
+        [],
+        RETRIES,
+        False,
+        Next(RETRIES[1], Kind.RETRY, 1),
+    ),
+    "an old retry before a fresh one": (
+        FRESH,
+        [*RETRIES, OLD, OLDER],
+        False,
+        Next(OLDER, Kind.RETRY, 0, old_retry=True),
+    ),
+    "but only every second time": (FRESH, [OLD], True, Next(FRESH[1], Kind.FRESH, 0)),
+    "without a fresh one age gives no right to the reserve": ([], [OLD], False, Next(OLD, Kind.RETRY, 1)),
+}
+
+
+@pytest.mark.parametrize(("fresh", "retries", "old_retry_last", "expected"), TURNS.values(), ids=TURNS)
+def test_whose_turn_it_is(
+    fresh: list[Due], retries: list[Due], old_retry_last: bool, expected: Next | None
+) -> None:
+    """Fresh before retry; while both wait every second call is for a retry older than ten windows."""
+    window = busy_with(fresh=2)
+    assert scheduling.choose(fresh, retries, window, NOW_MS, old_retry_last=old_retry_last) == expected
+
+
+@pytest.mark.parametrize(
+    ("failing_since_ms", "jitter", "expected_ms"),
+    [
+        (NOW_MS, 0.0, NOW_MS + 30_000),
+        (NOW_MS - 300_000, 0.0, NOW_MS + 30_000),
+        (NOW_MS - 400_000, 0.0, NOW_MS + 40_000),
+        (NOW_MS, 0.5, NOW_MS + 31_500),
+        (NOW_MS - 400_000, 0.5, NOW_MS + 42_000),
+    ],
+)
+def test_when_a_message_is_tried_again(failing_since_ms: int, jitter: float, expected_ms: int) -> None:
+    """After 30 s or a tenth of the outage's age so far, whichever is longer; jitter adds up to a tenth."""
+    assert scheduling.retry_at_ms(NOW_MS, failing_since_ms, 30_000, jitter) == expected_ms
+
+
+@given(jitter=st.floats(0, 1, exclude_max=True), age_ms=st.integers(0, 10**8))
+def test_jitter_only_lengthens(jitter: float, age_ms: int) -> None:
+    """No retry is earlier than without jitter."""
+    since_ms = NOW_MS - age_ms
+    plain_ms = scheduling.retry_at_ms(NOW_MS, since_ms, 30_000, 0)
+    assert plain_ms <= scheduling.retry_at_ms(NOW_MS, since_ms, 30_000, jitter)
+
+
+IDLE = window_of(0, 0)
+SLOW = replace(IDLE, latencies_ms=(5_000,) * 3)
+INLINE = {
+    "a free slot, nothing known of latency": (IDLE, 1_000, False, Inline.YES),
+    "no time left": (IDLE, 99, False, Inline.NO_TIME),
+    "just time enough": (IDLE, 100, False, Inline.YES),
+    "a fresh request waits": (IDLE, 1_000, True, Inline.OTHERS_WAIT),
+    "one was queued a moment ago": (
+        replace(IDLE, fresh_queued_at_ms=NOW_MS - 1_999),
+        1_000,
+        False,
+        Inline.OTHERS_WAIT,
+    ),
+    "the index shows what was queued before": (
+        replace(IDLE, fresh_queued_at_ms=NOW_MS - 2_000),
+        1_000,
+        False,
+        Inline.YES,
+    ),
+    "no slot is free": (window_of(BUSY_MS, BUSY_MS), 1_000, False, Inline.NO_SLOT),
+    "calls are blocked": (replace(IDLE, blocked_until_ms=BUSY_MS), 1_000, False, Inline.NO_SLOT),
+    "paused": (replace(IDLE, paused=True), 1_000, False, Inline.NO_SLOT),
+    "the key is suspected": (replace(IDLE, suspect_job="j"), 1_000, False, Inline.NO_SLOT),
+    "the median just fits": (replace(IDLE, latencies_ms=(1, 1_000, 9_000)), 1_000, False, Inline.YES),
+    "slow: one probes": (SLOW, 1_000, False, Inline.SLOW_PROBE),
+    "slow, and probed within the window": (
+        replace(SLOW, slow_probe_at_ms=NOW_MS - WINDOW_MS + 1),
+        1_000,
+        False,
+        Inline.TOO_SLOW,
+    ),
+    "slow, and probed a window ago": (
+        replace(SLOW, slow_probe_at_ms=NOW_MS - WINDOW_MS),
+        1_000,
+        False,
+        Inline.SLOW_PROBE,
+    ),
+}
+
+
+@pytest.mark.parametrize(("window", "time_left_ms", "fresh_waits", "expected"), INLINE.values(), ids=INLINE)
+def test_inline_calls(window: Window, time_left_ms: int, fresh_waits: bool, expected: Inline) -> None:
+    """Never before a fresh request that waits, never without a slot, never if it can't finish in time."""
+    assert scheduling.may_try_inline(window, NOW_MS, time_left_ms, fresh_waits=fresh_waits) is expected
+
+
+def test_latency_is_the_median_of_the_last_ones() -> None:
+    """One call that hung does not move the estimate; without any, half a second is assumed."""
+    assert scheduling.latency_ms(IDLE) == 500
+    assert scheduling.latency_ms(replace(IDLE, latencies_ms=(200, 30_000, 300))) == 300
+
+
+def test_the_next_calls_times() -> None:
+    """Slots in the order in which they are free, then each again a window and a latency later."""
+    window = replace(window_of(NOW_MS + 7_000, NOW_MS - 5), latencies_ms=(400,))
+    assert scheduling.call_times_ms(window, NOW_MS, 5) == [
+        NOW_MS,
+        NOW_MS + 7_000,
+        NOW_MS + 60_400,
+        NOW_MS + 67_400,
+        NOW_MS + 120_800,
+    ]
+
+
+def test_no_call_starts_while_blocked() -> None:
+    """A block moves every time."""
+    window = replace(window_of(0, NOW_MS + 9), blocked_until_ms=NOW_MS + 5)
+    assert scheduling.call_times_ms(window, NOW_MS, 2) == [NOW_MS + 5, NOW_MS + 9]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "earliest_ms", "expected_ms"),
+    [
+        (0, 0, NOW_MS + 400),
+        (1, 0, NOW_MS + 7_400),
+        (2, 0, NOW_MS + 60_800),
+        (0, NOW_MS + 30_000, NOW_MS + 30_400),
+    ],
+)
+def test_the_eta(ahead: int, earliest_ms: int, expected_ms: int) -> None:
+    """The call's turn, or its retry time if that is later, and the latency."""
+    window = replace(window_of(NOW_MS + 7_000, NOW_MS - 5), latencies_ms=(400,))
+    assert scheduling.ready_at_ms(window, NOW_MS, ahead, earliest_ms) == expected_ms
+
+
+@pytest.mark.parametrize(
+    ("calls", "age_max_ms", "expected"),
+    [(10, 21_600_000, 1_800), (10, 119_999, 9), (1, 60_000, 1), (1, 1_000, 1)],
+)
+def test_the_backlog_that_can_be_served_in_time(calls: int, age_max_ms: int, expected: int) -> None:
+    """Each has its first call within half of the greatest age; one may always wait."""
+    assert scheduling.backlog_max(window_of(*[0] * calls), age_max_ms) == expected
+
+
+@pytest.mark.parametrize(
+    ("calls", "age_ms", "expected"),
+    [
+        (2, 999, None),
+        (3, 0, GivingUp.ATTEMPTS),
+        (0, 1_000, GivingUp.AGE),
+        (3, 1_000, GivingUp.ATTEMPTS),
+    ],
+)
+def test_when_a_request_is_given_up(calls: int, age_ms: int, expected: GivingUp | None) -> None:
+    """At its limit of calls or of age, and not before."""
+    assert scheduling.give_up(calls, age_ms, attempts_max=3, age_max_ms=1_000) is expected
+
+
+@pytest.mark.parametrize(
+    ("window", "expected_ms"),
+    [
+        (window_of(NOW_MS + 5, NOW_MS + 9), NOW_MS + 5),
+        (window_of(0, NOW_MS + 9), NOW_MS),
+        (replace(window_of(0), blocked_until_ms=NOW_MS + 3), NOW_MS + 3),
+    ],
+)
+def test_when_a_fresh_call_can_be_made(window: Window, expected_ms: int) -> None:
+    """When the first slot is free; not while calls are blocked."""
+    assert scheduling.slot_for_fresh_at_ms(window, NOW_MS) == expected_ms
+
+
+SLOTS = st.builds(
+    Slot, st.integers(NOW_MS - 10, NOW_MS + 40), st.just(""), st.sampled_from([Kind.FRESH, Kind.RETRY])
+)
+
+
+@given(slots=st.lists(SLOTS, min_size=1, max_size=10), blocked_ms=st.integers(NOW_MS - 5, NOW_MS + 45))
+def test_when_a_retry_can_be_made(slots: list[Slot], blocked_ms: int) -> None:
+    """The first millisecond at which more slots are free than the reserve holds: looked for one by one."""
+    window = Window(Limits(len(slots), WINDOW_MS), tuple(slots), blocked_until_ms=blocked_ms)
+    expected_ms = NOW_MS
+    while window.blocked_until_ms > expected_ms or window.free_slots(expected_ms) <= scheduling.reserve(
+        window, expected_ms
+    ):
+        expected_ms += 1
+    assert scheduling.slot_for_retry_at_ms(window, NOW_MS) == expected_ms
