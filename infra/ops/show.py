@@ -14,6 +14,7 @@ from core.window import Window
 from infra.ops.actions import Letter, Standing
 
 Row = Mapping[str, Any]
+TEXT_MAX = 1_000
 
 AGO = re.compile(r"(\d+)([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -73,7 +74,7 @@ def letter_row(letter: Letter) -> Row:
         "queue": letter.line,
         "readable": letter.readable,
         "requests": " ".join(request.id for request in letter.requests),
-        "text": letter.text[:100],
+        "text": letter.text[:TEXT_MAX],
     }
 
 

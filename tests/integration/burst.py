@@ -25,10 +25,10 @@ class Answered:
 
 
 async def ask(
-    client: httpx.AsyncClient, stack: RunningStack, message: str, *, webhook: bool = True
+    client: httpx.AsyncClient, stack: RunningStack, message: str, *, hook: str | None = None
 ) -> Answered:
-    """Send one request and return its answer."""
-    params = {"message": message} | ({"webhook_url": stack.hook_url} if webhook else {})
+    """Send one request and return its answer; its webhook goes to the inbox unless another is named."""
+    params = {"message": message, "webhook_url": hook or stack.hook_url}
     started_s = time.monotonic()
     response = await client.get(
         f"{stack.api_url}/crypto/sign", params=params, headers={"Authorization": API_KEY}
@@ -52,11 +52,17 @@ def accepted_ids(answers: Sequence[Answered]) -> list[str]:
     return [answer.body["request_id"] for answer in answers if answer.status == httpx.codes.ACCEPTED]
 
 
-async def received(stack: RunningStack) -> dict[str, dict[str, Any]]:
-    """Return the webhooks that the inbox has received, by id."""
+async def arrivals(stack: RunningStack) -> list[dict[str, Any]]:
+    """Return all webhooks that the inbox has received, repeats included, newest first."""
     async with httpx.AsyncClient(trust_env=False) as client:
         response = await client.get(f"{stack.inbox_url}/_received", params={"limit": 1000})
-    return {row["webhook_id"]: row for row in response.json()["received"]}
+    rows: list[dict[str, Any]] = response.json()["received"]
+    return rows
+
+
+async def received(stack: RunningStack) -> dict[str, dict[str, Any]]:
+    """Return the first webhook that the inbox has received of each id."""
+    return {row["webhook_id"]: row for row in await arrivals(stack)}
 
 
 async def await_webhooks(
