@@ -206,6 +206,25 @@ class Signing:
         self, ask: Ask, seen: _Seen, inline: Inline, deadline: Deadline
     ) -> Signed | Declined | _Tried:
         """Call the upstream with the time that is left, less what a durable acceptance would need."""
+        begun = await self._begin(ask, seen, inline, deadline)
+        if not isinstance(begun, Begun):
+            return begun
+        answer = await self._caller.send(begun)
+        if answer.meaning not in {Meaning.SIGNED, Meaning.REFUSED} and (ask.webhook_url or ask.keep):
+            return _Tried(begun, answer)
+        await self._note(begun, answer, deadline)
+        if answer.meaning is Meaning.SIGNED:
+            return Signed(answer.signature)
+        return self._why_failed(answer)
+
+    async def _begin(
+        self, ask: Ask, seen: _Seen, inline: Inline, deadline: Deadline
+    ) -> Begun | Signed | Declined:
+        """Fence the job and take a slot.
+
+        If that took so long that no answer is likely in time any more, nothing is sent: a call that times out
+        would hold its slot for a whole lease.
+        """
         hints = {"slow_probe_at_ms": self._clock.now_ms()} if inline is Inline.SLOW_PROBE else None
         call_limit_ms = deadline.left_ms(reserve_ms=DURABLE_MS)
         try:
@@ -218,16 +237,10 @@ class Signing:
         if isinstance(begun, NotBegun):
             return self._why_not_begun(begun, seen)
         left_ms = deadline.left_ms(reserve_ms=DURABLE_MS)
-        answer = await self._caller.send(replace(begun, call_limit_ms=left_ms))
-        if answer.meaning in {Meaning.SIGNED, Meaning.REFUSED}:
-            await self._note(begun, answer, deadline)
-            if answer.meaning is Meaning.SIGNED:
-                return Signed(answer.signature)
-            return Declined(Reason.REFUSED, upstream_status=answer.status)
-        if ask.webhook_url or ask.keep:
-            return _Tried(begun, answer)
-        await self._note(begun, answer, deadline)
-        return self._why_failed(answer)
+        if inline is Inline.YES and seen.window and left_ms < scheduling.latency_ms(seen.window):
+            await self._try("not_cancelled_in_time", deadline.left_s(), self._caller.cancel(begun))
+            return self._why_not_inline(Inline.NO_TIME, seen, self._clock.now_ms())
+        return replace(begun, call_limit_ms=left_ms)
 
     def _why_not_begun(self, begun: NotBegun, seen: _Seen) -> Signed | Declined:
         """Another call won the job or the last slot, between our look and our write."""
@@ -238,6 +251,8 @@ class Signing:
         return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
 
     def _why_failed(self, answer: Answer) -> Declined:
+        if answer.meaning is Meaning.REFUSED:
+            return Declined(Reason.REFUSED, upstream_status=answer.status)
         if answer.meaning is Meaning.LIMITED:
             return Declined(Reason.LIMIT, answer.retry_after_ms or self._settings.limits.window_ms)
         slow = answer.meaning is Meaning.UNANSWERED

@@ -106,7 +106,7 @@ def may_try_inline(window: Window, now_ms: int, time_left_ms: int, *, fresh_wait
         return Inline.OTHERS_WAIT
     if window.blocked(now_ms) or not window.free_slots(now_ms):
         return Inline.NO_SLOT
-    if median(window.latencies_ms or (0,)) <= time_left_ms:
+    if latency_ms(window) <= time_left_ms:
         return Inline.YES
     if window.slow_probe_at_ms <= now_ms - window.limits.window_ms:
         return Inline.SLOW_PROBE

@@ -1,5 +1,6 @@
 """One upstream call, from the fence on the job to the settled slot. Only this calls the upstream to sign."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -107,6 +108,14 @@ class Caller:
             await undo(self._store, before, fenced, self._clock.now_ms())
             return NotBegun(before, lease)
         return Begun(before, fenced, lease, call_limit_ms, self.slots.may_send(lease, since_mono_ms=mono_ms))
+
+    async def cancel(self, begun: Begun) -> None:
+        """Give up a call before it is sent: the job and the slot are what they were."""
+        never_sent = Answer(Meaning.NEVER_SENT)
+        await asyncio.gather(
+            undo(self._store, begun.before, begun.fenced, self._clock.now_ms()),
+            self.slots.settle(begun.lease, never_sent),
+        )
 
     async def send(self, begun: Begun) -> Answer:
         """Send the one HTTP request. Whatever happens is an `Answer`."""

@@ -9,7 +9,8 @@ import pytest
 
 from core import job as jobs
 from core.answers import Meaning
-from core.job import JobState, RequestState
+from core.job import Job, JobState, RequestState
+from ports import Conflict, Written
 from tests.functions.world import HOOK, KEY, SIGNATURE, ApiWorld, Down
 from tests.simulation.virtual_time import run
 
@@ -207,6 +208,26 @@ def test_no_inline_call_that_cannot_finish() -> None:
         assert world.upstream.calls == ["probe"]
         await world.clock.sleep_ms(60_000)
         assert (await sign(client, "a window later")).status_code == 200
+
+    in_world(scenario)
+
+
+def test_no_inline_call_once_the_time_is_used_up() -> None:
+    """Where fence and slot took too long, nothing is sent, and job and slot are what they were."""
+
+    async def scenario(world: ApiWorld) -> None:
+        write_job = world.store.write_job
+
+        async def slow_write(before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
+            await world.clock.sleep_ms(1_000)
+            return await write_job(before, after)
+
+        world.store.write_job = slow_write  # type: ignore[method-assign]
+        check_problem(await sign(world.client()), 504, "upstream-too-slow")
+        assert world.upstream.calls == []
+        assert await world.store.load(jobs.job_id("hello")) == (None, [])
+        assert world.window.window
+        assert world.window.window.free_slots(world.clock.now_ms()) == 10
 
     in_world(scenario)
 

@@ -102,7 +102,7 @@ SLOW = replace(IDLE, latencies_ms=(5_000,) * 3)
 INLINE = {
     "a free slot, nothing known of latency": (IDLE, 1_000, False, Inline.YES),
     "no time left": (IDLE, 99, False, Inline.NO_TIME),
-    "just time enough": (IDLE, 100, False, Inline.YES),
+    "just time enough": (IDLE, 500, False, Inline.YES),
     "a fresh request waits": (IDLE, 1_000, True, Inline.OTHERS_WAIT),
     "one was queued a moment ago": (
         replace(IDLE, fresh_queued_at_ms=NOW_MS - 1_999),
