@@ -1,0 +1,366 @@
+"""What every `ports.JobStore` promises: in memory, on DynamoDB, and on DynamoDB as its emulators deviate."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from adapters.dynamodb_jobs import DynamoJobStore
+from adapters.memory import MemoryJobStore, MemoryTable
+from core import job as jobs
+from core.errors import Unavailable
+from core.job import Delivery, DeliveryState, Job, Request, RequestState
+from core.scheduling import Due
+from ports import Backlog, Conflict, DueKind, JobStore, RequestKey, Written
+
+NOW_MS = 1_800_000_000_000
+TABLE = "signing"
+WRITES = frozenset({"put_item", "delete_item", "transact_write_items"})
+
+
+class WithoutItems:
+    """A client of an emulator that does not return the item on which a condition failed."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def call(**kwargs: Any) -> Any:
+            try:
+                return method(**kwargs)
+            except ClientError as error:
+                dict.pop(error.response, "Item", None)  # type: ignore[call-overload]
+                raise
+
+        return call
+
+
+class Repeating:
+    """A client whose first try of every write lands without an answer: what counts is the repeat's."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def call(**kwargs: Any) -> Any:
+            if name in WRITES:
+                method(**kwargs)
+            return method(**kwargs)
+
+        return call
+
+
+class RepeatingUnlessRefused(Repeating):
+    """The same, where the first try may be refused."""
+
+    def __getattr__(self, name: str) -> Any:
+        repeated, method = super().__getattr__(name), getattr(self._client, name)
+
+        def call(**kwargs: Any) -> Any:
+            try:
+                return repeated(**kwargs)
+            except ClientError:
+                return method(**kwargs)
+
+        return call
+
+
+CLIENTS: dict[str, Callable[[Any], Any]] = {
+    "dynamodb": lambda client: client,
+    "dynamodb without items": WithoutItems,
+    "dynamodb repeating": RepeatingUnlessRefused,
+}
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with mock_aws():
+        yield boto3.client("dynamodb", region_name="eu-west-1")
+
+
+@pytest.fixture
+def table(client: Any) -> str:
+    """Return a new table: making a client is slow, making a table is not."""
+    name = f"{TABLE}-{len(client.list_tables()['TableNames'])}"
+    _create_table(client, name)
+    return name
+
+
+def _create_table(client: Any, name: str) -> None:
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "PK", "AttributeType": "S"},
+            {"AttributeName": "SK", "AttributeType": "S"},
+            {"AttributeName": "due_kind", "AttributeType": "S"},
+            {"AttributeName": "due_ms", "AttributeType": "N"},
+        ],
+        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "due",
+                "KeySchema": [
+                    {"AttributeName": "due_kind", "KeyType": "HASH"},
+                    {"AttributeName": "due_ms", "KeyType": "RANGE"},
+                ],
+                "Projection": {
+                    "ProjectionType": "INCLUDE",
+                    "NonKeyAttributes": ["oldest_ms", "state", "created_ms"],
+                },
+            }
+        ],
+    )
+
+
+@pytest.fixture(params=["memory", *CLIENTS])
+def store(request: pytest.FixtureRequest, client: Any, table: str) -> JobStore:
+    if request.param == "memory":
+        return MemoryJobStore(MemoryTable())
+    return DynamoJobStore(CLIENTS[request.param](client), table)
+
+
+async def _stored(store: JobStore, job: Job, before: Job | None = None) -> Job:
+    written = await store.write_job(before, job)
+    assert isinstance(written, Written)
+    return written.record
+
+
+def _waiting(message: str, due_ms: int = NOW_MS) -> Job:
+    return jobs.schedule(None, message, due_ms)
+
+
+def _request(number: int = 1, message: str = "hello", **values: Any) -> Request:
+    request = Request(
+        id=f"{number:08x}-0000-7000-8000-000000000000",
+        job_id=jobs.job_id(message),
+        message=message,
+        client="alice",
+        webhook_url="https://example.com/hook",
+        created_ms=NOW_MS,
+        due_ms=NOW_MS + 5_000,
+    )
+    return replace(request, **values)
+
+
+async def test_a_job_comes_back_as_it_was_written(store: JobStore) -> None:
+    """Every field survives, empty ones and those of a call included; only the revision is the store's."""
+    fenced = jobs.fence(_waiting("grüße \U0001f600"), "call-1", NOW_MS, call_for_ms=32_250, retry_ms=30_000)
+    stored = await _stored(store, fenced)
+    assert await store.job(fenced.id) == stored
+    assert replace(stored, revision="") == fenced
+
+
+async def test_what_was_never_written_is_not_there(store: JobStore) -> None:
+    """An unknown id is None, never an error."""
+    assert await store.job("0" * 64) is None
+    assert await store.load("0" * 64) == (None, [])
+    assert await store.request("00000000-0000-7000-8000-000000000000") is None
+    assert await store.request_of("0" * 64, "00000000-0000-7000-8000-000000000000") is None
+
+
+async def test_a_new_job_is_written_once(store: JobStore) -> None:
+    """Of two writers that saw no job the second is refused, and is shown what is stored."""
+    stored = await _stored(store, _waiting("hello"))
+    assert await store.write_job(None, jobs.new_job("hello", NOW_MS)) == Conflict(stored)
+    assert await store.job(stored.id) == stored
+
+
+async def test_a_stale_job_write_is_refused(store: JobStore) -> None:
+    """A transition lands only on the very record that it was made from."""
+    first = await _stored(store, _waiting("hello"))
+    second = await _stored(store, jobs.park(first), first)
+    assert await store.write_job(first, jobs.signed(first, "signature", NOW_MS)) == Conflict(second)
+    assert await store.job(first.id) == second
+
+
+async def test_a_write_over_a_job_that_is_gone_is_refused(store: JobStore) -> None:
+    """A record that was deleted meanwhile is not brought back by chance."""
+    stored = await _stored(store, _waiting("hello"))
+    await store.delete_job(stored)
+    assert await store.write_job(stored, jobs.park(stored)) == Conflict(None)
+
+
+async def test_the_same_state_written_again_is_another_revision(store: JobStore) -> None:
+    """A record that went somewhere and came back is not the one that was seen before."""
+    first = await _stored(store, _waiting("hello"))
+    second = await _stored(store, first, first)
+    assert second.revision != first.revision
+    assert isinstance(await store.write_job(first, first), Conflict)
+
+
+async def test_a_job_is_deleted_only_as_it_was_seen(store: JobStore) -> None:
+    """A delete is conditional like every write."""
+    first = await _stored(store, _waiting("hello"))
+    second = await _stored(store, jobs.park(first), first)
+    assert not await store.delete_job(first)
+    assert await store.job(first.id) == second
+    await store.delete_job(second)
+    assert await store.job(first.id) is None
+    assert not await store.delete_job(second)
+
+
+async def test_a_deleted_job_says_so(client: Any, table: str) -> None:
+    """The one whose delete landed is told so, where no answer was lost."""
+    for store in (MemoryJobStore(MemoryTable()), DynamoJobStore(client, table)):
+        assert await store.delete_job(await _stored(store, _waiting("hello")))
+
+
+async def test_an_accepted_request_is_found_by_its_id_at_once(store: JobStore) -> None:
+    """The status of a 202 is strongly consistent: by its own id, and by its job."""
+    request = await store.accept(_request())
+    assert replace(request, revision="") == _request()
+    assert await store.request(request.id) == request
+    assert await store.request_of(request.job_id, request.id) == request
+
+
+async def test_accepting_twice_changes_nothing(store: JobStore) -> None:
+    """A repeated acceptance returns the request as it is stored, even if it has gone on meanwhile."""
+    request = await store.accept(_request())
+    closed = await store.write_request(request, jobs.close_signed(request, "signature", NOW_MS))
+    again = await store.accept(_request())
+    assert isinstance(closed, Written)
+    assert again == closed.record
+    assert (await store.load(request.job_id))[1] == [again]
+
+
+async def test_a_request_keeps_its_delivery(store: JobStore) -> None:
+    """Outcome and delivery survive as they were written."""
+    request = await store.accept(_request())
+    delivery = Delivery(DeliveryState.UNDELIVERABLE, 7, 0, NOW_MS, "http_500", "oops", NOW_MS + 9)
+    failed = replace(
+        request,
+        state=RequestState.FAILED,
+        failure_status=504,
+        failure_reason="too_old",
+        closed_ms=NOW_MS + 1,
+        delivery=delivery,
+        due_ms=None,
+        expires_ms=NOW_MS + jobs.KEPT_MS,
+    )
+    written = await store.write_request(request, failed)
+    assert isinstance(written, Written)
+    assert await store.request(request.id) == replace(failed, revision=written.record.revision)
+
+
+async def test_a_stale_request_write_is_refused(store: JobStore) -> None:
+    """A request has one outcome: whoever comes second is shown the first."""
+    request = await store.accept(_request())
+    first = await store.write_request(request, jobs.close_signed(request, "signature", NOW_MS))
+    second = await store.write_request(request, jobs.close_failed(request, 504, "too_old", NOW_MS))
+    assert isinstance(first, Written)
+    assert second == Conflict(first.record)
+
+
+async def test_a_request_that_was_never_accepted_is_not_written(store: JobStore) -> None:
+    """Only an acceptance makes a request."""
+    request = replace(_request(), revision="none")
+    assert await store.write_request(request, jobs.close_signed(request, "", NOW_MS)) == Conflict(None)
+    assert await store.request(request.id) is None
+
+
+async def test_a_job_is_loaded_with_its_own_requests_oldest_first(store: JobStore) -> None:
+    """One consistent read shows a job and whoever waits for it; ids are in the order of time."""
+    job = await _stored(store, _waiting("hello"))
+    accepted = [await store.accept(_request(number)) for number in (3, 1, 2)]
+    await store.accept(_request(4, "other"))
+    assert await store.load(job.id) == (job, sorted(accepted, key=lambda request: request.id))
+
+
+async def test_requests_are_loaded_without_a_job(store: JobStore) -> None:
+    """A job may be gone while somebody waits for it."""
+    request = await store.accept(_request())
+    assert await store.load(request.job_id) == (None, [request])
+
+
+async def test_all_of_many_requests_are_loaded(store: JobStore) -> None:
+    """More than a megabyte is more than one page of DynamoDB's."""
+    long = "x" * 60_000
+    accepted = [await store.accept(_request(number, long)) for number in range(20)]
+    assert (await store.load(jobs.job_id(long)))[1] == accepted
+
+
+async def test_the_due_index_shows_jobs_by_kind_in_order(store: JobStore) -> None:
+    """Fresh jobs and retries stand apart, each in the order of their time, up to now and to the limit."""
+    for number, due_ms in enumerate((NOW_MS + 2, NOW_MS, NOW_MS + 1, NOW_MS + 3)):
+        await _stored(store, _waiting(f"fresh {number}", due_ms))
+    retry = replace(_waiting("retry"), state=jobs.JobState.RETRYING, attempts=1, oldest_ms=NOW_MS - 7)
+    await _stored(store, retry)
+    fresh = await store.due_jobs(DueKind.FRESH, NOW_MS + 2, 10)
+    assert [due.due_ms for due in fresh] == [NOW_MS, NOW_MS + 1, NOW_MS + 2]
+    assert await store.due_jobs(DueKind.FRESH, NOW_MS + 9, 2) == fresh[:2]
+    assert await store.due_jobs(DueKind.RETRY, NOW_MS, 10) == [Due(retry.id, NOW_MS, NOW_MS - 7)]
+
+
+async def test_a_job_leaves_the_due_index_with_its_time(store: JobStore) -> None:
+    """A job that is parked, signed or called by nobody is not on the index."""
+    job = await _stored(store, _waiting("hello"))
+    await _stored(store, jobs.park(job), job)
+    assert await store.due_jobs(DueKind.FRESH, NOW_MS + 1, 10) == []
+    assert await store.due_jobs(DueKind.RETRY, NOW_MS + 1, 10) == []
+
+
+async def test_the_due_index_shows_unfinished_requests_by_kind(store: JobStore) -> None:
+    """An open request is to be looked at, a closed one with a webhook delivered, a delivered one neither."""
+    first, second = [await store.accept(_request(number)) for number in (1, 2)]
+    keys = [RequestKey(first.job_id, request.id, NOW_MS + 5_000) for request in (first, second)]
+    assert await store.due_requests(DueKind.OPEN, NOW_MS + 4_999, 10) == []
+    assert sorted(await store.due_requests(DueKind.OPEN, NOW_MS + 5_000, 10), key=str) == keys
+    closed = await store.write_request(first, jobs.close_signed(first, "signature", NOW_MS))
+    assert isinstance(closed, Written)
+    assert await store.due_requests(DueKind.OPEN, NOW_MS + 60_000, 10) == keys[1:]
+    due = await store.due_requests(DueKind.DELIVERY, NOW_MS + 60_000, 10)
+    assert due == [RequestKey(first.job_id, first.id, NOW_MS + jobs.RESEND_MS)]
+    await store.write_request(closed.record, jobs.delivered(closed.record, NOW_MS, "http_200"))
+    assert await store.due_requests(DueKind.DELIVERY, NOW_MS + 60_000, 10) == []
+
+
+async def test_the_backlog_counts_those_never_called(store: JobStore) -> None:
+    """How many wait for their first call, since when the oldest does, and how many came before one."""
+    assert await store.backlog(10) == Backlog(0, None)
+    for number in range(3):
+        await _stored(store, _waiting(f"fresh {number}", NOW_MS + number))
+    assert await store.backlog(10) == Backlog(3, NOW_MS)
+    assert await store.backlog(10, NOW_MS + 1) == Backlog(2, NOW_MS)
+    assert await store.backlog(2) == Backlog(2, NOW_MS)
+
+
+async def test_a_write_that_landed_unheard_is_known_again(client: Any, table: str) -> None:
+    """The SDK repeats a write whose answer was lost: the refused repeat finds our own record."""
+    store = DynamoJobStore(Repeating(client), table)
+    request = await store.accept(_request())
+    assert await store.request(request.id) == request
+    closed = await store.write_request(request, jobs.close_signed(request, "signature", NOW_MS))
+    assert closed == Written(await store.request(request.id))
+
+
+async def test_a_database_that_is_down_is_unavailable(client: Any) -> None:
+    """Every failure of the database is the one error that says that the fate of a write is unknown."""
+    store = DynamoJobStore(client, "no-such-table")
+    with pytest.raises(Unavailable):
+        await store.job("0" * 64)
+    with pytest.raises(Unavailable):
+        await store.accept(_request())
+    with pytest.raises(Unavailable):
+        await store.write_job(None, _waiting("hello"))
+
+
+async def test_what_may_go_has_a_time_to_live_in_whole_seconds(client: Any, table: str) -> None:
+    """TTL sweeps closed records only: the attribute is there if, and only if, the record expires."""
+    store = DynamoJobStore(client, table)
+    job = await _stored(store, _waiting("hello"))
+    await _stored(store, jobs.park(job), job)
+    await store.accept(_request(message="other"))
+    items = client.scan(TableName=table)["Items"]
+    rows = {row["PK"]["S"][:4] + row["SK"]["S"][:3]: row for row in items}
+    assert rows["JOB#JOB"]["expires_s"] == {"N": str((NOW_MS + jobs.IDLE_KEPT_MS) // 1000)}
+    assert "expires_s" not in rows["JOB#REQ"]
+    assert "expires_s" in rows["REQ#REQ"]
