@@ -1,0 +1,1 @@
+"""An exhaustive search of a small world around the real window functions."""
