@@ -13,6 +13,7 @@ from infra import ROOT
 from infra.local.aws import AwsSession
 from infra.local.keys import Keys
 from infra.local.package import Package
+from infra.local.processes import StackError
 from infra.local.settings import LocalSettings
 
 TEMPLATE = ROOT / "template.yaml"
@@ -50,12 +51,22 @@ def deploy(session: AwsSession, settings: LocalSettings, keys: Keys, package: Pa
     if stack is None or {"Key": DIGEST_TAG, "Value": digest} not in stack["Tags"]:
         template = _packaged_template(session, package, digest)
         _apply(cloudformation, template, parameters, digest, update=stack is not None)
-    resources = _resources(cloudformation) | {
-        name: tables[KEPT_TABLES[name]] for name in KEPT_TABLES if tables
-    }
-    _expire_items(session, resources["SigningTable"])
-    _fill_secret(session, resources["Secret"], settings, keys)
-    return Deployment(resources=resources, api_url=_api_url(session.endpoint_url, resources["Api"]))
+    deployment = deployed(session)
+    _expire_items(session, deployment.resources["SigningTable"])
+    _fill_secret(session, deployment.resources["Secret"], settings, keys)
+    return deployment
+
+
+def deployed(session: AwsSession) -> Deployment:
+    """Return what the stack has made."""
+    cloudformation = session.client("cloudformation")
+    stack = _stack(cloudformation)
+    if stack is None:
+        raise StackError(f"there is no stack {STACK_NAME}")
+    tables = _tables_taken_over(stack)
+    taken_over = {name: tables[parameter] for name, parameter in KEPT_TABLES.items() if tables}
+    resources = _resources(cloudformation) | taken_over
+    return Deployment(resources, api_url=_api_url(session.endpoint_url, resources["Api"]))
 
 
 def _digest(package: Package, parameters: Mapping[str, str]) -> str:

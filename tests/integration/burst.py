@@ -4,14 +4,27 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
-from tests.integration.stack import API_KEY, RunningStack
+from tests.integration.stack import API_KEY
 
 POLL_S = 0.5
 PROMISED_S = 2.0
+
+
+class Target(Protocol):
+    """Where a stack is: processes of ours, or containers."""
+
+    @property
+    def api_url(self) -> str: ...
+    @property
+    def upstream_url(self) -> str: ...
+    @property
+    def inbox_url(self) -> str: ...
+    @property
+    def hook_url(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +38,7 @@ class Answered:
 
 
 async def ask(
-    client: httpx.AsyncClient, stack: RunningStack, message: str, *, hook: str | None = None
+    client: httpx.AsyncClient, stack: Target, message: str, *, hook: str | None = None
 ) -> Answered:
     """Send one request and return its answer; its webhook goes to the inbox unless another is named."""
     params = {"message": message, "webhook_url": hook or stack.hook_url}
@@ -36,7 +49,7 @@ async def ask(
     return Answered(message, response.status_code, response.json(), time.monotonic() - started_s)
 
 
-async def send_burst(stack: RunningStack, messages: Sequence[str], interval_s: float) -> list[Answered]:
+async def send_burst(stack: Target, messages: Sequence[str], interval_s: float) -> list[Answered]:
     """Send one request every `interval_s`, whether or not the ones before are answered."""
     limits = httpx.Limits(max_connections=len(messages))
     async with httpx.AsyncClient(timeout=10, limits=limits, trust_env=False) as client:
@@ -52,7 +65,7 @@ def accepted_ids(answers: Sequence[Answered]) -> list[str]:
     return [answer.body["request_id"] for answer in answers if answer.status == httpx.codes.ACCEPTED]
 
 
-async def arrivals(stack: RunningStack) -> list[dict[str, Any]]:
+async def arrivals(stack: Target) -> list[dict[str, Any]]:
     """Return all webhooks that the inbox has received, repeats included, newest first."""
     async with httpx.AsyncClient(trust_env=False) as client:
         response = await client.get(f"{stack.inbox_url}/_received", params={"limit": 1000})
@@ -60,13 +73,13 @@ async def arrivals(stack: RunningStack) -> list[dict[str, Any]]:
     return rows
 
 
-async def received(stack: RunningStack) -> dict[str, dict[str, Any]]:
+async def received(stack: Target) -> dict[str, dict[str, Any]]:
     """Return the first webhook that the inbox has received of each id."""
     return {row["webhook_id"]: row for row in await arrivals(stack)}
 
 
 async def await_webhooks(
-    stack: RunningStack, request_ids: Sequence[str], limit_s: float
+    stack: Target, request_ids: Sequence[str], limit_s: float
 ) -> dict[str, dict[str, Any]]:
     """Wait until every one of these has arrived, or the time is up."""
     end_s = time.monotonic() + limit_s
@@ -77,14 +90,14 @@ async def await_webhooks(
         await asyncio.sleep(POLL_S)
 
 
-async def stats(stack: RunningStack) -> dict[str, Any]:
+async def stats(stack: Target) -> dict[str, Any]:
     """Return what the stand-in has seen."""
     async with httpx.AsyncClient(trust_env=False) as client:
         answer: dict[str, Any] = (await client.get(f"{stack.upstream_url}/_stats")).json()
     return answer
 
 
-async def verified(stack: RunningStack, message: str, signature: str) -> bool:
+async def verified(stack: Target, message: str, signature: str) -> bool:
     """Ask the stand-in whether a signature is the message's."""
     async with httpx.AsyncClient(trust_env=False) as client:
         response = await client.get(
@@ -96,7 +109,7 @@ async def verified(stack: RunningStack, message: str, signature: str) -> bool:
 
 
 async def check_promises(
-    stack: RunningStack, answers: Sequence[Answered], limit_s: float, *, calls: int
+    stack: Target, answers: Sequence[Answered], limit_s: float, *, calls: int
 ) -> dict[str, dict[str, Any]]:
     """Assert all that a caller was promised; return the webhooks."""
     assert {answer.status for answer in answers} <= {200, 202}

@@ -1,0 +1,90 @@
+"""What the containers of `docker-compose.yml` run: `python -m infra.docker {keys|upstream|deploy|front}`.
+
+Each reads the same settings as `make run`, so that a bad one is named before anything starts.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from core.errors import SettingError
+from infra.docker.localstack import LocalStackSession
+from infra.local import front, upstream
+from infra.local.deploy import deploy, deployed
+from infra.local.keys import Keys
+from infra.local.package import Package, archive_of_code
+from infra.local.processes import StackError
+from infra.local.settings import Hosts, LocalSettings
+from infra.local.warm import warm
+from infra.local.window import prepare_window
+
+EVERYWHERE = "0.0.0.0"
+# The services of docker-compose.yml, and where their volumes are mounted.
+HOSTS = Hosts(upstream="upstream", inbox="inbox", aws="localstack")
+STATE = Path("/state")
+KEYS = STATE / "keys"
+# LocalStack's hooks leave it there if the last stop was not a clean one.
+UNSETTLED = STATE / "localstack" / "unsettled"
+DEPENDENCIES = Path("/opt/dependencies")
+ARCHIVE = Path("/opt/functions.zip")
+WARM_WORKERS = 4  # each is a container, and takes seconds to start
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one of the commands; return the exit status."""
+    try:
+        COMMANDS[argv[0]]()
+    except (SettingError, StackError, ClientError, BotoCoreError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _settings() -> LocalSettings:
+    return LocalSettings.read(os.environ, HOSTS)
+
+
+def _pack() -> None:
+    """At build time: the functions with their dependencies, as one archive."""
+    ARCHIVE.write_bytes(archive_of_code(dependencies=DEPENDENCIES))
+
+
+def _package() -> Package:
+    return Package(sha256(ARCHIVE.read_bytes()).hexdigest(), ARCHIVE.read_bytes)
+
+
+def _keys() -> None:
+    """Make the keys that are missing, before anybody reads them."""
+    Keys.load(KEYS, _settings().webhook_secret)
+
+
+def _upstream() -> None:
+    os.environ.update(_settings().stand_in_environment)
+    upstream.main(["--host", EVERYWHERE, "--state-dir", str(STATE / "upstream")])
+
+
+def _deploy() -> None:
+    """Deploy, see to the window, and start API workers: once, then end."""
+    settings, session = _settings(), LocalStackSession(HOSTS.aws)
+    deployment = deploy(session, settings, Keys.load(KEYS, settings.webhook_secret), _package())
+    table = deployment.resources["WindowTable"]
+    print(prepare_window(session, table, settings, clean=not UNSETTLED.exists()), flush=True)
+    UNSETTLED.unlink(missing_ok=True)
+    asyncio.run(warm(deployment.api_url, WARM_WORKERS))
+    print(f"Deployed. Webhooks from here can go to {settings.inbox_url}/hook", flush=True)
+
+
+def _front() -> None:
+    target = deployed(LocalStackSession(HOSTS.aws)).api_url
+    front.main(["--host", EVERYWHERE, "--target", target, "--concurrency", str(WARM_WORKERS)])
+
+
+COMMANDS = {"pack": _pack, "keys": _keys, "upstream": _upstream, "deploy": _deploy, "front": _front}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
