@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from core.answers import Answer
+from core.circuit import Host
 from core.job import Job, Request
 from core.scheduling import Due
 from core.webhook import PostResult
@@ -201,6 +202,18 @@ class Waker(Protocol):
 
     async def wake(self) -> None:
         """Start one, without waiting for it."""
+        ...
+
+
+class HostStore(Protocol):
+    """What all notifiers know of each receiver."""
+
+    async def host(self, name: str) -> Host:
+        """Return the host, strongly consistent; one that is not stored is as good as new."""
+        ...
+
+    async def write_host(self, before: Host, after: Host) -> Written[Host] | Conflict[Host]:
+        """Write a host if the stored one is still `before`."""
         ...
 
 

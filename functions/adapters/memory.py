@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from core.circuit import Host
 from core.job import Job, JobState, Request
 from core.scheduling import Due
 from core.window import Change, FieldValue, Window
@@ -118,6 +119,26 @@ class MemoryJobStore:
         """Count the jobs that wait for their first call."""
         rows = await self.due_jobs(DueKind.FRESH, 10**15 if until_ms is None else until_ms, limit)
         return Backlog(len(rows), rows[0].due_ms if rows else None)
+
+
+class MemoryHostStore:
+    """A `ports.HostStore`."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, Host] = {}
+        self._revisions = count(1)
+
+    async def host(self, name: str) -> Host:
+        """Return the host."""
+        return self._hosts.get(name, Host(name))
+
+    async def write_host(self, before: Host, after: Host) -> Written[Host] | Conflict[Host]:
+        """Write a host if the stored one is still `before`."""
+        stored = await self.host(after.name)
+        if stored.revision != before.revision:
+            return Conflict(stored)
+        self._hosts[after.name] = replace(after, revision=str(next(self._revisions)))
+        return Written(self._hosts[after.name])
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.aws import in_thread
-from core.errors import Unavailable
+from core.errors import SettingError, Unavailable
+from core.webhook import parse_public_key, parse_secret
 from ports import Clock
 
 CACHED_MS = 300_000
@@ -24,6 +25,13 @@ class Secrets:
     signing_keys: tuple[str, ...] = field(repr=False)
     token_key: str = field(repr=False)
     operators: Mapping[str, str] = field(default_factory=dict, repr=False)
+    client_webhook_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    public_keys: tuple[str, ...] = ()
+    retired_public_keys: tuple[str, ...] = ()
+
+    def webhook_secrets_of(self, client: str) -> tuple[str, ...]:
+        """Return what signs a caller's webhooks: secrets of its own, or else those for everybody."""
+        return self.client_webhook_secrets.get(client, self.webhook_secrets)
 
     @classmethod
     def parse(cls, text: str) -> "Secrets":
@@ -33,17 +41,46 @@ class Secrets:
             return cls(
                 upstream_key=_text(values["upstream_key"]),
                 clients=_texts(values["clients"]),
-                webhook_secrets=tuple(_text(value) for value in values["webhook_secrets"]),
-                signing_keys=tuple(_text(value) for value in values.get("signing_keys", [])),
+                webhook_secrets=_webhook_secrets(values["webhook_secrets"]),
+                signing_keys=_list_of_texts(values.get("signing_keys", [])),
                 token_key=_text(values["token_key"]),
                 operators=_texts(values.get("operators", {})),
+                client_webhook_secrets={
+                    _text(client): _webhook_secrets(secrets)
+                    for client, secrets in values.get("client_webhook_secrets", {}).items()
+                },
+                public_keys=_public_keys(values.get("public_keys", [])),
+                retired_public_keys=_public_keys(values.get("retired_public_keys", [])),
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, SettingError):
             raise Unavailable("the secret is empty or malformed: see docs/operations.md") from None
 
 
 def _texts(values: Mapping[str, object]) -> dict[str, str]:
     return {_text(name): _text(value) for name, value in values.items()}
+
+
+def _list_of_texts(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError
+    return tuple(_text(value) for value in values)
+
+
+def _webhook_secrets(values: object) -> tuple[str, ...]:
+    """Return `whsec_` secrets, at least one: nothing is ever sent unsigned."""
+    secrets = _list_of_texts(values)
+    if not secrets:
+        raise ValueError
+    for secret in secrets:
+        parse_secret(secret)
+    return secrets
+
+
+def _public_keys(values: object) -> tuple[str, ...]:
+    keys = _list_of_texts(values)
+    for key in keys:
+        parse_public_key(key)
+    return keys
 
 
 def _text(value: object) -> str:

@@ -149,6 +149,12 @@ class Endpoints:
 
         return pages.documentation(openapi.document(self._base_url(request)))
 
+    async def key_set(self, request: Request) -> Response:
+        """Return the public keys that verify our webhooks: those that sign, and retired ones for a while."""
+        secrets = await self._services.secrets()
+        public_keys = [*secrets.public_keys, *secrets.retired_public_keys]
+        return responses.key_set(request.state.request_id, public_keys)
+
     async def health(self, request: Request) -> JSONResponse:
         """Say which part is up."""
         checks = self._services.checks
@@ -235,6 +241,7 @@ def create_app(services: Services) -> FastAPI:
     app.post("/console/replay")(endpoints.replay)
     app.get("/openapi.json")(endpoints.openapi)
     app.get("/docs")(endpoints.docs)
+    app.get("/.well-known/jwks.json")(endpoints.key_set)
     app.get("/health")(endpoints.health)
     app.get("/")(endpoints.root)
     _add_error_handlers(app, services.telemetry)

@@ -22,6 +22,14 @@ CREATED, READY, FINISHED = (
     "2027-01-15T08:00:32.120Z",
 )
 STATUS_URL = f"{LOCAL_URL}/crypto/requests/{ID}?token=1801209631.q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA"
+KEY_EXAMPLE = {
+    "crv": "Ed25519",
+    "kty": "OKP",
+    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+    "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+    "alg": "EdDSA",
+    "use": "sig",
+}
 DESCRIPTION = """\
 A dependable front for a signing API that allows few calls: every call is answered within two seconds, and
 every signature that was promised arrives.
@@ -52,6 +60,7 @@ def document(server_url: str = LOCAL_URL) -> Json:
             "/console": {"get": _page("showConsole", "console", "The console, for people")},
             "/console/state": {"get": _console_state()},
             "/console/replay": {"post": _replay()},
+            "/.well-known/jwks.json": {"get": _key_set()},
             "/health": {"get": _health()},
             "/": {"get": _welcome()},
             "/openapi.json": {"get": _openapi()},
@@ -524,6 +533,20 @@ def _health() -> Json:
     }
 
 
+def _key_set() -> Json:
+    example = {"request_id": ID, "status": 200, "keys": [KEY_EXAMPLE]}
+    return {
+        "operationId": "getKeySet",
+        "tags": ["service"],
+        "summary": "The public keys of the webhooks' `v1a` signatures",
+        "security": [],
+        "responses": {
+            "200": _answer("A JSON Web Key Set (RFC 7517)", "KeySet", {"one": example}),
+            **_failures(),
+        },
+    }
+
+
 def _welcome() -> Json:
     example = {
         "request_id": ID,
@@ -684,6 +707,9 @@ def _schemas() -> Json:
                 "estimated_ready_at": TIME_OR_NULL,
                 "delivery": _ref("schemas", "Delivery"),
             }
+        ),
+        "KeySet": _body(
+            {"keys": {"type": "array", "items": _object(dict.fromkeys(KEY_EXAMPLE, TEXT))}}, status=ok
         ),
         "Health": _body(
             {"message": TEXT, "parts": {"type": "object", "additionalProperties": {"enum": ["up", "down"]}}}

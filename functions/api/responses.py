@@ -14,11 +14,12 @@ from fastapi.responses import JSONResponse
 from api.console import Overview, Row
 from api.signing import Accepted, Declined, Reason, Signed
 from api.statuses import Found
-from core import scheduling
+from core import scheduling, webhook
 from core.job import Job, Request, RequestState
 from core.scheduling import Due
 from core.window import Window
 
+KEY_SET_MAX_AGE_S = 300
 PROBLEM_TYPE = "application/problem+json"
 TYPES = "urn:signing-relay:problem:"
 
@@ -225,6 +226,13 @@ def health(request_id: str, parts: dict[str, bool]) -> JSONResponse:
         "parts": {name: "up" if fine else "down" for name, fine in parts.items()},
     }
     return JSONResponse(body, 200 if up else 503)
+
+
+def key_set(request_id: str, public_keys: Sequence[str]) -> JSONResponse:
+    """Return a JSON Web Key Set: other members are allowed in it, and to be ignored (RFC 7517)."""
+    headers = {"Cache-Control": f"public, max-age={KEY_SET_MAX_AGE_S}"}
+    body = {"request_id": request_id, "status": 200, **webhook.public_key_set(public_keys)}
+    return JSONResponse(body, headers=headers)
 
 
 def _state(request: Request, job: Job | None) -> str:

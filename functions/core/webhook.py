@@ -104,6 +104,11 @@ def parse_secret(secret: str) -> bytes:
     return decode_key(secret, SECRET_PREFIX, range(SECRET_BYTES_MIN, SECRET_BYTES_MAX + 1))
 
 
+def parse_public_key(public_key: str) -> bytes:
+    """Return the key of a `whpk_` public key."""
+    return decode_key(public_key, PUBLIC_KEY_PREFIX, [PUBLIC_KEY_BYTES])
+
+
 def decode_key(text: str, prefix: str, lengths: Sequence[int]) -> bytes:
     """Return the bytes of a prefixed base64 key, padded or not; SettingError says what was expected."""
     encoded = text.removeprefix(prefix).rstrip("=")
@@ -184,8 +189,8 @@ def _parse_http_date(text: str) -> datetime | None:
 
 
 def _json_web_key(public_key: str) -> dict[str, str]:
-    raw = decode_key(public_key, PUBLIC_KEY_PREFIX, [PUBLIC_KEY_BYTES])
-    required = {"crv": "Ed25519", "kty": "OKP", "x": _base64_url(raw)}  # in RFC 7638's order
+    encoded = _base64_url(parse_public_key(public_key))
+    required = {"crv": "Ed25519", "kty": "OKP", "x": encoded}  # in RFC 7638's order
     thumbprint = _base64_url(hashlib.sha256(_json(required)).digest())
     return {**required, "kid": thumbprint, "alg": "EdDSA", "use": "sig"}
 

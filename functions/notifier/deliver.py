@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from core import job as jobs
 from core import webhook
+from core.circuit import Deferral
 from core.job import Request, RequestState
 from core.messages import NotificationMessage
 from core.webhook import Outcome, OutcomeKind, PostResult
+from notifier.hosts import Hosts, Visit
 from ports import Clock, JobStore, Poster, Queue, Randomness, Telemetry, Written
 
 DELAY_MS_MAX = 900_000
@@ -16,8 +18,8 @@ FAILURE_MESSAGES: Mapping[str, str] = {
     "purged_by_operator": "The operator of this service gave the request up before it was signed.",
 }
 
-Sign = Callable[[bytes, str, int], Awaitable[dict[str, str]]]
-"""From body, webhook id and time (integer seconds) to the headers of one attempt."""
+Sign = Callable[[bytes, str, int, str], Awaitable[dict[str, str]]]
+"""From body, webhook id, time (integer seconds) and caller to the headers of one attempt."""
 
 
 def notification_body(request: Request) -> bytes:
@@ -35,6 +37,7 @@ class Deliverer:
         self,
         store: JobStore,
         queue: Queue,
+        hosts: Hosts,
         poster: Poster,
         sign: Sign,
         clock: Clock,
@@ -44,6 +47,7 @@ class Deliverer:
     ) -> None:
         self._store = store
         self._queue = queue
+        self._hosts = hosts
         self._poster = poster
         self._sign = sign
         self._clock = clock
@@ -56,23 +60,51 @@ class Deliverer:
 
         Raises `Unavailable`: then the message comes again, or the due index sends another.
         """
-        begun = await self._begin(message)
-        if begun is None:
+        request = await self._due(message)
+        if request is None:
             return
-        body = notification_body(begun)
-        headers = await self._sign(body, begun.id, self._clock.now_ms() // 1000)
-        result = await self._poster.post(begun.webhook_url, headers, body)
-        await self._record(begun, result)
+        visit = await self._hosts.enter(request.webhook_url)
+        if isinstance(visit, Deferral):
+            await self._defer(request, visit)
+            return
+        attempted = await self._attempt(request, visit)
+        if attempted is not None:
+            await self._record(*attempted)
 
-    async def _begin(self, message: NotificationMessage) -> Request | None:
+    async def _due(self, message: NotificationMessage) -> Request | None:
         request = await self._store.request_of(message.job_id, message.request_id)
-        after = request and jobs.begin_delivery(request, message.attempt, self._clock.now_ms())
-        if request is None or after is None:
-            self._telemetry.event(
-                "notification_dropped", request_id=message.request_id, attempt=message.attempt
-            )
-            return None
+        if request and jobs.begin_delivery(request, message.attempt, self._clock.now_ms()):
+            return request
+        self._telemetry.event("notification_dropped", request_id=message.request_id, attempt=message.attempt)
+        return None
+
+    async def _defer(self, request: Request, deferral: Deferral) -> None:
+        """Put the attempt off: it was not begun, so it is not counted."""
+        after = jobs.defer_delivery(request, deferral.until_ms, deferral.reason)
         written = await self._store.write_request(request, after)
+        self._telemetry.event(
+            "webhook_deferred", {"WebhooksDeferred": 1}, request_id=request.id, reason=deferral.reason
+        )
+        if isinstance(written, Written):
+            await self._queue_next(after)
+
+    async def _attempt(self, request: Request, visit: Visit) -> tuple[Request, PostResult] | None:
+        """Fence and post; None if somebody else has the attempt. The receiver's place is free afterwards."""
+        result = None
+        try:
+            begun = await self._fence(request)
+            if begun is None:
+                return None
+            body = notification_body(begun)
+            headers = await self._sign(body, begun.id, self._clock.now_ms() // 1000, begun.client)
+            result = await self._poster.post(begun.webhook_url, headers, body)
+        finally:
+            await self._hosts.leave(visit, result)
+        return begun, result
+
+    async def _fence(self, request: Request) -> Request | None:
+        after = jobs.begin_delivery(request, request.delivery.attempts, self._clock.now_ms())
+        written = await self._store.write_request(request, after) if after else None
         return written.record if isinstance(written, Written) else None
 
     async def _record(self, begun: Request, result: PostResult) -> None:
@@ -83,9 +115,12 @@ class Deliverer:
         written = await self._store.write_request(begun, after)
         self._report(after, outcome)
         if isinstance(written, Written) and self._next_is_queued(after, now_ms):
-            delivery = after.delivery
-            text = NotificationMessage(after.job_id, after.id, delivery.attempts).encode()
-            await self._queue.send([text], delay_ms=max(0, delivery.not_before_ms - self._clock.now_ms()))
+            await self._queue_next(after)
+
+    async def _queue_next(self, request: Request) -> None:
+        delivery = request.delivery
+        text = NotificationMessage(request.job_id, request.id, delivery.attempts).encode()
+        await self._queue.send([text], delay_ms=max(0, delivery.not_before_ms - self._clock.now_ms()))
 
     def _after(self, begun: Request, outcome: Outcome, excerpt: str, now_ms: int) -> Request:
         if outcome.kind is OutcomeKind.DELIVERED:

@@ -4,20 +4,28 @@ import base64
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+from adapters import ed25519
 
 KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What signs webhooks and status tokens, and where the former is kept."""
+    """What signs webhooks and status tokens, and where the receivers' secret is kept."""
 
-    webhook_secret: str
+    webhook_secret: str = field(repr=False)
     webhook_secret_file: Path
-    token_key: str
+    signing_key: str = field(repr=False)
+    token_key: str = field(repr=False)
+
+    @property
+    def public_key(self) -> str:
+        """What verifies the signing key's signatures."""
+        return ed25519.public_key(self.signing_key)
 
     @classmethod
     def load(cls, folder: Path, webhook_secret: str | None) -> Self:
@@ -29,6 +37,7 @@ class Keys:
         return cls(
             webhook_secret=_read_or_make(webhook_secret_file, new_webhook_secret),
             webhook_secret_file=webhook_secret_file,
+            signing_key=_read_or_make(folder / "signing_key", ed25519.generate_private_key),
             token_key=_read_or_make(folder / "token_key", _random_base64),
         )
 

@@ -8,7 +8,7 @@ from itertools import count
 from random import Random
 from typing import Any, cast
 
-from adapters.memory import MemoryQueue, MemoryTable, MemoryWindow
+from adapters.memory import MemoryHostStore, MemoryQueue, MemoryTable, MemoryWindow
 from api import responses
 from api.deadline import Deadline
 from api.signing import Accepted, Ask, Declined, Signed, Signing
@@ -18,7 +18,8 @@ from core import window as windows
 from core.errors import InvalidMessage, Unavailable
 from core.messages import decode_notification
 from notifier.deliver import Deliverer
-from ports import JobStore, Poster, Queue, Received, Upstream, Waker, WindowStore
+from notifier.hosts import Hosts
+from ports import HostStore, JobStore, Poster, Queue, Received, Upstream, Waker, WindowStore
 from processor.wiring import Ports, assemble
 from service.calls import Caller
 from service.recording import Recorder
@@ -113,6 +114,7 @@ class Simulation:
         self._fresh_dead_letters = MemoryQueue(clock)
         self._fresh_queue = MemoryQueue(clock, dead_letters=self._fresh_dead_letters)
         self._notification_dead_letters = MemoryQueue(clock)
+        self._hosts = MemoryHostStore()
         self._notifications = MemoryQueue(
             clock,
             visibility_ms=NOTIFICATION_VISIBILITY_MS,
@@ -280,14 +282,17 @@ class Simulation:
     async def _notify(self, batch: list[Received], slots: asyncio.Semaphore) -> None:
         """Invoke a notifier with a batch; what it says is done is deleted, the rest comes again."""
         instance = self._instance("notifier")
+        telemetry = Telemetry(self, instance)
+        hosts = cast(HostStore, self._port(self._hosts, "hosts", instance))
         deliverer = Deliverer(
             self._store_port(instance),
             self._queue_port(self._notifications, "notifications", instance),
+            Hosts(hosts, instance.clock, self._randomness, telemetry),
             cast(Poster, self._port(self._receivers, "poster", instance, raises=False)),
             _sign,
             instance.clock,
             self._randomness,
-            Telemetry(self, instance),
+            telemetry,
             WEBHOOK_DELAYS_MS,
         )
         done = await self._invoke(instance, _deliver_all(deliverer, batch), NOTIFIER_LIMIT_MS)
@@ -377,7 +382,7 @@ class Simulation:
         return found
 
 
-async def _sign(body: bytes, webhook_id: str, timestamp_s: int) -> dict[str, str]:
+async def _sign(body: bytes, webhook_id: str, timestamp_s: int, _client: str) -> dict[str, str]:
     return webhook.sign(body, webhook_id, timestamp_s, [WEBHOOK_SECRET])
 
 
