@@ -15,6 +15,7 @@ if importlib.util.find_spec("core") is None:  # unless PYTHONPATH names another 
 from tests.simulation.run import Result, run_seed
 
 PROCESSES = 2
+REPORTED_MAX = 10
 REPLAY = "python -m tests.simulation --seed {seed} --trace"
 
 
@@ -53,7 +54,8 @@ def _many(seeds: range, *, stop_at_first: bool) -> int:
             totals.update(result.counts)
             if result.violations:
                 failed += 1
-                _report(result)
+                if failed <= REPORTED_MAX:
+                    _report(result)
                 if stop_at_first:
                     break
     for name, number in sorted(totals.items()):

@@ -43,7 +43,7 @@ class Checks:
         self._arrivals_ms: list[int] = []
         self._granted = 0
         self._sent = 0
-        self._call_ids: set[str] = set()
+        self._callers: dict[str, str] = {}
         self._under_way: set[str] = set()
         self._call_ended_ms: dict[str, int] = {}
         self._first_call_ms: dict[str, int] = {}
@@ -104,11 +104,14 @@ class Checks:
 
     # G3, G6: records
 
-    def job_written(self, before: Job | None, after: Job) -> None:
-        """Every transition of a job."""
-        if after.call_id and after.call_id not in self._call_ids:
-            self._call_ids.add(after.call_id)
+    def job_written(self, before: Job | None, after: Job, writer: str) -> None:
+        """Every transition of a job. `writer`: the instance, empty if it does not wait any more."""
+        if after.call_id and after.call_id not in self._callers:
+            self._callers[after.call_id] = writer
             self._call_begun(before, after)
+        if before and before.call_id and not after.call_id and not after.signature:
+            own = writer in {"", self._callers[before.call_id]} or not before.call_live(_now_ms() - MARGIN_MS)
+            self.expect(own, "a call ended by somebody else", after.id, writer)
         if before and before.call_id and before.call_id != after.call_id:
             self._call_ended_ms[after.id] = _now_ms()
         self.expect(not after.scheduled or after.due_ms is not None, "G3: scheduled, but never due", after.id)
@@ -251,7 +254,7 @@ class Checks:
         self.expect(posts[0][0] == body, "G3: two bodies for one request", request_id)
         request = self.request(request_id)
         self.expect(request is not None and not request.open, "G3: told before it was closed", request_id)
-        if self._calm and request and len(posts) == 1:
+        if self._calm and request and len(posts) == 1 and "good" in request.webhook_url:
             since_ms = _now_ms() - request.closed_ms
             self.expect(since_ms <= TOLD_MS_MAX, "told", since_ms, "ms after it was closed", request_id)
 

@@ -39,7 +39,7 @@ class Rates:
 
 CALM = Rates()
 ROUGH = Rates(error=0.01, lost=0.01, crash=0.004, freeze=0.002, slow=0.03, message=0.08)
-STORM = Rates(error=0.04, lost=0.04, crash=0.02, freeze=0.006, slow=0.08, message=0.25)
+STORM = Rates(error=0.04, lost=0.06, crash=0.015, freeze=0.012, slow=0.08, message=0.25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +120,18 @@ def _calls(rng: Random) -> tuple[Call, ...]:
     size = rng.randrange(5, 25)
     while len(calls) < size:
         at_ms += rng.choice((5, 50, 2_000, 15_000))
-        for _ in range(rng.choice((1, 1, 1, 2, 8))):
-            calls.append(_call(rng, calls, at_ms + rng.randrange(30)))
+        repeated = rng.choice((0.2, 0.9))
+        for _ in range(rng.choice((1, 1, 2, 8))):
+            calls.append(_call(rng, calls, at_ms + rng.randrange(300), repeated))
     return tuple(sorted(calls, key=lambda call: call.at_ms))
 
 
-def _call(rng: Random, before: list[Call], at_ms: int) -> Call:
+def _call(rng: Random, before: list[Call], at_ms: int, repeated: float) -> Call:
     message = f"message {len(before)}"
     if rng.random() < 0.04:
         message = f"refused {len(before)}"
-    if before and rng.random() < 0.4:
-        message = rng.choice(before).message
+    if before and rng.random() < repeated:
+        message = rng.choice(before[-3:]).message
     webhook_url = f"https://{rng.choice(RECEIVERS)}.example/{len(before)}" if rng.random() < 0.75 else ""
     return Call(at_ms, rng.choice(("alice", "bob")), message, webhook_url, rng.random() < 0.5)
 

@@ -12,7 +12,7 @@ from adapters.memory import MemoryHostStore, MemoryQueue, MemoryTable, MemoryWin
 from api import responses
 from api.deadline import Deadline
 from api.signing import Accepted, Ask, Declined, Signed, Signing
-from api.statuses import Statuses
+from api.statuses import Statuses, Viewer
 from core import webhook
 from core import window as windows
 from core.errors import InvalidMessage, Unavailable
@@ -368,7 +368,7 @@ class Simulation:
         api, _ = self._api()
         asked_ms = VirtualClock().now_ms()
         deadline = Deadline.of(api.instance.clock, asked_ms)
-        task = api.instance.start(api.statuses.find(request_id, client, deadline))
+        task = api.instance.start(api.statuses.find(request_id, Viewer(client), deadline))
         await asyncio.wait({task})
         if api.instance.dead or task.cancelled():
             return None

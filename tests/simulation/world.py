@@ -55,7 +55,8 @@ class ObservedStore(MemoryJobStore):
         stored = self._table.jobs.get(after.id)
         result = await super().write_job(before, after)
         if isinstance(result, Written):
-            self._checks.job_written(stored, result.record)
+            instance = CURRENT.get()
+            self._checks.job_written(stored, result.record, instance.name if instance else "")
             self._show_later(after.id, "", result.record)
         return result
 
