@@ -11,7 +11,7 @@ async def run(services: Services) -> dict[str, int]:
     """Make one run."""
     await services.secrets.get()
     calls = await services.drain().run()
-    services.telemetry.event("run_ended", {"ProcessorRuns": 1}, calls=calls)
+    services.telemetry.event("run_ended", {"ProcessorRuns": 1, **await services.waiting()}, calls=calls)
     return {"calls": calls}
 
 

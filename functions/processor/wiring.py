@@ -1,6 +1,6 @@
 """Puts the processor function together from its environment."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from adapters import aws
@@ -15,6 +15,7 @@ from core import window as windows
 from core.config import CallSettings
 from ports import Clock, JobStore, Queue, Randomness, Telemetry, Upstream, WindowStore
 from processor.drain import Drain
+from processor.figures import waiting
 from processor.keycheck import KeyCheck
 from processor.settings import ProcessorSettings
 from processor.sweep import Sweep
@@ -76,10 +77,11 @@ def assemble(ports: Ports, calls: CallSettings) -> Drain:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the handler needs: the secret fetched first, then a drain for each run."""
+    """What the handler needs: the secret fetched first, then a drain for each run, then what waits still."""
 
     secrets: SecretsManager
     drain: Callable[[], Drain]
+    waiting: Callable[[], Awaitable[dict[str, float]]]
     telemetry: Telemetry
 
 
@@ -106,4 +108,4 @@ def wire(environment: Mapping[str, str]) -> Services:
         randomness=SystemRandomness(),
         telemetry=telemetry,
     )
-    return Services(secrets, lambda: assemble(ports, calls), telemetry)
+    return Services(secrets, lambda: assemble(ports, calls), lambda: waiting(ports.store, clock), telemetry)

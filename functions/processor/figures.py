@@ -1,0 +1,20 @@
+"""What waits, told once a run: how many jobs, and for how long the oldest."""
+
+import asyncio
+
+from ports import Clock, DueKind, JobStore
+
+ROWS_MAX = 1_000
+DAY_MS = 86_400_000
+
+
+async def waiting(store: JobStore, clock: Clock) -> dict[str, float]:
+    """Return the metrics. A longer backlog than is read here waits the longest at its beginning."""
+    now_ms = clock.now_ms()
+    rows = await asyncio.gather(
+        store.due_jobs(DueKind.FRESH, now_ms, ROWS_MAX),
+        store.due_jobs(DueKind.RETRY, now_ms + DAY_MS, ROWS_MAX),
+    )
+    jobs = [due for kind in rows for due in kind]
+    oldest_ms = min((due.oldest_ms for due in jobs), default=now_ms)
+    return {"Waiting": len(jobs), "OldestAgeS": max(0, now_ms - oldest_ms) / 1000}
