@@ -210,7 +210,7 @@ class Identify:
         used_ms = deadline.used_ms()
         telemetry.event(
             "answered",
-            {"AnswerMs": used_ms, "AnswersLate": int(used_ms > BUDGET_MS), f"Answers{status // 100}xx": 1},
+            _metrics(scope["path"], status, used_ms),
             request_id=request_id,
             method=scope["method"],
             path=scope["path"],
@@ -226,6 +226,17 @@ class Identify:
             sam_local=self._services.settings.sam_local,
         )
         return Deadline.of(self._services.clock, reached_ms)
+
+
+def _metrics(path: str, status: int, used_ms: int) -> dict[str, float]:
+    """502 and 504 say that the upstream failed; 500 and 503 that we did."""
+    return {
+        "AnswerMs": used_ms,
+        "AnswersLate": int(used_ms > BUDGET_MS),
+        "AnswersAtOnce": int(status == 200 and path == "/crypto/sign"),  # noqa: PLR2004
+        "AnswersUnavailable": int(status in {500, 503}),
+        f"Answers{status // 100}xx": 1,
+    }
 
 
 def create_app(services: Services) -> FastAPI:
