@@ -59,7 +59,7 @@ async def in_thread(call: Callable[..., Any], /, *, keep: frozenset[str] = froze
         if error_code(error) in keep:
             raise
         raise Unavailable(f"{error.operation_name}: {error_code(error)}") from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ValueError) as error:  # ValueError: an answer that is no text, or no JSON
         raise Unavailable(type(error).__name__) from error
 
 
