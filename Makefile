@@ -6,13 +6,16 @@ INSTALLED := $(VENV)/installed
 FUNCTION_LOG := .local/logs/functions.log
 
 .DEFAULT_GOAL := help
-.PHONY: help run logs clean test check lock
+.PHONY: help run demo logs clean test check lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## start everything here; Ctrl-C stops it and keeps the state
 	@exec $(BIN)/python -m infra.local.run
+
+demo: $(INSTALLED) ## send a burst of 60 and watch what is promised; FAST=1 compresses time
+	@exec $(BIN)/python -m infra.demo
 
 logs: ## follow the log lines of all three functions
 	@mkdir -p $(dir $(FUNCTION_LOG)) && touch $(FUNCTION_LOG) && exec tail -n 100 -F $(FUNCTION_LOG)

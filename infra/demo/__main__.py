@@ -1,0 +1,73 @@
+"""`make demo`: a burst of 60 requests, watched live and held against the guarantees.
+
+Uses the stack that runs, or starts a fresh one. `--fast` (or FAST=1) compresses time: under a minute in all.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from core.errors import SettingError
+from infra.demo import burst, picture, view
+from infra.demo.target import Target, found
+from infra.local.processes import StackError
+from infra.local.settings import environment
+
+COUNT = 60
+EXIT_BROKEN = 1
+EXIT_USAGE = 2
+REFRESH_PER_SECOND = 4
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the demo; the exit status says whether every promise was kept."""
+    options = _options(argv)
+    console = Console()
+    try:
+        with found(environment(options.env_file), fast=options.fast, say=console.print) as target:
+            return _show(target, options, console)
+    except SettingError as error:
+        console.print(f"error: {error}", markup=False)
+        return EXIT_USAGE
+    except StackError as error:
+        console.print(f"error: {error}", markup=False)
+        return EXIT_BROKEN
+    except KeyboardInterrupt:
+        return EXIT_BROKEN
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m infra.demo", description=__doc__)
+    fast = os.environ.get("FAST", "") not in {"", "0"}
+    parser.add_argument("--fast", action="store_true", default=fast, help="a fresh stack, time compressed")
+    parser.add_argument("--count", type=int, default=COUNT, help="how many requests")
+    parser.add_argument("--svg", type=Path, default=Path(".local/demo.svg"), help="where the picture goes")
+    parser.add_argument("--env-file", type=Path, default=Path(".env"), help="settings beside the environment")
+    return parser.parse_args(argv)
+
+
+def _show(target: Target, options: argparse.Namespace, console: Console) -> int:
+    over_s = 3 * target.window_s if options.fast else target.window_s
+    console.print(f"{options.count} requests in {over_s:g} s; look on at {target.api_url}/console")
+    if not options.fast:
+        console.print("Some of them take minutes, as the upstream does; FAST=1 compresses time.")
+    with Live(console=console, refresh_per_second=REFRESH_PER_SECOND) as live:
+        seen = asyncio.run(
+            burst.run(target, options.count, over_s, lambda seen: live.update(view.live(seen, options.count)))
+        )
+    promises = burst.judge(seen)
+    console.print(view.summary(promises, seen))
+    options.svg.parent.mkdir(parents=True, exist_ok=True)
+    options.svg.write_text(picture.draw(seen))
+    console.print(f"The picture: {options.svg}", markup=False, soft_wrap=True)
+    return 0 if all(promise.kept for promise in promises) else EXIT_BROKEN
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
