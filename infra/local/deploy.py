@@ -25,6 +25,7 @@ EXPIRY_ATTRIBUTE = "expires_s"
 STAGE = "prod"
 # Kept when their stack is gone: the parameter that hands each to the next stack.
 KEPT_TABLES = {"SigningTable": "SigningTableName", "WindowTable": "WindowTableName"}
+UPDATABLE = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
 POLL_S = 0.2
 POLLS_MAX = 300
 
@@ -40,11 +41,16 @@ class Deployment:
 def deploy(session: AwsSession, settings: LocalSettings, keys: Keys, package: Package) -> Deployment:
     """Create the stack, or update it in place if code, template or settings changed since.
 
-    Where an emulator has kept the tables but not the stack, the new one takes them over.
+    Where an emulator has kept the tables but not the stack, the new one takes them over. So it does where a
+    kill has left the stack half-way: CloudFormation would neither go on with it nor change it.
     """
     cloudformation = session.client("cloudformation")
     stack = _stack(cloudformation)
     tables = _kept_tables(session) if stack is None else _tables_taken_over(stack)
+    if stack is not None and stack["StackStatus"] not in UPDATABLE:
+        tables = tables or _own_tables(session, cloudformation)
+        _discard(cloudformation)
+        stack = None
     values = {**settings.template_values, "DEPENDENCIES_PATH": package.dependencies}
     parameters = {parameter_name(name): value for name, value in values.items()} | tables
     digest = _digest(package, parameters)
@@ -84,15 +90,32 @@ def _stack(cloudformation: Any) -> dict[str, Any] | None:
 
 def _kept_tables(session: AwsSession) -> dict[str, str]:
     """Return the tables of a stack that is gone, by the parameters that take them; none unless it is all."""
-    pages = session.client("dynamodb").get_paginator("list_tables").paginate()
-    names = sorted(name for page in pages for name in page["TableNames"])
     found = {
         parameter: name
         for table, parameter in KEPT_TABLES.items()
-        for name in names
+        for name in _table_names(session)
         if name.startswith(f"{STACK_NAME}-{table}-")
     }
     return found if len(found) == len(KEPT_TABLES) else {}
+
+
+def _own_tables(session: AwsSession, cloudformation: Any) -> dict[str, str]:
+    """Return the tables of the stack that is there, as `_kept_tables` does those of one that is gone."""
+    resources, names = _resources(cloudformation), _table_names(session)
+    found = {parameter: resources.get(table, "") for table, parameter in KEPT_TABLES.items()}
+    return found if set(found.values()) <= set(names) else {}
+
+
+def _table_names(session: AwsSession) -> list[str]:
+    pages = session.client("dynamodb").get_paginator("list_tables").paginate()
+    return sorted(name for page in pages for name in page["TableNames"])
+
+
+def _discard(cloudformation: Any) -> None:
+    """Delete the stack; its tables stay, by the template's policy."""
+    cloudformation.delete_stack(StackName=STACK_NAME)
+    waiter = cloudformation.get_waiter("stack_delete_complete")
+    waiter.wait(StackName=STACK_NAME, WaiterConfig={"Delay": POLL_S, "MaxAttempts": POLLS_MAX})
 
 
 def _tables_taken_over(stack: Mapping[str, Any]) -> dict[str, str]:

@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -19,6 +21,7 @@ from starlette.applications import Starlette
 
 EXIT_USAGE = 2
 BACKLOG = 2_048  # connections that wait to be accepted
+PARENT_CHECKED_EVERY_S = 0.5
 GRACE_S = 0.5  # calls that hang on purpose must not delay a stop; what had to be kept is on disk already
 
 
@@ -83,7 +86,8 @@ def changed(current: SettingsT, changes: object) -> SettingsT:
 
 
 def run(create_app: Callable[[], Starlette], address: Address, *, name: str, port_setting: str) -> NoReturn:
-    """Serve until SIGTERM or SIGINT, then exit with status 0; with status 2 if the port is taken."""
+    """Serve until SIGTERM, SIGINT or the parent's end, then exit with status 0; 2 if the port is taken."""
+    threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
     listener = listen(address, port_setting)
     for stop in (signal.SIGTERM, signal.SIGINT):
         # The server hands the signal on after its shutdown. No exception: whatever runs then may swallow it.
@@ -101,6 +105,13 @@ def run(create_app: Callable[[], Starlette], address: Address, *, name: str, por
     host, port = listener.getsockname()[:2]
     _Server(config, f"{name} listens on http://{host}:{port}").run(sockets=[listener])
     sys.exit(0)
+
+
+def _end_with_parent(parent: int) -> NoReturn:
+    """End once whoever started this process has: killed with -9, nobody else would end it."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECKED_EVERY_S)
+    os._exit(0)
 
 
 class _Server(uvicorn.Server):

@@ -68,7 +68,7 @@ class Stack:
         self._unsettled.touch()
         emulator.install(self._say)
         self._start_processes(keys)
-        with _signals_held():  # a deployment that is left half-way cannot be taken up again
+        with _signals_held():  # a deployment that is left half-way has to be made anew
             deployment = deploy(self.session, self.settings, keys, _package())
         self._prepare_window(deployment, stopped_cleanly=stopped_cleanly)
         asyncio.run(warm(deployment.api_url, self.settings.warm_workers))
