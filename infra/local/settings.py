@@ -19,7 +19,6 @@ DEFAULT_KEY = "local-dev-key"
 WARM_WORKERS_MAX = 12
 DELIVERY_DELAY_S_MAX = 1_209_600
 PORT_MAX = 65535
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 WEBHOOK_SECRET_BYTES = range(24, 65)  # Standard Webhooks
 
 CLIENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -42,7 +41,6 @@ TEMPLATE_SETTINGS = (
     "WEBHOOK_PORTS",
     "WEBHOOK_ALLOW_HOSTS",
     "WEBHOOK_DENY_HOSTS",
-    "LOG_LEVEL",
 )
 
 
@@ -134,7 +132,6 @@ class LocalSettings:
         calls = CallSettings.read(Reader({**values, "UPSTREAM_URL": url}))
         reader.milliseconds_list("WEBHOOK_RETRY_SECONDS", "5", DELIVERY_DELAY_S_MAX)
         _check_webhook_ports(reader.text("WEBHOOK_PORTS", "443"))
-        _check_log_level(reader.text("LOG_LEVEL", "INFO"))
         given = {name: reader.text(name) for name in TEMPLATE_SETTINGS if values.get(name, "").strip()}
         return cls(
             calls=calls,
@@ -192,11 +189,6 @@ def _check_webhook_ports(text: str) -> None:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and 1 <= int(part) <= PORT_MAX for part in parts):
         raise SettingError(f"WEBHOOK_PORTS must be comma-separated ports from 1 to {PORT_MAX}")
-
-
-def _check_log_level(text: str) -> None:
-    if text not in LOG_LEVELS:
-        raise SettingError(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
 
 
 def _webhook_secret(text: str) -> str | None:

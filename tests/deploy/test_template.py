@@ -1,0 +1,156 @@
+"""The template and the code say the same, and grant no more than is used."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from api.settings import ApiSettings
+from infra import FUNCTIONS as CODE
+from infra import ROOT
+from infra.local.settings import TEMPLATE_SETTINGS
+from infra.local.upstream_model import Behaviour
+from notifier.settings import NotifierSettings
+from processor.settings import ProcessorSettings
+from tests.deploy.actions import used_actions
+from tests.deploy.template import FUNCTIONS, TEMPLATE, properties, variables
+
+SETTINGS: dict[str, Any] = {
+    "api": ApiSettings,
+    "processor": ProcessorSettings,
+    "notifier": NotifierSettings,
+}
+# Set by the platform, or read by Python itself.
+NOT_SETTINGS = {"PYTHONPATH", "AWS_SAM_LOCAL"}
+LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+# What Lambda does in the notifier's name, to receive for it.
+EVENT_SOURCE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+
+
+class Recording(dict[str, str]):
+    """Remembers what was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__({"UPSTREAM_URL": "http://upstream"})
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        required = default == "" and key.endswith(("_URL", "_ID", "_NAME"))
+        return super().get(key, "http://given" if required else default)
+
+
+def granted(package: str) -> set[str]:
+    """Return what a function's role allows; for DynamoDB with the table."""
+    (policy,) = properties(FUNCTIONS[package].replace("Function", "Role"))["Policies"]
+    return {
+        _with_table(action, statement)
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in _listed(statement["Action"])
+    }
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _with_table(action: str, statement: dict[str, Any]) -> str:
+    service, _, name = action.partition(":")
+    if service != "dynamodb":
+        return action
+    return (
+        f"dynamodb:{'WindowTable' if 'WindowTable' in str(statement['Resource']) else 'SigningTable'}:{name}"
+    )
+
+
+@pytest.mark.parametrize("package", FUNCTIONS)
+def test_every_variable_is_read_and_every_setting_is_given(package: str) -> None:
+    """What the template sets is what the function's settings read: nothing more, nothing less."""
+    environment = Recording()
+    SETTINGS[package].read(environment)
+    assert variables(package) - NOT_SETTINGS == environment.asked - NOT_SETTINGS
+
+
+@pytest.mark.parametrize("package", FUNCTIONS)
+def test_every_handler_exists(package: str) -> None:
+    """The template names a module that has the handler as its last word."""
+    module, _, name = properties(FUNCTIONS[package])["Handler"].rpartition(".")
+    source = (CODE / Path(*module.split("."))).with_suffix(".py").read_text()
+    assert f"\n{name} = " in source
+
+
+@pytest.mark.parametrize("package", FUNCTIONS)
+def test_a_function_may_do_what_it_does(package: str) -> None:
+    """The role grants the actions that the code uses: one more is a risk, one fewer an outage."""
+    expected = used_actions(package) | LOGS | (EVENT_SOURCE if package == "notifier" else set())
+    assert granted(package) == expected
+
+
+def test_no_role_names_everything() -> None:
+    """Resources are named one by one."""
+    assert "*" not in str([properties(f"{name.removesuffix('Function')}Role") for name in FUNCTIONS.values()])
+
+
+def test_what_must_not_be_lost_is_kept() -> None:
+    """Tables and the secret outlive the stack; tables are encrypted and can be restored to any second."""
+    for name in ("SigningTable", "WindowTable", "Secret"):
+        assert TEMPLATE["Resources"][name]["DeletionPolicy"] == "Retain"
+        assert TEMPLATE["Resources"][name]["UpdateReplacePolicy"] == "Retain"
+    for name in ("SigningTable", "WindowTable"):
+        assert properties(name)["SSESpecification"]["SSEEnabled"] is True
+        assert properties(name)["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+
+
+@pytest.mark.parametrize("name", ["FreshDeadLetterQueue", "NotificationDeadLetterQueue"])
+def test_dead_letters_are_kept_for_as_long_as_queues_can(name: str) -> None:
+    """Whoever is on holiday finds them still."""
+    assert properties(name)["MessageRetentionPeriod"] == 14 * 24 * 3600
+
+
+def test_access_logs_hold_no_query_string() -> None:
+    """Messages and webhook URLs travel there."""
+    logging = str(properties("Api")["AccessLogSetting"])
+    assert "$context.path" in logging
+    assert not any(word in logging.lower() for word in ("query", "resourcepath", "authorization"))
+
+
+def test_the_gateway_answers_in_the_service_s_shape() -> None:
+    """Its own errors too have a request id, the status and a message."""
+    for response in properties("Api")["GatewayResponses"].values():
+        body = yaml.safe_load(response["ResponseTemplates"]["application/json"])
+        assert body["request_id"] == "$context.requestId"
+        assert body["status"] == response["StatusCode"]
+        assert body["message"]
+
+
+def test_every_alarm_is_on_the_dashboard_and_in_the_documentation() -> None:
+    """An alarm that nobody can look up is noise."""
+    alarms = {
+        name for name, value in TEMPLATE["Resources"].items() if value["Type"] == "AWS::CloudWatch::Alarm"
+    }
+    dashboard = properties("Dashboard")["DashboardBody"]["Sub"]
+    assert alarms == {name for name in alarms if f"${{{name}.Arn}}" in dashboard}
+    documented = (ROOT / "docs" / "alarms.md").read_text()
+    assert alarms == {name for name in alarms if f"`{name}`" in documented}
+
+
+def test_every_metric_that_is_watched_is_emitted() -> None:
+    """A name that the code does not say would never raise an alarm."""
+    source = "".join(path.read_text() for path in CODE.rglob("*.py"))
+    for name, resource in TEMPLATE["Resources"].items():
+        if resource["Type"] != "AWS::CloudWatch::Alarm" or properties(name)["Namespace"] != "SigningRelay":
+            continue
+        metric = properties(name)["MetricName"]
+        composed = metric.startswith(("Upstream", "Webhooks"))  # from a prefix and the outcome's name
+        assert composed or f'"{metric}"' in source, metric
+
+
+def test_the_containers_take_every_setting_of_the_local_stack() -> None:
+    """`.env` means the same for `make run` and `docker compose up`."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    passed = {*compose["x-relay"]["environment"]}
+    stand_in = {f"STANDIN_{field.name.upper()}" for field in fields(Behaviour)}
+    own = {"UPSTREAM_URL", "SYNTHESIA_API_KEY", "CLIENT_API_KEYS", "WEBHOOK_SECRET", "WEBHOOK_ALLOW_PRIVATE"}
+    assert passed == {*TEMPLATE_SETTINGS, *stand_in, *own, "API_PORT"}
