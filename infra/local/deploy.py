@@ -179,6 +179,8 @@ def _fill_secret(session: AwsSession, secret: str, settings: LocalSettings, keys
         "upstream_key": settings.upstream_key,
         "clients": dict(settings.clients),
         "webhook_secrets": [keys.webhook_secret],
+        "signing_keys": [keys.signing_key],
+        "public_keys": [keys.public_key],
         "token_key": keys.token_key,
     }
     session.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=json.dumps(document))
