@@ -67,11 +67,14 @@ class Checks:
         """A slot of the window was taken."""
         self._granted += 1
 
-    def sent(self, message: str, *, inline: bool) -> None:
-        """A call is on its way: there is a slot for it, and an inline call overtakes nobody."""
+    def sent(self, message: str, *, until_ms: int, inline: bool) -> None:
+        """A call is on its way: there is a slot for it, its fence outlives it, and it overtakes nobody."""
         self._sent += 1
         self.expect(self._sent <= self._granted, "G7: a call without a slot", message)
         self._first_call_ms.setdefault(job_id(message), _now_ms())
+        job = self._table.jobs.get(job_id(message))
+        fenced = job is not None and (bool(job.signature) or job.call_until_ms >= until_ms)
+        self.expect(fenced, "a call that outlives its fence", message)
         if inline:
             self._overtakes_nobody(message)
 
@@ -118,7 +121,10 @@ class Checks:
         self.expect(not after.scheduled or after.expires_ms is None, "G3: scheduled, but expires", after.id)
         if before and before.signature:
             self.expect(
-                not self._kept(before) or after.signature == before.signature, "G6: signature lost", after.id
+                not self._kept(before)
+                or (after.state, after.signature) == (JobState.SIGNED, before.signature),
+                "G6: signature lost",
+                after.id,
             )
             again = self._kept(before) and after.signed_at_ms != before.signed_at_ms
             self.expect(not again, "G6: two recorded successes", after.id)

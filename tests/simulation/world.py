@@ -18,7 +18,7 @@ from ports import Backlog, Conflict, DueKind, RequestKey, Written
 from tests.simulation.checks import Checks, signature_of
 from tests.simulation.faults import CURRENT, Faults
 from tests.simulation.plan import CALM, Plan
-from tests.simulation.virtual_time import VirtualClock
+from tests.simulation.virtual_time import EPOCH_MS, VirtualClock
 
 LAG_MS = (0, 200)
 LAG_LONG_MS = (1_000, 5_000)
@@ -199,7 +199,9 @@ class SimulatedUpstream:
             return Answer(Meaning.NEVER_SENT, reason="ConnectError")
         instance = CURRENT.get()
         if message:
-            self._checks.sent(message, inline=instance is not None and instance.name.startswith("api"))
+            until_ms = EPOCH_MS + _ms(end_s)
+            inline = instance is not None and instance.name.startswith("api")
+            self._checks.sent(message, until_ms=until_ms, inline=inline)
         sent_s = _now_s()
         arrives_in_s = self._arrives_in_s(end_s)
         asyncio.get_running_loop().call_later(arrives_in_s, self._checks.arrived)
