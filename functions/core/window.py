@@ -10,7 +10,7 @@ carries out if, and only if, what the decision was based on is still there. All 
 milliseconds since the epoch.
 
 Cost: one take and one settle per upstream call, each one `UpdateItem` of the whole item. The item measures
-0.9 KB at N = 10, 3.6 KB at N = 50 and 7 KB at N = 100, which is 1, 4 and 7 write units per update
+0.8 KB at N = 10, 2.4 KB at N = 50 and 4.4 KB at N = 100, which is 1, 3 and 5 write units per update
 (`tests/contract/test_window_store.py`). Beyond 100 calls, shard: M items of N/M slots, each caller picks one
 at random.
 """
