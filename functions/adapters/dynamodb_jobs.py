@@ -250,6 +250,7 @@ def _encode_request(request: Request) -> Item:
 
 def decode_request(item: Item) -> Request:
     """Return the request that an item holds."""
+    item = {"webhook_url": {"S": ""}, **item}  # none was named: an empty value is not stored
     request: Request = items.decode(Request, item, {"state": RequestState})
     delivery = items.decode(Delivery, item, {"state": DeliveryState}, "delivery_")
     return replace(request, delivery=delivery)

@@ -251,6 +251,14 @@ async def test_a_request_keeps_its_delivery(store: JobStore) -> None:
     assert await store.request(request.id) == replace(failed, revision=written.record.revision)
 
 
+async def test_a_request_may_name_no_webhook(store: JobStore) -> None:
+    """Whoever polls for the result names none, and the request is found all the same."""
+    written = await store.accept(_request(webhook_url=""))
+    assert written.webhook_url == ""
+    assert await store.request(written.id) == written
+    assert (await store.load(written.job_id))[1] == [written]
+
+
 async def test_a_stale_request_write_is_refused(store: JobStore) -> None:
     """A request has one outcome: whoever comes second is shown the first."""
     request = await store.accept(_request())
