@@ -1,7 +1,7 @@
 """DynamoDB items to flat records and back. Empty values are left out: some emulators refuse them."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from enum import StrEnum
 from typing import Any
 
@@ -35,10 +35,13 @@ def encode(record: Any, prefix: str = "") -> Item:
 
 
 def decode(cls: Any, item: Mapping[str, Any], enums: Mapping[str, type[StrEnum]], prefix: str = "") -> Any:
-    """Build a dataclass from an item; fields that it lacks get their defaults."""
+    """Build a dataclass from an item; fields that it lacks get their defaults, a required text is empty."""
     values: dict[str, Any] = {}
     for field in fields(cls):
-        if (stored := item.get(prefix + field.name)) is None or "M" in stored:
+        stored = item.get(prefix + field.name)
+        if stored is None and field.type is str and field.default is MISSING:
+            values[field.name] = ""
+        if stored is None or "M" in stored:
             continue
         value = plain(stored)
         values[field.name] = enums[field.name](str(value)) if field.name in enums else value
