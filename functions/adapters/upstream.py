@@ -56,7 +56,8 @@ class HttpUpstream:
         self._url = url
         self._key = key
         self._clock = clock
-        self._client: httpx.AsyncClient | None = None
+        # Made at once: it loads forty modules and all certificates, for which no caller should wait.
+        self._client = _new_client()
 
     async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
         """Ask for a signature."""
@@ -93,10 +94,10 @@ class HttpUpstream:
     async def _exchange(
         self, url: httpx.URL, exchange: _Exchange, meaning: Callable[[int, bytes], Meaning]
     ) -> Answer:
-        request = self._http().build_request(
+        request = self._client.build_request(
             "GET", url, headers={"Authorization": self._key()}, extensions={"trace": exchange.trace}
         )
-        response = await self._http().send(request, stream=True)
+        response = await self._client.send(request, stream=True)
         try:
             body = await _read(response)
         finally:
@@ -111,25 +112,22 @@ class HttpUpstream:
             retry_after_ms=retry_after_ms(response.headers.get("retry-after")),
         )
 
-    def _http(self) -> httpx.AsyncClient:
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                trust_env=False,
-                follow_redirects=False,
-                timeout=None,  # noqa: S113 - each call has one total deadline
-                limits=httpx.Limits(
-                    max_connections=CONNECTIONS_MAX,
-                    max_keepalive_connections=CONNECTIONS_MAX,
-                    keepalive_expiry=KEEPALIVE_S,
-                ),
-            )
-        return self._client
-
     async def aclose(self) -> None:
         """Close all connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._client.aclose()
+
+
+def _new_client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        trust_env=False,
+        follow_redirects=False,
+        timeout=None,  # noqa: S113 - each call has one total deadline
+        limits=httpx.Limits(
+            max_connections=CONNECTIONS_MAX,
+            max_keepalive_connections=CONNECTIONS_MAX,
+            keepalive_expiry=KEEPALIVE_S,
+        ),
+    )
 
 
 async def _read(response: httpx.Response) -> bytes:
