@@ -94,6 +94,7 @@ Ready in {took_s:.1f} s. Ctrl-C stops everything and keeps the state.
 
   API       {settings.api_url}
   API docs  {settings.api_url}/docs
+  console   {settings.api_url}/console (the key below opens it)
   upstream  {upstream}
   webhooks  {settings.inbox_url}
   AWS       {settings.aws_url}
