@@ -67,7 +67,7 @@ class Post:
 
 @dataclass
 class ScriptedReceivers:
-    """A `ports.Poster`. `behave` says, from a URL and how often it was called before, what and after how long."""
+    """A `ports.Poster`. `behave`: from a URL and how often it was called to what, after how long."""
 
     clock: Clock
     behave: Callable[[str, int], tuple[PostResult, int]]

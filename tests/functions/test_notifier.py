@@ -193,7 +193,7 @@ def test_deliveries_go_on_without_the_host_state() -> None:
 
 
 def test_a_dead_receiver_gets_one_probe_a_minute() -> None:
-    """A hundred webhooks for a receiver that is down for ten minutes: few attempts, then all are delivered."""
+    """A hundred webhooks, a receiver that is down for ten minutes: few attempts, then all delivered."""
 
     def behave(_url: str, _before: int) -> tuple[PostResult, int]:
         now_ms = round(asyncio.get_running_loop().time() * 1000)
