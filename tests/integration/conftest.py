@@ -1,7 +1,7 @@
 """Embedded stacks for the tests: one that all share, and as many with special settings as a test starts."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 @pytest.fixture
 def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack]:
     """Return a function that starts a stack with special settings; the test's end stops it."""
+    with _starting(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def module_stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack]:
+    """Return the same for a stack that a module's tests share."""
+    with _starting(tmp_path_factory) as start:
+        yield start
+
+
+@contextmanager
+def _starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack]:
     with ExitStack() as stacks:
 
         def start(folder: Path | None = None, **settings: str) -> RunningStack:
