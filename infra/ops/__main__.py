@@ -22,7 +22,7 @@ EXIT_FAILED = 1
 EXIT_NOTHING = 3
 LISTED_MAX = 100
 DEAD_LETTERS = "dead-letters"
-SIGNERS = {"webhook-secrets": "webhook_secrets", "signing-keys": "signing_keys"}
+SIGNERS = {"webhook-secrets": actions.WEBHOOK_SECRETS, "signing-keys": actions.SIGNING_KEYS}
 
 Result = TypeVar("Result")
 
@@ -296,10 +296,15 @@ def _add_signer_commands(name: str, field: str) -> None:
     def add(context: Context) -> None:
         """Sign with a new one too, shown this once, so that receivers can change over."""
         session: Session = context.obj
-        new = new_webhook_secret() if field == "webhook_secrets" else ed25519.generate_private_key()
-        session.run(lambda ports: actions.add_signer(ports.vault, field, new))
-        shown = new if field == "webhook_secrets" else ed25519.public_key(new)
-        session.say(**{"secret" if shown == new else "public_key": shown})
+        if field == actions.WEBHOOK_SECRETS:
+            secret = new_webhook_secret()
+            session.run(lambda ports: actions.add_signer(ports.vault, field, secret))
+            session.say(secret=secret)
+        else:
+            key = ed25519.generate_private_key()
+            public_key = ed25519.public_key(key)
+            session.run(lambda ports: actions.add_signer(ports.vault, field, key, public_key))
+            session.say(public_key=public_key)
 
     @group.command()
     def retire(context: Context, *, dry_run: DryRun = False, yes: Yes = False) -> None:

@@ -21,6 +21,8 @@ BATCH = 10
 RECEIVE_WAIT_MS = 1_000  # SQS asks all of its servers only if it may wait
 TRIES_MAX = 8
 KEY_BYTES = 32
+WEBHOOK_SECRETS, SIGNING_KEYS = "webhook_secrets", "signing_keys"
+PUBLIC_KEYS, RETIRED_PUBLIC_KEYS = "public_keys", "retired_public_keys"
 
 Decode = Callable[[str], FreshMessage | NotificationMessage]
 Secret = dict[str, Any]
@@ -340,17 +342,25 @@ async def revoke_client(vault: Vault, name: str) -> None:
     await vault.write(secret | {"clients": remaining})
 
 
-async def add_signer(vault: Vault, kind: str, new: str) -> None:
+async def add_signer(vault: Vault, kind: str, new: str, public_key: str = "") -> None:
     """Sign webhooks with a new key too: receivers may change over, since the old ones sign on."""
     secret = await vault.read()
-    await vault.write(secret | {kind: [new, *secret.get(kind, [])]})
+    added = {kind: [new, *secret.get(kind, [])]}
+    if public_key:
+        added[PUBLIC_KEYS] = [public_key, *secret.get(PUBLIC_KEYS, [])]
+    await vault.write(secret | added)
 
 
 async def retire_signers(vault: Vault, kind: str) -> int:
-    """Sign with the newest key only; return how many were retired."""
+    """Sign with the newest key only; return how many were retired. Their public halves stay published."""
     secret = await vault.read()
     newest, *older = secret.get(kind) or [None]
     if not older:
         raise NothingFound("there is no older one")
-    await vault.write(secret | {kind: [newest]})
+    left = {kind: [newest]}
+    if kind == SIGNING_KEYS:
+        published, *earlier = secret[PUBLIC_KEYS]
+        left[PUBLIC_KEYS] = [published]
+        left[RETIRED_PUBLIC_KEYS] = [*earlier, *secret.get(RETIRED_PUBLIC_KEYS, [])]
+    await vault.write(secret | left)
     return len(older)

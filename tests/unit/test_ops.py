@@ -341,6 +341,20 @@ async def test_webhook_secrets_overlap_while_they_are_rotated(world: World) -> N
             await actions.retire_signers(world.vault, kind)
 
 
+async def test_a_retired_signing_key_stays_published(world: World) -> None:
+    """What it signed can still be verified; what it would sign now is nobody's."""
+    for number in (1, 2):
+        await actions.add_signer(world.vault, "signing_keys", f"whsk_{number}", f"whpk_{number}")
+    assert world.vault.secret["public_keys"] == ["whpk_2", "whpk_1"]
+    assert await actions.retire_signers(world.vault, "signing_keys") == 1
+    kept = {name: world.vault.secret[name] for name in ("signing_keys", "public_keys", "retired_public_keys")}
+    assert kept == {
+        "signing_keys": ["whsk_2"],
+        "public_keys": ["whpk_2"],
+        "retired_public_keys": ["whpk_1"],
+    }
+
+
 async def test_nothing_shown_is_the_callers(world: World) -> None:
     """Neither the message nor the signature is shown to an operator."""
     request = await world.end(await world.accept(1), DeliveryState.GONE)
