@@ -1,7 +1,7 @@
 """Who is called next, and when.
 
 Fresh before retry, retries spaced by the age of the outage, a reserve of slots for requests yet to come, and
-every second call for a retry that has waited too long while fresh ones wait too. `docs/benchmarks.md` has the
+every second call for a retry that has been due too long while fresh ones wait too. `docs/benchmarks.md` has the
 measurements behind each rule. Times are integer milliseconds since the epoch.
 """
 
@@ -47,11 +47,13 @@ class Next:
 def reserve(window: Window, now_ms: int) -> int:
     """How many free slots retries leave for requests yet to come, so that those are answered at once.
 
-    Half of the fresh calls of the last window, at most 4 and at most half of the slots; none without recent
-    arrivals, so that a drain at night is not slowed.
+    One more than half of the fresh calls of the last window, at most 4 and at most half of the slots; none
+    without recent arrivals, so that a drain at night is not slowed.
     """
     recent = window.calls_of(Kind.FRESH, now_ms)
-    return min((recent + 1) // 2, RESERVE_MAX, window.limits.calls // 2)
+    if not recent:
+        return 0
+    return min((recent + 1) // 2 + 1, RESERVE_MAX, window.limits.calls // 2)
 
 
 def choose(
@@ -59,18 +61,17 @@ def choose(
 ) -> Next | None:
     """Whose turn it is; None if nothing is due.
 
-    `fresh` and `retries` are what is due now. While both wait, every second call goes to the oldest retry
-    whose oldest request is older than ten windows: `old_retry_last` says that the last call was such a one.
+    `fresh` and `retries` are what is due now. While both wait, every second call goes to the retry that has
+    been due longest, if that is more than ten windows: `old_retry_last` says that the last call was such a
+    one. The request's age would not do: one that waited that long for its first call has only just failed.
     """
     old_before_ms = now_ms - OLD_RETRY_WINDOWS * window.limits.window_ms
-    old = min(retries, key=lambda due: due.oldest_ms, default=None)
+    retry = min(retries, key=lambda due: due.due_ms, default=None)
     if fresh:
-        if old and old.oldest_ms < old_before_ms and not old_retry_last:
-            return Next(old, Kind.RETRY, 0, old_retry=True)
+        if retry and retry.due_ms < old_before_ms and not old_retry_last:
+            return Next(retry, Kind.RETRY, 0, old_retry=True)
         return Next(min(fresh, key=lambda due: due.due_ms), Kind.FRESH, 0)
-    if retries:
-        return Next(min(retries, key=lambda due: due.due_ms), Kind.RETRY, reserve(window, now_ms))
-    return None
+    return Next(retry, Kind.RETRY, reserve(window, now_ms)) if retry else None
 
 
 def retry_at_ms(now_ms: int, failing_since_ms: int, retry_ms: int, jitter: float) -> int:

@@ -27,9 +27,9 @@ def busy_with(fresh: int, calls: int = 10) -> Window:
 
 @pytest.mark.parametrize(
     ("fresh", "calls", "expected"),
-    [(0, 10, 0), (1, 10, 1), (2, 10, 1), (3, 10, 2), (7, 10, 4), (10, 10, 4), (3, 3, 1), (1, 1, 0)],
+    [(0, 10, 0), (1, 10, 2), (2, 10, 2), (3, 10, 3), (5, 10, 4), (10, 10, 4), (3, 3, 1), (1, 1, 0)],
 )
-def test_the_reserve_is_half_of_the_recent_fresh_calls(fresh: int, calls: int, expected: int) -> None:
+def test_the_reserve_is_one_more_than_half_of_the_recent_fresh_calls(fresh: int, calls: int, expected: int) -> None:
     """Rounded up, at most 4 and at most half of the slots; none without recent arrivals."""
     assert scheduling.reserve(busy_with(fresh, calls), NOW_MS) == expected
 
@@ -41,9 +41,9 @@ def test_the_reserve_forgets_calls_that_have_left_the_window() -> None:
 
 FRESH = [Due("f2", 20, 20), Due("f1", 10, 10)]
 YOUNG_MS = NOW_MS - 10 * WINDOW_MS
-RETRIES = [Due("r2", 8, YOUNG_MS), Due("r1", 5, YOUNG_MS)]
-OLD = Due("old", 9, YOUNG_MS - 1)
-OLDER = Due("older", 9, YOUNG_MS - 2)
+RETRIES = [Due("r2", YOUNG_MS + 1, 0), Due("r1", YOUNG_MS, 0)]
+OLD = Due("old", YOUNG_MS - 1, 9)
+OLDER = Due("older", YOUNG_MS - 2, 9)
 
 TURNS = {
     "nothing is due": ([], [], False, None),
@@ -52,7 +52,7 @@ TURNS = {
         [],
         RETRIES,
         False,
-        Next(RETRIES[1], Kind.RETRY, 1),
+        Next(RETRIES[1], Kind.RETRY, 2),
     ),
     "an old retry before a fresh one": (
         FRESH,
@@ -61,7 +61,7 @@ TURNS = {
         Next(OLDER, Kind.RETRY, 0, old_retry=True),
     ),
     "but only every second time": (FRESH, [OLD], True, Next(FRESH[1], Kind.FRESH, 0)),
-    "without a fresh one age gives no right to the reserve": ([], [OLD], False, Next(OLD, Kind.RETRY, 1)),
+    "without a fresh one age gives no right to the reserve": ([], [OLD], False, Next(OLD, Kind.RETRY, 2)),
 }
 
 
@@ -69,7 +69,7 @@ TURNS = {
 def test_whose_turn_it_is(
     fresh: list[Due], retries: list[Due], old_retry_last: bool, expected: Next | None
 ) -> None:
-    """Fresh before retry; while both wait every second call is for a retry older than ten windows."""
+    """Fresh before retry; while both wait every second call is for a retry due for more than ten windows."""
     window = busy_with(fresh=2)
     assert scheduling.choose(fresh, retries, window, NOW_MS, old_retry_last=old_retry_last) == expected
 
