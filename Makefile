@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 FUNCTION_LOG := .local/logs/functions.log
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo logs clean test check lock
+.PHONY: help run demo logs clean test check tools audit sbom lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,25 @@ check: $(INSTALLED) ## lint, format, types, template
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 
+# In environments of their own: they pin what the project uses in other versions.
+TOOLS := aws-sam-cli==1.170.0 awslambdaric==4.2.2
+
+tools: $(INSTALLED) ## install what tests of the built functions need
+	@test -x $(VENV)/tools/bin/python || $(BIN)/python -m venv --without-pip $(VENV)/tools
+	@$(BIN)/uv pip install --quiet --python $(VENV)/tools/bin/python $(TOOLS)
+
+audit: $(INSTALLED) ## look the locked packages up among known vulnerabilities (needs the network)
+	@for lock in requirements.lock infra/local/emulator.lock infra/docker/requirements.lock functions/*/requirements.txt; do \
+	  $(BIN)/uv tool run --from pip-audit pip-audit --disable-pip --require-hashes -r $$lock || exit; \
+	done
+
+sbom: $(INSTALLED) ## write an SBOM of each function (CycloneDX) to .aws-sam
+	@mkdir -p .aws-sam
+	@for function in api processor notifier; do \
+	  $(BIN)/uv tool run --from cyclonedx-bom cyclonedx-py requirements functions/$$function/requirements.txt \
+	    --output-file .aws-sam/$$function.cdx.json || exit; \
+	done
+
 # uv itself comes through pip, with the hashes that the lock file has for it.
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -51,3 +70,4 @@ lock: $(INSTALLED) ## compile the lock files anew; UPGRADE=--upgrade takes newer
 	  $(COMPILE) --extra $$function -c requirements.lock pyproject.toml -o functions/$$function/requirements.txt || exit; \
 	done
 	$(COMPILE) $(UPGRADE) infra/local/emulator.in -o infra/local/emulator.lock
+	$(COMPILE) -c requirements.lock infra/docker/requirements.in -o infra/docker/requirements.lock

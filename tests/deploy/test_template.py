@@ -22,8 +22,8 @@ SETTINGS: dict[str, Any] = {
     "processor": ProcessorSettings,
     "notifier": NotifierSettings,
 }
-# Set by the platform, or read by Python itself.
-NOT_SETTINGS = {"PYTHONPATH", "AWS_SAM_LOCAL"}
+# Read by Python itself and by boto3; the last is set by sam.
+NOT_SETTINGS = {"PYTHONPATH", "AWS_ENDPOINT_URL", "AWS_SAM_LOCAL"}
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # What Lambda does in the notifier's name, to receive for it.
 EVENT_SOURCE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}

@@ -1,0 +1,28 @@
+"""Prints what `sam local --env-vars` needs to use the resources of the running containers."""
+
+import json
+
+from infra.docker.localstack import LocalStackSession
+from infra.local.deploy import deployed
+
+VARIABLES = {
+    "TABLE_NAME": "SigningTable",
+    "WINDOW_TABLE_NAME": "WindowTable",
+    "SECRET_ID": "Secret",
+    "FRESH_QUEUE_URL": "FreshQueue",
+    "FRESH_DEAD_LETTER_QUEUE_URL": "FreshDeadLetterQueue",
+    "NOTIFICATION_QUEUE_URL": "NotificationQueue",
+    "PROCESSOR_FUNCTION_NAME": "ProcessorFunction",
+}
+OTHERS = {"UPSTREAM_URL": "http://upstream:8100", "WEBHOOK_ALLOW_PRIVATE": "true"}
+
+
+def main() -> None:
+    """Print the file: the same values for all functions, of which each takes those that it has."""
+    resources = deployed(LocalStackSession("127.0.0.1")).resources
+    values = {variable: resources[resource] for variable, resource in VARIABLES.items()} | OTHERS
+    print(json.dumps({"Parameters": values}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
