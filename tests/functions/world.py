@@ -57,6 +57,8 @@ class ScriptedUpstream:
     status: int = 200
     takes_ms: int = 300
     calls: list[str] = field(default_factory=list)
+    probe_meaning: Meaning = Meaning.WELCOME
+    probes: int = 0
 
     async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
         assert may_send()
@@ -71,7 +73,11 @@ class ScriptedUpstream:
         )
 
     async def probe(self, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
-        raise NotImplementedError
+        assert may_send()
+        self.probes += 1
+        await self.clock.sleep_ms(min(self.takes_ms, call_limit_ms))
+        mono_ms = self.clock.monotonic_ms()
+        return Answer(self.probe_meaning, first_byte_mono_ms=mono_ms)
 
 
 class Silent:

@@ -98,7 +98,7 @@ async def accepted(stack: RunningStack, message: str, hook: str) -> None:
 def test_the_documents_lines_verify_a_real_webhook(start_stack: StartStack) -> None:
     """What we tell receivers to write accepts what we send, and refuses it once a byte is changed."""
     stack = start_stack(**COMPRESSED)
-    verify = verify_of(ROOT / "docs" / "webhooks.md")
+    verify = verify_of(ROOT / "README.md")
     with receiving() as receiver:
         asyncio.run(accepted(stack, "to be verified by ten lines", receiver.url))
         receiver.wait_for(1, ARRIVES_LIMIT_S)

@@ -1,0 +1,155 @@
+"""The processor's run on memory adapters, in virtual time."""
+
+import asyncio
+
+from adapters.memory import MemoryQueue, MemoryWindow, MemoryWindowStore
+from api.settings import ApiSettings
+from core import job as jobs
+from core import window as windows
+from core.answers import Meaning
+from core.job import DeliveryState, JobState, Request, RequestState
+from core.messages import FreshMessage
+from processor.wiring import Ports, assemble
+from tests.functions.notifier_world import TIMEOUT, NotifierWorld
+from tests.functions.world import ENVIRONMENT, HOOK, ScriptedUpstream
+from tests.simulation.virtual_time import run
+
+HOUR_MS = 3_600_000
+MINUTE_S = 60
+CALLS = ApiSettings.read(ENVIRONMENT).calls
+
+
+class ProcessorWorld:
+    """A processor beside notifiers that share its table, woken by the schedule alone."""
+
+    def __init__(self) -> None:
+        self.notifiers = NotifierWorld(lambda _url, _before: (TIMEOUT, 15_000))
+        world = self.notifiers
+        self.window = MemoryWindow(windows.empty(CALLS.limits))
+        self.upstream = ScriptedUpstream(world.clock)
+        self.fresh_queue, self.dead_letters = MemoryQueue(world.clock), MemoryQueue(world.clock)
+        self.ports = Ports(
+            store=world.store,
+            window_store=MemoryWindowStore(self.window, lambda: windows.empty(CALLS.limits)),
+            upstream=self.upstream,
+            fresh_queue=self.fresh_queue,
+            dead_letters=self.dead_letters,
+            notifications=world.queue,
+            clock=world.clock,
+            randomness=world.randomness,
+            telemetry=world.telemetry,
+        )
+
+    async def accept(self, message: str) -> Request:
+        """Store a request whose job waits for its first call, as the API leaves it."""
+        world, now_ms = self.notifiers, self.notifiers.clock.now_ms()
+        request = Request(
+            world.randomness.request_id(now_ms), jobs.job_id(message), message, "alice", HOOK, now_ms,
+            due_ms=now_ms + 5_000,
+        )  # fmt: skip
+        await world.store.write_job(None, jobs.schedule(None, message, now_ms))
+        return await world.store.accept(request)
+
+    async def work(self, minutes: int) -> None:
+        """Make a run each minute."""
+        async with asyncio.TaskGroup() as runs:
+            for _ in range(minutes):
+                runs.create_task(assemble(self.ports, CALLS).run())
+                await asyncio.sleep(MINUTE_S)
+
+
+def test_a_run_calls_and_closes_what_waits() -> None:
+    """A waiting job gets its call; its request is closed, and its delivery is announced."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        request = await world.accept("hello")
+        assert await assemble(world.ports, CALLS).run() == 1
+        closed = await world.notifiers.now(request)
+        assert closed.state is RequestState.SIGNED
+        assert len(world.notifiers.queue.texts) == 1
+
+    run(scenario())
+
+
+def test_an_idle_run_ends_at_once() -> None:
+    """With nothing to do a run looks twice and leaves: idle costs next to nothing."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        started_ms = world.notifiers.clock.monotonic_ms()
+        assert await assemble(world.ports, CALLS).run() == 0
+        assert world.notifiers.clock.monotonic_ms() - started_ms <= 2_000
+        assert world.window.window
+        assert world.window.window.awake_until_ms == 0
+
+    run(scenario())
+
+
+def test_a_dead_receiver_costs_no_upstream_call() -> None:
+    """An hour of failing webhooks, and the one call that signed the message is still the only one."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        request = await world.accept("hello")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(world.notifiers.run(HOUR_MS))
+            tasks.create_task(world.work(minutes=60))
+        delivery = (await world.notifiers.now(request)).delivery
+        assert world.upstream.calls == ["hello"]
+        assert (delivery.state, delivery.reason) == (DeliveryState.PENDING, "timeout")
+        assert delivery.attempts >= 3
+
+    run(scenario())
+
+
+def test_a_refused_key_fails_no_request() -> None:
+    """While our key is refused all calls stop but one probe per window; afterwards everything is signed."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.upstream.meaning, world.upstream.status = Meaning.KEY_REFUSED, 401
+        world.upstream.probe_meaning = Meaning.KEY_REFUSED
+        request = await world.accept("hello")
+        await world.work(minutes=10)
+        assert world.upstream.calls == ["hello"]
+        assert 8 <= world.upstream.probes <= 10
+        assert (await world.notifiers.now(request)).open
+        world.upstream.meaning, world.upstream.status = Meaning.SIGNED, 200
+        world.upstream.probe_meaning = Meaning.WELCOME
+        await world.work(minutes=3)
+        assert not (await world.notifiers.now(request)).open
+
+    run(scenario())
+
+
+def test_a_refused_message_is_told_from_a_refused_key() -> None:
+    """The upstream refuses one message with 401 while the key is good: only that request fails."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.upstream.meaning, world.upstream.status = Meaning.KEY_REFUSED, 401
+        request = await world.accept("hello")
+        await world.work(minutes=3)
+        closed = await world.notifiers.now(request)
+        assert (closed.state, closed.failure_reason) == (RequestState.FAILED, "upstream_refused_401")
+        job = await world.notifiers.store.job(request.job_id)
+        assert job
+        assert job.state is JobState.REFUSED
+        assert world.window.window
+        assert not world.window.window.suspect_job
+
+    run(scenario())
+
+
+def test_garbage_ends_in_the_dead_letter_queue() -> None:
+    """A message that no version of ours wrote is buried with its reason told; a stale one is dropped."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        await world.fresh_queue.send(["garbage", FreshMessage(jobs.job_id("long gone")).encode()])
+        await assemble(world.ports, CALLS).run()
+        assert world.fresh_queue.texts == []
+        assert len(world.dead_letters.texts) == 1
+
+    run(scenario())
