@@ -457,6 +457,7 @@ def _console_state() -> Json:
                 "state": "waiting",
                 "created_at": CREATED,
                 "estimated_ready_at": READY,
+                "finished_at": None,
                 "delivery": {
                     "state": "none",
                     "attempts": 0,
@@ -705,6 +706,7 @@ def _schemas() -> Json:
                 "state": {"enum": ["waiting", "retrying", "signed", "failed"]},
                 "created_at": TIME,
                 "estimated_ready_at": TIME_OR_NULL,
+                "finished_at": {**TIME_OR_NULL, "description": "Its webhook may still be to come"},
                 "delivery": _ref("schemas", "Delivery"),
             }
         ),

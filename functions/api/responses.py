@@ -212,6 +212,7 @@ def _row(row: Row) -> dict[str, Any]:
         "state": state,
         "created_at": timestamp(request.created_ms),
         "estimated_ready_at": timestamp(row.ready_at_ms),
+        "finished_at": timestamp(request.closed_ms or None),
         "delivery": delivery(request),
     }
 
