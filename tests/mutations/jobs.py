@@ -73,6 +73,7 @@ MUTATIONS = (
         "api/signing.py",
         "            return Signed(signature)\n        return Accepted(request,",
         "        return Accepted(request,",
+        first=20,
     ),
     SimulatedMutation(
         "a job written whatever is stored",
@@ -116,24 +117,21 @@ MUTATIONS = (
         "service/recording.py",
         "if current is None or current.call_id != begun.fenced.call_id:",
         "if current is None:",
+        first=20,
     ),
     SimulatedMutation(
         "a signature recorded twice",
         "service/recording.py",
         "return current if job.signature else jobs.signed(job, answer.signature, now_ms)",
         "return jobs.signed(job, answer.signature, now_ms)",
+        first=20,
     ),
     SimulatedMutation(
-        "an undone fence that forgets who came meanwhile",
-        "core/job.py",
-        "if wanted or (current.scheduled and not (before and before.scheduled)):",
-        "if wanted:",
-    ),
-    SimulatedMutation(
-        "an attempt at delivery by an old message",
+        "a delivery's fence ignored",
         "core/job.py",
         "if delivery.state is not DeliveryState.PENDING or delivery.attempts != attempt:",
         "if delivery.state is not DeliveryState.PENDING:",
+        also=(("if now_ms + EARLY_MS < max(delivery.until_ms, delivery.not_before_ms):", "if False:"),),
     ),
     SimulatedMutation(
         "a failed delivery that is never due again",
@@ -142,18 +140,15 @@ MUTATIONS = (
         "return replace(request, delivery=waiting, due_ms=None)",
     ),
     SimulatedMutation(
-        "a delivery that ends without being heard",
-        "notifier/deliver.py",
-        "        written = await self._store.write_request(request, after)\n"
-        "        return written.record if isinstance(written, Written) else None",
-        "        ended = jobs.delivered(after, self._clock.now_ms(), '')\n"
-        "        written = await self._store.write_request(request, ended)\n"
-        "        return written.record if isinstance(written, Written) else None",
-    ),
-    SimulatedMutation(
         "an open request that is looked at once only",
         "core/job.py",
         "return replace(request, due_ms=now_ms + wait_ms)",
         "return replace(request, due_ms=now_ms + 100 * DAY_MS)",
+    ),
+    SimulatedMutation(
+        "a failed attempt taken for a delivery",
+        "notifier/deliver.py",
+        "if outcome.kind is OutcomeKind.DELIVERED:",
+        "if outcome.kind is not OutcomeKind.GONE:",
     ),
 )
