@@ -277,6 +277,29 @@ def suspect_key(window: Window, job_id: str, now_ms: int) -> Change | None:
     """
     if window.suspect_job and window.probe_at_ms > now_ms:
         return None
+    return _suspect(window, job_id, now_ms)
+
+
+def claim_probe(window: Window, now_ms: int, claim_ms: int) -> Change | None:
+    """Take it upon oneself to probe the key: of many runs, one. None if no probe is due.
+
+    If nothing more is heard for `claim_ms`, somebody else does it.
+    """
+    if not window.suspect_job or window.probe_at_ms > now_ms:
+        return None
+    return Change(
+        window.limits.version,
+        expected={"suspect_job": window.suspect_job, "probe_at_ms": window.probe_at_ms},
+        values={"probe_at_ms": now_ms + claim_ms},
+    )
+
+
+def suspect_further(window: Window, now_ms: int) -> Change | None:
+    """The probe brought no welcome: block calls for W more, and probe again then."""
+    return _suspect(window, window.suspect_job, now_ms) if window.suspect_job else None
+
+
+def _suspect(window: Window, job_id: str, now_ms: int) -> Change:
     until_ms = now_ms + window.limits.window_ms
     return Change(
         window.limits.version,

@@ -33,11 +33,13 @@ class KeyCheck:
         self._clock = clock
         self._telemetry = telemetry
         self._call_limit_ms = call_limit_ms
+        self._claim_ms = slots.timing.send_limit_ms + call_limit_ms + slots.timing.margin_ms
 
     async def run(self) -> None:
         """Probe if it is time. A good key: that message is refused. Else calls stay blocked for W more."""
-        window = self._slots.window
-        if window is None or not window.suspect_job or window.probe_at_ms > self._clock.now_ms():
+        window, now_ms = self._slots.window, self._clock.now_ms()
+        claim = windows.claim_probe(window, now_ms, self._claim_ms) if window else None
+        if window is None or claim is None or not await self._slots.try_once(claim):
             return
         lease = await self._slots.take(Kind.PROBE, self._call_limit_ms)
         if isinstance(lease, NotBefore):
@@ -55,7 +57,7 @@ class KeyCheck:
             await self._slots.amend(windows.clear_suspicion)
         else:
             now_ms = self._clock.now_ms()
-            await self._slots.amend(lambda seen: windows.suspect_key(seen, seen.suspect_job, now_ms))
+            await self._slots.amend(lambda seen: windows.suspect_further(seen, now_ms))
 
     async def _refuse(self, job_id: str) -> None:
         """Record that the upstream will not sign this message, and tell whoever waits for it."""
