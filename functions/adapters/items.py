@@ -5,6 +5,8 @@ from dataclasses import MISSING, fields
 from enum import StrEnum
 from typing import Any
 
+from core.errors import Unavailable
+
 Item = dict[str, Any]
 
 
@@ -35,7 +37,19 @@ def encode(record: Any, prefix: str = "") -> Item:
 
 
 def decode(cls: Any, item: Mapping[str, Any], enums: Mapping[str, type[StrEnum]], prefix: str = "") -> Any:
-    """Build a dataclass from an item; fields that it lacks get their defaults, a required text is empty."""
+    """Build a dataclass from an item; fields that it lacks get their defaults, a required text is empty.
+
+    Raises `Unavailable` for an item that can't be read: a newer version's, or a damaged one.
+    """
+    try:
+        return cls(**_values(cls, item, enums, prefix))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unavailable(f"a {cls.__name__} can't be read") from error
+
+
+def _values(
+    cls: Any, item: Mapping[str, Any], enums: Mapping[str, type[StrEnum]], prefix: str
+) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in fields(cls):
         stored = item.get(prefix + field.name)
@@ -45,4 +59,4 @@ def decode(cls: Any, item: Mapping[str, Any], enums: Mapping[str, type[StrEnum]]
             continue
         value = plain(stored)
         values[field.name] = enums[field.name](str(value)) if field.name in enums else value
-    return cls(**values)
+    return values

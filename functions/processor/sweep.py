@@ -5,9 +5,11 @@ This is the one rule that keeps everything alive: no crash, lost message or rest
 
 import asyncio
 from collections import defaultdict
-from typing import TypeGuard
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeGuard
 
 from core import job as jobs
+from core.errors import Unavailable
 from core.job import Job, Request
 from core.messages import NotificationMessage
 from ports import Clock, DueKind, JobStore, Queue, RequestKey, Telemetry, Written
@@ -46,7 +48,7 @@ class Sweep:
         )
         now_ms = self._clock.now_ms()
         await self._look_at_requests([key for key in requests if key.due_ms <= now_ms])
-        await asyncio.gather(*(self._resend(key) for key in deliveries if key.due_ms <= now_ms))
+        await self._each(self._resend(key) for key in deliveries if key.due_ms <= now_ms)
         later_ms = [key.due_ms for key in requests + deliveries if key.due_ms > now_ms]
         return min(later_ms, default=None)
 
@@ -54,7 +56,15 @@ class Sweep:
         by_job: defaultdict[str, set[str]] = defaultdict(set)
         for key in keys:
             by_job[key.job_id].add(key.request_id)
-        await asyncio.gather(*(self._look_at_job(job_id, ids) for job_id, ids in by_job.items()))
+        await self._each(self._look_at_job(job_id, ids) for job_id, ids in by_job.items())
+
+    async def _each(self, steps: Iterable[Coroutine[Any, Any, None]]) -> None:
+        """Carry out steps side by side: one record that can't be read or written must not hold up the others."""
+        for result in await asyncio.gather(*steps, return_exceptions=True):
+            if isinstance(result, Unavailable):  # it is due still
+                self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(result))
+            elif isinstance(result, BaseException):
+                raise result
 
     async def _look_at_job(self, job_id: str, request_ids: set[str]) -> None:
         """Close the due requests that the job has an outcome for; see that it is scheduled for the others."""
