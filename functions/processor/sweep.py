@@ -59,7 +59,7 @@ class Sweep:
         await self._each(self._look_at_job(job_id, ids) for job_id, ids in by_job.items())
 
     async def _each(self, steps: Iterable[Coroutine[Any, Any, None]]) -> None:
-        """Carry out steps side by side: one record that can't be read or written must not hold up the others."""
+        """Carry out steps side by side: one record that can't be read holds up no other."""
         for result in await asyncio.gather(*steps, return_exceptions=True):
             if isinstance(result, Unavailable):  # it is due still
                 self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(result))
