@@ -44,7 +44,7 @@ def wire(environment: Mapping[str, str]) -> Services:
     caller = Caller(store, slots, upstream, clock, randomness, telemetry, calls)
     recorder = Recorder(store, clock, randomness, calls)
     fresh_queue = SqsQueue(sqs, settings.fresh_queue_url)
-    waker = LambdaWaker(session.client("lambda", config=config), settings.processor_function)
+    waker = LambdaWaker(lambda: session.client("lambda", config=config), settings.processor_function)
     return Services(
         signing=Signing(store, slots, caller, recorder, fresh_queue, waker, clock, telemetry, calls),
         statuses=Statuses(store, slots, clock),

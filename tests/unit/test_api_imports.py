@@ -71,6 +71,11 @@ def loaded_by(module: str) -> frozenset[str]:
     return frozenset(json.loads(answer.stdout))
 
 
+def test_pydantic_v1_stays_out() -> None:
+    """FastAPI loads it for the first parameter that an endpoint declares: ours take the request alone."""
+    assert "pydantic.v1" not in loaded_by("api.handler")
+
+
 @pytest.mark.parametrize("package", sorted(FORBIDDEN))
 def test_what_is_costly_stays_out(package: str) -> None:
     """A cold start is paid from the caller's two seconds: these packages are for others."""
