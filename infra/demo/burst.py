@@ -13,7 +13,7 @@ from infra.demo.target import Target
 from infra.local.upstream_model import arrivals_within, worst_window
 
 PROMISED_S = 2.0
-WATCH_EVERY_S = 0.5
+WATCH_EVERY_S = 1.0
 RECEIVED_MAX = 1_000
 WINDOWS_MAX = 20  # far more than a burst of six windows' calls needs
 SETTLING_S = 60.0

@@ -16,17 +16,17 @@ from infra.local.stack import Stack
 
 PORT_SETTINGS = ("API_PORT", "UPSTREAM_PORT", "INBOX_PORT", "AWS_PORT")
 PROBE_LIMIT_S = 5.0
-# A minute in two seconds: the same rules, every duration shorter, and an upstream that recovers sooner.
+# A minute in three seconds: the same rules, every duration shorter, and an upstream that recovers sooner.
 COMPRESSED = {
-    "UPSTREAM_WINDOW_SECONDS": "2",
-    "UPSTREAM_RETRY_SECONDS": "1",
+    "UPSTREAM_WINDOW_SECONDS": "3",
+    "UPSTREAM_RETRY_SECONDS": "1.5",
     "UPSTREAM_TIMEOUT_SECONDS": "2",
     "UPSTREAM_GRACE_SECONDS": "0.5",
     "CLOCK_MARGIN_SECONDS": "0.1",
     "STANDIN_LATENCY_MS": "100",
     "STANDIN_SLOW_SHARE": "0",
     "STANDIN_HANG_SHARE": "0",
-    "STANDIN_OUTAGE_MIN_S": "2",
+    "STANDIN_OUTAGE_MIN_S": "3",
     "STANDIN_OUTAGE_MAX_S": "10",
 }
 
