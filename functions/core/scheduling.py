@@ -1,8 +1,8 @@
 """Who is called next, and when.
 
 Fresh before retry, retries spaced by the age of the outage, a reserve of slots for requests yet to come, and
-every second call for a retry that has been due too long while fresh ones wait too. `docs/benchmarks.md` has the
-measurements behind each rule. Times are integer milliseconds since the epoch.
+every second call for a retry that has been due too long while fresh ones wait too. `docs/benchmarks.md`
+has the measurements behind each rule. Times are integer milliseconds since the epoch.
 """
 
 from collections.abc import Sequence
@@ -120,10 +120,13 @@ def latency_ms(window: Window) -> int:
 
 
 def call_times_ms(window: Window, now_ms: int, calls: int) -> list[int]:
-    """When the next `calls` calls can start at the earliest, in order, if they take all slots."""
+    """When the next `calls` calls can start at the earliest, in order, if they take all slots.
+
+    A slot that is leased for longer than a call should take is taken to be answered in time: nearly all are.
+    """
     start_ms = max(now_ms, window.blocked_until_ms)
     cycle_ms = window.limits.window_ms + latency_ms(window)
-    first_ms = sorted(max(start_ms, slot.free_at_ms) for slot in window.slots)
+    first_ms = sorted(max(start_ms, min(slot.free_at_ms, now_ms + cycle_ms)) for slot in window.slots)
     count = len(first_ms)
     return [first_ms[index % count] + index // count * cycle_ms for index in range(calls)]
 

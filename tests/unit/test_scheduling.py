@@ -161,6 +161,12 @@ def test_the_next_calls_times() -> None:
     ]
 
 
+def test_a_call_under_way_is_expected_to_be_answered() -> None:
+    """Its slot counts as free a window and a latency from now, not when its lease for the worst case ends."""
+    window = replace(window_of(NOW_MS + 102_250), latencies_ms=(400,))
+    assert scheduling.call_times_ms(window, NOW_MS, 1) == [NOW_MS + 60_400]
+
+
 def test_no_call_starts_while_blocked() -> None:
     """A block moves every time."""
     window = replace(window_of(0, NOW_MS + 9), blocked_until_ms=NOW_MS + 5)
