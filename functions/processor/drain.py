@@ -93,7 +93,10 @@ class Drain:
         await self._apply_deployed_limits()
         while self._clock.monotonic_ms() < stop_ms:
             try:
-                started, next_ms = await self._round(messages, leaving=last_look)
+                window = await self._slots.refresh()
+                if self._relieved(window) and not messages:
+                    break
+                started, next_ms = await self._round(window, messages, leaving=last_look)
                 made += started
                 if next_ms is None and not self._calls:
                     if last_look:
@@ -120,14 +123,15 @@ class Drain:
             )
         )
 
-    async def _round(self, messages: list[Received], *, leaving: bool) -> tuple[int, int | None]:
+    async def _round(
+        self, window: Window, messages: list[Received], *, leaving: bool
+    ) -> tuple[int, int | None]:
         """Make every call that can be made now; return how many, and when to look again (None: not soon).
 
         Between the rounds that calls need, what the sweep finds waits for the longest pause: many at once.
         Messages only say "look now": once their jobs were looked at they are deleted, called or not, since
         the due index has every job that is still to be called.
         """
-        window = await self._slots.refresh()
         if not leaving:
             await self._stay_awake(window)
         await self._key_check.run()
@@ -142,10 +146,15 @@ class Drain:
         times_ms += self._next_calls_ms(work, now_ms)
         return started, min((at_ms for at_ms in times_ms if at_ms <= now_ms + HORIZON_MS), default=None)
 
+    def _relieved(self, window: Window) -> bool:
+        """Whether somebody began later and is at work: two would only race each other for slots."""
+        others = window.awake_until_ms != self._awake_until_ms
+        return bool(self._awake_until_ms) and others and window.awake_until_ms > self._clock.now_ms()
+
     async def _stay_awake(self, window: Window) -> None:
-        """Tell the API that nobody needs to be woken: this run is at work, or will look again soon."""
+        """Tell the API that nobody needs to be woken, and an earlier run that this one has taken over."""
         now_ms = self._clock.now_ms()
-        if window.awake_until_ms < now_ms + AWAKE_MS // 2:
+        if not self._awake_until_ms or window.awake_until_ms < now_ms + AWAKE_MS // 2:
             self._awake_until_ms = now_ms + AWAKE_MS
             await self._slots.amend(lambda seen: windows.note(seen, awake_until_ms=self._awake_until_ms))
 
