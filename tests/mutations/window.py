@@ -207,11 +207,11 @@ MUTATIONS = (
     Mutation(
         "a call that broke off is sent again",
         "adapters/upstream.py",
-        "        response = await self._http().send(request, stream=True)\n",
+        "        response = await self._client.send(request, stream=True)\n",
         "        try:\n"
-        "            response = await self._http().send(request, stream=True)\n"
+        "            response = await self._client.send(request, stream=True)\n"
         "        except httpx.HTTPError:\n"
-        "            response = await self._http().send(request, stream=True)\n",
+        "            response = await self._client.send(request, stream=True)\n",
         SEND,
     ),
     Mutation(
