@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 FUNCTION_LOG := .local/logs/functions.log
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo logs clean test check tools audit sbom lock
+.PHONY: help run demo logs clean test check tools policy audit sbom lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ TOOLS := aws-sam-cli==1.170.0 awslambdaric==4.2.2
 tools: $(INSTALLED) ## install what tests of the built functions need
 	@test -x $(VENV)/tools/bin/python || $(BIN)/python -m venv --without-pip $(VENV)/tools
 	@$(BIN)/uv pip install --quiet --python $(VENV)/tools/bin/python $(TOOLS)
+
+policy: $(INSTALLED) ## scan the template; .checkov.yaml explains each exception
+	@$(BIN)/uv tool run checkov --config-file .checkov.yaml
 
 audit: $(INSTALLED) ## look the locked packages up among known vulnerabilities (needs the network)
 	@for lock in requirements.lock infra/local/emulator.lock infra/docker/requirements.lock functions/*/requirements.txt; do \
