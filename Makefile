@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 FUNCTION_LOG := .local/logs/functions.log
 
+RUN := PYTHONPATH=functions:. $(BIN)/python -m
+
 .DEFAULT_GOAL := help
 .PHONY: help run demo logs clean test check tools policy audit sbom lock
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## start everything here; Ctrl-C stops it and keeps the state
 	@exec $(BIN)/python -m infra.local.run
@@ -31,6 +33,33 @@ check: $(INSTALLED) ## lint, format, types, template
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
+
+simulate: $(INSTALLED) ## simulate the whole service under faults; SEEDS=1000
+	$(RUN) tests.simulation --seeds $(or $(SEEDS),1000)
+
+simulate-window: $(INSTALLED) ## run the window for 10,000 simulated hours under faults; HOURS= SEEDS=
+	$(RUN) tests.simulation.window_run --hours $(or $(HOURS),10000) --seeds $(or $(SEEDS),200)
+
+model: $(INSTALLED) ## search every order of events in a small world, with and without each guard
+	$(RUN) tests.model
+
+mutations: $(INSTALLED) ## put faults into the code, and see that the tests catch each
+	$(BIN)/pytest -q tests/mutations
+
+race: $(INSTALLED) ## 20 processes race for slots on the embedded DynamoDB
+	$(RUN) tests.integration.race
+
+kill: $(INSTALLED) ## kill workers, queues and the emulator for real, and count what is lost
+	$(RUN) tests.integration.kill
+
+bench-drain: $(INSTALLED) ## measure the scheduling beside its references, in simulated time
+	$(RUN) tests.benchmarks.drain
+
+bench-cold: $(INSTALLED) tools ## measure a cold start in Lambda's own runtime
+	$(RUN) tests.benchmarks.cold
+
+bench-api: $(INSTALLED) ## measure the API's answers through the gateway and through uvicorn
+	$(RUN) tests.benchmarks.api
 
 # In environments of their own: they pin what the project uses in other versions.
 TOOLS := aws-sam-cli==1.170.0 awslambdaric==4.2.2

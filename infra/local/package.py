@@ -30,10 +30,11 @@ class Package:
 
 
 def digest_of_code(folder: Path = FUNCTIONS) -> str:
-    """Return a digest of every source file and of the interpreter that it is compiled for."""
+    """Return a digest of every file that is packed, and of the interpreter that it is compiled for."""
     digest = hashlib.sha256(sys.version.encode())
-    for source in sorted(folder.rglob("*.py")):
-        digest.update(f"{source.relative_to(folder)}\0".encode() + source.read_bytes() + b"\0")
+    for source in sorted(folder.rglob("*")):
+        if source.is_file() and not {*source.relative_to(folder).parts} & {*NOT_PACKED}:
+            digest.update(f"{source.relative_to(folder)}\0".encode() + source.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
