@@ -8,7 +8,8 @@ FUNCTION_LOG := .local/logs/functions.log
 RUN := PYTHONPATH=functions:. $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo logs clean test check tools policy audit sbom lock
+.PHONY: help run demo logs clean test check simulate simulate-window model mutations race kill \
+  bench-drain bench-cold bench-api tools policy audit sbom lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
