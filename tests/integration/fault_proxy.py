@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 SLOW_S = 1.5
 DRIP_S = 1.0
 HANG_S = 30.0
+CLOSE_S = 0.1
 RESET_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 GARBAGE = b"<html>\xff\x00 a captive portal's page, of all things"
 
@@ -132,9 +133,11 @@ class Service:
 
     async def _forward(self, request: Request) -> bytes:
         reader, writer = await asyncio.open_connection(self.host, self.port)
-        writer.write(request.closing())
-        answer = await reader.read(-1)
-        writer.close()
+        try:
+            writer.write(request.closing())
+            answer = await reader.read(-1)
+        finally:
+            writer.transport.abort()
         head, _, body = answer.partition(b"\r\n\r\n")
         lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
         return b"\r\n".join(lines) + b"\r\n\r\n" + body
@@ -175,6 +178,7 @@ class FaultProxy:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(CLOSE_S)  # transports close a moment later
 
 
 def _service(name: str, url: str) -> Service:
