@@ -20,8 +20,9 @@ from infra.local.warm import warm
 from infra.local.window import prepare_window
 
 START_LIMIT_S = 30.0
-STOP_EMULATOR_S = 2.5  # it saves its state
-STOP_SERVERS_S = 1.0  # the front, then the others: all together under 5 s
+# It saves its state in a second or two. A busy machine takes longer: killed then, it loses accepted requests.
+STOP_EMULATOR_S = 30.0
+STOP_SERVERS_S = 1.0
 FRONT = "front"
 EMULATOR = "emulator"
 UPSTREAM = "upstream"
