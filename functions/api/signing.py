@@ -303,10 +303,9 @@ class Signing:
         """Whether a new job could not have its first call within half of the greatest age."""
         if seen.window is None or seen.backlog is None or (seen.job and seen.job.scheduled):
             return False
-        waits_ms = now_ms - (seen.backlog.oldest_ms or now_ms)
-        age_max_ms = self._settings.age_max_ms
-        too_many = seen.backlog.count >= scheduling.backlog_max(seen.window, age_max_ms)
-        return too_many or waits_ms >= age_max_ms // 2
+        waited_ms = now_ms - (seen.backlog.oldest_ms or now_ms)
+        will_wait_ms = scheduling.call_times_ms(seen.window, now_ms, seen.backlog.count + 1)[-1] - now_ms
+        return max(waited_ms, will_wait_ms) > self._settings.age_max_ms // 2
 
     async def _attach(self, request: Request, tried: _Tried | None) -> Job:
         """The request was put: now read the job, and see that it is scheduled unless it is signed."""

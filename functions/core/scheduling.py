@@ -137,11 +137,6 @@ def ready_at_ms(window: Window, now_ms: int, ahead: int, earliest_ms: int = 0) -
     return max(starts_ms, earliest_ms) + latency_ms(window)
 
 
-def backlog_max(window: Window, age_max_ms: int) -> int:
-    """How many fresh requests may wait so that each has its first call within half of the greatest age."""
-    return max(1, window.limits.calls * (age_max_ms // 2) // window.limits.window_ms)
-
-
 class GivingUp(StrEnum):
     """Why a request is given up after a failed call."""
 

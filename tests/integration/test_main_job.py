@@ -34,7 +34,7 @@ DONE_LIMIT_S = 120
 
 
 def test_a_burst_is_served_within_the_limit(start_stack: StartStack) -> None:
-    """Sixty requests: each answered in two seconds, each signed in the end, never more than ten in a window."""
+    """Sixty requests: each answered in two seconds, each signed in the end, never over ten in a window."""
     stack = start_stack(**COMPRESSED)
 
     async def scenario() -> None:

@@ -29,7 +29,9 @@ def busy_with(fresh: int, calls: int = 10) -> Window:
     ("fresh", "calls", "expected"),
     [(0, 10, 0), (1, 10, 2), (2, 10, 2), (3, 10, 3), (5, 10, 4), (10, 10, 4), (3, 3, 1), (1, 1, 0)],
 )
-def test_the_reserve_is_one_more_than_half_of_the_recent_fresh_calls(fresh: int, calls: int, expected: int) -> None:
+def test_the_reserve_is_one_more_than_half_of_the_recent_fresh_calls(
+    fresh: int, calls: int, expected: int
+) -> None:
     """Rounded up, at most 4 and at most half of the slots; none without recent arrivals."""
     assert scheduling.reserve(busy_with(fresh, calls), NOW_MS) == expected
 
@@ -186,15 +188,6 @@ def test_the_eta(ahead: int, earliest_ms: int, expected_ms: int) -> None:
     """The call's turn, or its retry time if that is later, and the latency."""
     window = replace(window_of(NOW_MS + 7_000, NOW_MS - 5), latencies_ms=(400,))
     assert scheduling.ready_at_ms(window, NOW_MS, ahead, earliest_ms) == expected_ms
-
-
-@pytest.mark.parametrize(
-    ("calls", "age_max_ms", "expected"),
-    [(10, 21_600_000, 1_800), (10, 119_999, 9), (1, 60_000, 1), (1, 1_000, 1)],
-)
-def test_the_backlog_that_can_be_served_in_time(calls: int, age_max_ms: int, expected: int) -> None:
-    """Each has its first call within half of the greatest age; one may always wait."""
-    assert scheduling.backlog_max(window_of(*[0] * calls), age_max_ms) == expected
 
 
 @pytest.mark.parametrize(
