@@ -252,7 +252,7 @@ class Killing:
             assert row["verified"]
             assert await verified(self._victim.running, due[key].message, row["body"]["signature"])
         result.delivered += len(came)
-        result.unknown += len(forgotten)
+        result.unknown += len(forgotten - came.keys())
         result.lost += sorted(known - came.keys())
 
     async def _forgotten(self, request_ids: set[str]) -> set[str]:
