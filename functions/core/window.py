@@ -193,10 +193,13 @@ def take(
     timing: Timing,
     call_limit_ms: int,
     reserve: int = 0,
+    spread: float = 0.0,
 ) -> Grant | NotBefore:
     """Take the slot that has been free longest, if more than `reserve` are free.
 
-    The slot is leased for the worst case; `settle` shortens the lease once an answer is there.
+    `spread` in [0, 1) picks another of the free ones: whoever lost a race for one slot should not meet all
+    other losers at the next. The slot is leased for the worst case; `settle` shortens the lease once an
+    answer is there.
     """
     if window.paused:
         return NotBefore(0, Denial.PAUSED)
@@ -209,7 +212,8 @@ def take(
     if needed.free_at_ms > now_ms:
         some_free = window.slots[order[0]].free_at_ms <= now_ms
         return NotBefore(needed.free_at_ms, Denial.RESERVED if some_free else Denial.BUSY)
-    return _grant(window, order[0], now_ms, permit_id, kind, timing, call_limit_ms)
+    index = order[int(spread * window.free_slots(now_ms))]
+    return _grant(window, index, now_ms, permit_id, kind, timing, call_limit_ms)
 
 
 def _grant(

@@ -47,6 +47,7 @@ class Slots:
         A lost race is tried again on the window as it is now, a bounded number of times.
         """
         window = self.window or await self.refresh()
+        spread = 0.0
         for _ in range(TRIES_MAX):
             mono_ms, now_ms = self._clock.monotonic_ms(), self._clock.now_ms()
             decision = windows.take(
@@ -57,12 +58,14 @@ class Slots:
                 timing=self.timing,
                 call_limit_ms=call_limit_ms,
                 reserve=reserve,
+                spread=spread,
             )
             if isinstance(decision, NotBefore):
                 return decision
             window, granted = await self._carry_out(decision, hints)
             if granted:
                 return Lease(decision.permit, mono_ms)
+            spread = self._randomness.fraction()
         return NotBefore(self._clock.now_ms(), Denial.BUSY)
 
     def may_send(self, lease: Lease, since_mono_ms: int | None = None) -> Callable[[], bool]:

@@ -37,7 +37,7 @@ from ports import Conflict, Written
 from service.slots import Lease, Slots
 from tests.integration.stack import free_ports
 
-LIMITS = Limits(calls=50, window_ms=1_000)
+LIMITS = Limits(calls=20, window_ms=1_000)
 TIMING = Timing(grace_ms=0, margin_ms=5, send_limit_ms=500)  # all on one machine's clock
 CALL_LIMIT_MS = 200
 ANSWER_MS_MAX = 20

@@ -86,8 +86,9 @@ class HostClock:
 class Ids:
     """Permit ids: short, and never twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, dice: random.Random) -> None:
         self._numbers = count()
+        self._dice = dice
 
     def request_id(self, now_ms: int) -> str:
         raise NotImplementedError
@@ -96,7 +97,7 @@ class Ids:
         return f"{next(self._numbers):x}"
 
     def fraction(self) -> float:
-        return 0.0
+        return self._dice.random()
 
 
 class FaultyStore(MemoryWindowStore):
@@ -144,7 +145,7 @@ class Run:
         self.world = World()
         self.arrivals = Arrivals()
         self._item = MemoryWindow(windows.empty(LIMITS))
-        self._ids = Ids()
+        self._ids = Ids(self._dice)
         skews_ms = [0, TIMING.margin_ms, *(self._dice.randint(0, TIMING.margin_ms) for _ in range(HOSTS - 2))]
         self._clocks = [HostClock(self.world, skew_ms) for skew_ms in skews_ms]
         self._slots = [self._restarted(clock) for clock in self._clocks]

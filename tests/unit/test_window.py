@@ -96,6 +96,22 @@ def test_take_leases_the_slot_that_is_free_longest() -> None:
     )
 
 
+@pytest.mark.parametrize(("spread", "slot"), [(0.0, 1), (0.49, 1), (0.5, 0), (0.999, 0)])
+def test_losers_of_a_race_spread_over_the_free_slots(spread: float, slot: int) -> None:
+    """Any free slot is as good as the one that has been free longest; a busy one is never taken."""
+    grant = windows.take(
+        window_of(NOW_MS - 1, NOW_MS - 500, NOW_MS + 1),
+        NOW_MS,
+        permit_id="mine",
+        kind=Kind.FRESH,
+        timing=TIMING,
+        call_limit_ms=CALL_LIMIT_MS,
+        spread=spread,
+    )
+    assert isinstance(grant, Grant)
+    assert grant.permit.slot == slot
+
+
 @pytest.mark.parametrize(("free_at_ms", "granted"), [(NOW_MS, True), (NOW_MS + 1, False)])
 def test_a_slot_is_free_at_its_time_and_not_a_millisecond_before(free_at_ms: int, granted: bool) -> None:
     """Waiting until `at_ms` is enough, and one millisecond less is not."""

@@ -76,8 +76,13 @@ class WindowMachine(RuleBasedStateMachine):
     def look(self, host: int) -> None:
         self.views[host] = self.window
 
-    @rule(target=held, host=HOSTS, kind=st.sampled_from([Kind.FRESH, Kind.RETRY]))
-    def take(self, host: int, kind: Kind) -> Call | None:
+    @rule(
+        target=held,
+        host=HOSTS,
+        kind=st.sampled_from([Kind.FRESH, Kind.RETRY]),
+        spread=st.sampled_from([0.0, 0.5, 0.99]),
+    )
+    def take(self, host: int, kind: Kind, spread: float) -> Call | None:
         self.permits += 1
         decision = windows.take(
             self.views[host],
@@ -86,6 +91,7 @@ class WindowMachine(RuleBasedStateMachine):
             kind=kind,
             timing=TIMING,
             call_limit_ms=CALL_LIMIT_MS,
+            spread=spread,
         )
         if isinstance(decision, Grant) and self.apply(host, decision.change):
             return Call(decision.permit, self.now_ms)
