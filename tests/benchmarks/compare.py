@@ -7,7 +7,7 @@ from random import Random
 from statistics import fmean
 
 from tests.benchmarks import references
-from tests.benchmarks.loads import Load, messages
+from tests.benchmarks.loads import RELAPSING, USUAL, Load, messages
 from tests.benchmarks.relay import Costs, relay
 from tests.benchmarks.trace import Figures, figures, percentile
 
@@ -147,15 +147,18 @@ def targets(outcome: Outcome) -> Iterator[Target]:
     """Judge one load.
 
     Under overload two are not asked for: a queue that lets newcomers pass those who wait answers more of
-    them at once, and how soon old retries will want every second call can't be foretold.
+    them at once, and how soon old retries will want every second call can't be foretold. Beside FIFO and in
+    queue requests only the upstream's own outages are judged: under others even the bound may not be 15 %
+    faster than FIFO, and a long tail of few retries costs more polls. Beside the bound all that end once:
+    it meets a relapsing message just when it is well, which nobody can who doesn't know the future.
     """
     ours, fifo, bound = (outcome.policies[name] for name in (RELAY, FIFO, BOUND))
-    economy = outcome.economy
+    economy, drain_s = outcome.economy, ours.last_done_s
     yield Target("share of the allowance used", ours.allowance_share, ALLOWANCE_SHARE_MIN, at_most=False)
     yield Target("window writes per call", economy.window_writes_per_call, WINDOW_WRITES_MAX, at_most=True)
-    if outcome.load == BURST:
-        drain_s = ours.last_done_s
+    if outcome.load == BURST and outcome.outages != RELAPSING:
         yield Target("drain beside the bound", drain_s / bound.last_done_s, BOUND_RATIO_MAX, at_most=True)
+    if outcome.load == BURST and outcome.outages == USUAL:
         yield Target("drain beside FIFO", drain_s / fifo.last_done_s, FIFO_RATIO_MAX, at_most=True)
         yield Target(
             "SQS requests per signature, batched",

@@ -15,10 +15,9 @@ if importlib.util.find_spec("core") is None:
 
 from tests.benchmarks.chart import chart
 from tests.benchmarks.compare import Outcome, compare, economy_table, table, targets
-from tests.benchmarks.loads import LOADS, OUTAGES
+from tests.benchmarks.loads import LOADS, OUTAGES, USUAL
 
 OTHER_OUTAGES_LOADS = ("burst of 60", "4 per minute")
-USUAL = "uniform"
 
 
 def main() -> int:

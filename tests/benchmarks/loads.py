@@ -29,10 +29,10 @@ class Message:
         at_s = since_first_call_s + ROUNDING_S
         return not any(start_s <= at_s < end_s for start_s, end_s in self.spells)
 
-    @property
-    def well_after_s(self) -> float:
-        """When its first outage ends, in seconds since its first call."""
-        return self.spells[0][1] if self.spells else 0.0
+    def outage_ends_s(self, since_first_call_s: float) -> float:
+        """When the outage in force ends, in seconds since its first call."""
+        at_s = since_first_call_s + ROUNDING_S
+        return next(end_s for start_s, end_s in self.spells if start_s <= at_s < end_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,12 @@ def _relapsing(random: Random) -> Spells:
     return tuple(spells)
 
 
+USUAL, RELAPSING = "uniform", "relapsing"
 OUTAGES: Mapping[str, Callable[[Random], Spells]] = {
-    "uniform": _uniform,
+    USUAL: _uniform,
     "exponential": _exponential,
     "fixed": _fixed,
-    "relapsing": _relapsing,
+    RELAPSING: _relapsing,
 }
 
 

@@ -61,7 +61,9 @@ def bound(messages: Sequence[Message], _random: Random) -> Trace:
     trace = Trace(messages)
 
     def outage_ends_s(message: int, _failures: int, at_s: float) -> float:
-        return (trace.first_s(message) or at_s) + messages[message].well_after_s
+        first_s = trace.first_s(message)
+        since_s = 0.0 if first_s is None else at_s - first_s
+        return at_s - since_s + messages[message].outage_ends_s(since_s)
 
     return _serve(
         _Run(trace, outage_ends_s), lambda due: min(due, key=lambda one: (one.failures > 0, one.due_s))
