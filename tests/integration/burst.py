@@ -37,9 +37,7 @@ class Answered:
     took_s: float
 
 
-async def ask(
-    client: httpx.AsyncClient, stack: Target, message: str, *, hook: str | None = None
-) -> Answered:
+async def ask(client: httpx.AsyncClient, stack: Target, message: str, *, hook: str | None = None) -> Answered:
     """Send one request and return its answer; its webhook goes to the inbox unless another is named."""
     params = {"message": message, "webhook_url": hook or stack.hook_url}
     started_s = time.monotonic()

@@ -1,4 +1,3 @@
-
 """Verify Signing Relay's webhooks (Standard Webhooks 1.0.0). One file: copy it into your service.
 
     verifier = Verifier(["whsec_…"])                    # or "whpk_…", or several during a rotation
