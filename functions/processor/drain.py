@@ -30,6 +30,7 @@ AWAKE_MS = 12_000
 LAST_LOOK_MS = 1_000
 AFTER_FAILURE_MS = 1_000
 SKIP_MS = 2_000
+SKIP_UNREADABLE_MS = 10_000
 POLL_MIN_MS = 1_000  # a queue's wait is a whole number of seconds
 ROWS_MAX = 100
 MESSAGES_MAX = 10
@@ -224,7 +225,11 @@ class Drain:
         started = 0
         while turn := self._turn(work):
             work.remove(turn.due.job_id)
-            begun = await self._begin(turn)
+            try:
+                begun = await self._begin(turn)
+            except Unavailable:  # if it is this job alone, the others go on without it
+                self._skipped_until_ms[turn.due.job_id] = self._clock.now_ms() + SKIP_UNREADABLE_MS
+                raise
             if isinstance(begun, Begun):
                 self._old_retry_last = turn.old_retry
                 task = asyncio.create_task(self._complete(begun))

@@ -7,6 +7,7 @@ from api.settings import ApiSettings
 from core import job as jobs
 from core import window as windows
 from core.answers import Meaning
+from core.errors import Unavailable
 from core.job import DeliveryState, JobState, Request, RequestState
 from core.messages import FreshMessage
 from processor.wiring import Ports, assemble
@@ -151,5 +152,30 @@ def test_garbage_ends_in_the_dead_letter_queue() -> None:
         await assemble(world.ports, CALLS).run()
         assert world.fresh_queue.texts == []
         assert len(world.dead_letters.texts) == 1
+
+    run(scenario())
+
+
+def test_a_job_that_cannot_be_read_holds_up_no_other() -> None:
+    """One damaged record, and the next one is called within seconds."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store = world.notifiers.store
+        await world.accept("damaged")
+        healthy = await world.accept("healthy")
+        load = store.load
+
+        async def load_damaged(job_id: str) -> tuple[jobs.Job | None, list[Request]]:
+            if job_id == jobs.job_id("damaged"):
+                raise Unavailable("a Job can't be read")
+            return await load(job_id)
+
+        store.load = load_damaged  # type: ignore[method-assign]
+        started_ms = world.notifiers.clock.now_ms()
+        await assemble(world.ports, CALLS).run(run_ms=20_000)
+        closed = await world.notifiers.now(healthy)
+        assert closed.state is RequestState.SIGNED
+        assert closed.closed_ms - started_ms <= 5_000
 
     run(scenario())
