@@ -203,20 +203,21 @@ class Run:
             self._settle(host, lease, Answer(Meaning.NEVER_SENT))
             return
         transit_ms, answer_ms = self._times_ms()
-        if self._happens(SLEEP):
-            asleep_ms = self._dice.randint(0, CALL_LIMIT_MS)
-            clock.slept_ms += asleep_ms
-            transit_ms += self._dice.choice((0, asleep_ms))
+        asleep_ms = self._dice.randint(0, CALL_LIMIT_MS) if self._happens(SLEEP) else 0
+        clock.slept_ms += asleep_ms
+        if self._happens(0.5):
+            transit_ms += asleep_ms  # the bytes had not left yet
+        else:
             answer_ms += asleep_ms
-        self._travel(host, lease, transit_ms, answer_ms)
+        timed_out = transit_ms + answer_ms - asleep_ms > CALL_LIMIT_MS
+        self._travel(host, lease, transit_ms, None if timed_out else transit_ms + answer_ms)
 
-    def _travel(self, host: int, lease: Lease, transit_ms: int, answer_ms: int) -> None:
+    def _travel(self, host: int, lease: Lease, transit_ms: int, first_byte_ms: int | None) -> None:
         now_ms, sent_mono_ms = self.world.now_ms, self._clocks[host].monotonic_ms()
-        arrived_ms = min(now_ms + transit_ms, now_ms + CALL_LIMIT_MS + TIMING.grace_ms)
+        arrived_ms = now_ms + min(transit_ms, CALL_LIMIT_MS + TIMING.grace_ms)
         self.world.at(arrived_ms, lambda: self.arrivals.arrive(self.world.now_ms))
-        if transit_ms + answer_ms > CALL_LIMIT_MS:
-            return  # timed out: nothing is heard of it
-        first_byte_ms = transit_ms + answer_ms
+        if first_byte_ms is None:
+            return  # nothing is heard of it
         answer = Answer(
             Meaning.FAILED, first_byte_mono_ms=sent_mono_ms + first_byte_ms, latency_ms=first_byte_ms
         )
