@@ -118,7 +118,7 @@ class CallSettings:
             limits=Limits(reader.integer("UPSTREAM_LIMIT", 10, 1, CALLS_MAX), window_ms),
             timing=Timing(
                 grace_ms=reader.milliseconds("UPSTREAM_GRACE_SECONDS", 10, 0, 600),
-                margin_ms=reader.milliseconds("CLOCK_MARGIN_SECONDS", 0.25, 0, 60),
+                margin_ms=reader.milliseconds("CLOCK_MARGIN_SECONDS", 0.25, 0.01, 60),
             ),
             call_limit_ms=reader.milliseconds("UPSTREAM_TIMEOUT_SECONDS", 30, 0.1, 60),
             retry_ms=reader.milliseconds("UPSTREAM_RETRY_SECONDS", 30, 0.1, 86_400),
