@@ -12,7 +12,7 @@ MUTATIONS = (
     SimulatedMutation(
         "a sweep that skips lost deliveries",
         "processor/sweep.py",
-        "await asyncio.gather(*(self._resend(key) for key in deliveries if key.due_ms <= now_ms))",
+        "await self._each(self._resend(key) for key in deliveries if key.due_ms <= now_ms)",
         "pass",
     ),
     SimulatedMutation(
@@ -55,6 +55,7 @@ MUTATIONS = (
         "service/outcomes.py",
         "if not after_call or job.call_live(now_ms):",
         "if not after_call and not job.call_live(now_ms):",
+        first=20,
     ),
     SimulatedMutation(
         "a request that is never due",
@@ -117,7 +118,7 @@ MUTATIONS = (
         "service/recording.py",
         "if current is None or current.call_id != begun.fenced.call_id:",
         "if current is None:",
-        first=20,
+        first=250,
     ),
     SimulatedMutation(
         "a signature recorded twice",
