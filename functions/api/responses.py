@@ -15,7 +15,7 @@ from api.console import Overview, Row
 from api.signing import Accepted, Declined, Reason, Signed
 from api.statuses import Found
 from core import scheduling, webhook
-from core.job import Job, Request, RequestState
+from core.job import Request, RequestState
 from core.scheduling import Due
 from core.window import Window
 
@@ -134,7 +134,7 @@ def status(found: Found) -> JSONResponse:
     body: dict[str, Any] = {
         "request_id": request.id,
         "status": 200,
-        "state": _state(request, job),
+        "state": state(request, called=found.called),
         "attempts": max(0, (job.attempts if job else 0) - request.attempts_before) if request.open else None,
         "position": found.position,
         "created_at": timestamp(request.created_ms),
@@ -205,11 +205,10 @@ def _queue(jobs: Sequence[Due]) -> dict[str, Any]:
 
 def _row(row: Row) -> dict[str, Any]:
     request = row.request
-    state = ("retrying" if row.called else "waiting") if request.open else request.state
     return {
         "request_id": request.id,
         "client": request.client,
-        "state": state,
+        "state": state(request, called=row.called),
         "created_at": timestamp(request.created_ms),
         "estimated_ready_at": timestamp(row.ready_at_ms),
         "finished_at": timestamp(request.closed_ms or None),
@@ -236,10 +235,10 @@ def key_set(request_id: str, public_keys: Sequence[str]) -> JSONResponse:
     return JSONResponse(body, headers=headers)
 
 
-def _state(request: Request, job: Job | None) -> str:
+def state(request: Request, *, called: bool) -> str:
+    """Return a request's state as callers are told it; `called`: a call since its acceptance has failed."""
     if not request.open:
         return request.state
-    called = job is not None and job.attempts - bool(job.call_id) > request.attempts_before
     return "retrying" if called else "waiting"
 
 

@@ -31,12 +31,14 @@ class Found:
     """A request, its job, and what is known of its next call (None: not known, or there is none).
 
     `ready_at_ms`: when that call should have ended. `position`: its place among those never called, from 1.
+    `called`: whether a call since its acceptance has come to something, but not to a signature.
     """
 
     request: Request
     job: Job | None = None
     ready_at_ms: int | None = None
     position: int | None = None
+    called: bool = False
 
 
 class Statuses:
@@ -68,12 +70,14 @@ class Statuses:
         if job is None:
             return Found(request)
         window, position = await self._slots.refresh(), await self._position(job)
+        now_ms = self._clock.now_ms()
+        called = job.ended_calls(now_ms) > request.attempts_before
         if window.paused:
-            return Found(request, job, None, position)
+            return Found(request, job, None, position, called)
         earliest_ms = max(job.next_try_ms, job.call_until_ms)
         ahead = position - 1 if position else 0
-        ready_at_ms = scheduling.ready_at_ms(window, self._clock.now_ms(), ahead, earliest_ms)
-        return Found(request, job, ready_at_ms, position)
+        ready_at_ms = scheduling.ready_at_ms(window, now_ms, ahead, earliest_ms)
+        return Found(request, job, ready_at_ms, position, called)
 
     async def _position(self, job: Job) -> int | None:
         if job.state is not JobState.WAITING or job.due_ms is None:

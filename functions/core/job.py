@@ -77,6 +77,10 @@ class Job:
         """Whether a call is under way."""
         return bool(self.call_id) and now_ms < self.call_until_ms
 
+    def ended_calls(self, now_ms: int) -> int:
+        """How many calls have come to something: one that is under way has not, an expired one counts."""
+        return self.attempts - self.call_live(now_ms)
+
     def fresh_signature(self, now_ms: int, ttl_ms: int) -> str:
         """Return the signature if it may still answer new callers, else an empty string."""
         return self.signature if self.signature and now_ms < self.signed_at_ms + ttl_ms else ""
@@ -196,7 +200,8 @@ def failed(job: Job, now_ms: int, next_try_ms: int, *, counted: bool, wanted: bo
 
     A call that was certainly never sent, or that was not this message's fault, does not count.
     """
-    attempts = job.attempts if counted else job.attempts - 1
+    expired = not job.call_live(now_ms)  # then it has counted already
+    attempts = job.attempts if counted or expired else job.attempts - 1
     state = JobState.RETRYING if attempts else JobState.WAITING
     ended = replace(
         job,

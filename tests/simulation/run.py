@@ -356,7 +356,7 @@ class Simulation:
         while not self._checks.violations:
             found = await self._find(request_id, call.client)
             if found is not None:
-                state = responses._state(found.request, found.job) if found else ""  # noqa: SLF001
+                state = responses.state(found.request, called=found.called) if found else ""
                 if self._checks.polled(request_id, found, state):
                     break
             await asyncio.sleep(self.rng.choice((0.05, 2, 20, 60)))
