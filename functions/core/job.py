@@ -77,9 +77,10 @@ class Job:
         """Whether a call is under way."""
         return bool(self.call_id) and now_ms < self.call_until_ms
 
-    def ended_calls(self, now_ms: int) -> int:
-        """How many calls have come to something: one that is under way has not, an expired one counts."""
-        return self.attempts - self.call_live(now_ms)
+    @property
+    def ended_calls(self) -> int:
+        """How many calls have come to something: the last one not while nothing is heard of it."""
+        return self.attempts - bool(self.call_id)
 
     def fresh_signature(self, now_ms: int, ttl_ms: int) -> str:
         """Return the signature if it may still answer new callers, else an empty string."""
@@ -158,8 +159,10 @@ def park(job: Job) -> Job:
 def undone(current: Job, before: Job | None, now_ms: int, *, wanted: bool = False) -> Job | None:
     """Take a fence back to exactly the job before it; None if there was none and nobody waits.
 
-    Who came to wait meanwhile is not forgotten: then the job is scheduled.
+    Who came to wait meanwhile is not forgotten: then the job is scheduled. An earlier call that had expired
+    is over for good: it has counted.
     """
+    before = before and replace(before, call_id="", call_until_ms=0)
     if wanted or (current.scheduled and not (before and before.scheduled)):
         return schedule(before, current.message, now_ms)
     return before
