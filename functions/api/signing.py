@@ -296,6 +296,7 @@ class Signing:
             created_ms=now_ms,
             attempts_before=seen.job.attempts if seen.job else 0,
             key_blocked_ms=seen.window.key_blocked_ms if seen.window else 0,
+            estimated_ms=self._ready_at_ms(seen, now_ms, seen.job) or 0,
             due_ms=now_ms + FIRST_LOOK_MS,
         )
 

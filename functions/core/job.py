@@ -261,6 +261,7 @@ class Delivery:
 class Request:
     """One accepted caller. `attempts_before` and `key_blocked_ms`: the job's and the window's at acceptance.
 
+    `estimated_ms`: when its first call was expected to have ended, as its caller was told; 0 if not known.
     `due_ms`: where it stands on the due index; every request that is not done has one.
     """
 
@@ -272,6 +273,7 @@ class Request:
     created_ms: int
     attempts_before: int = 0
     key_blocked_ms: int = 0
+    estimated_ms: int = 0
     state: RequestState = RequestState.OPEN
     signature: str = ""
     failure_status: int = 0

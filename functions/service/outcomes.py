@@ -49,12 +49,24 @@ class Outcomes:
         if job is None:
             return 0
         waiting = [request for request in requests if request.open]
+        self._judge_estimates(job, waiting)
         closing = {request.id: self.outcome(job, request, after_call=True) for request in waiting}
         await self.close([(request, after) for request in waiting if (after := closing[request.id])])
         still_open = sum(after is None for after in closing.values())
         if not still_open:
             await self.park(job)
         return still_open
+
+    def _judge_estimates(self, job: Job, waiting: Sequence[Request]) -> None:
+        """Hold what callers were told against the end of their first call."""
+        now_ms = self._clock.now_ms()
+        errors_ms = [
+            abs(now_ms - request.estimated_ms)
+            for request in waiting
+            if request.estimated_ms and job.ended_calls == request.attempts_before + 1
+        ]
+        if errors_ms:
+            self._telemetry.event("first_call_ended", {"EtaErrorMs": max(errors_ms)}, job_id=job.id)
 
     async def park(self, job: Job) -> None:
         """Leave a job alone that nobody waits for: no call for it until somebody does."""

@@ -46,7 +46,7 @@ class ProcessorWorld:
         world, now_ms = self.notifiers, self.notifiers.clock.now_ms()
         request = Request(
             world.randomness.request_id(now_ms), jobs.job_id(message), message, "alice", HOOK, now_ms,
-            due_ms=now_ms + 5_000,
+            due_ms=now_ms + 5_000, estimated_ms=now_ms + 500,
         )  # fmt: skip
         await world.store.write_job(None, jobs.schedule(None, message, now_ms))
         return await world.store.accept(request)
@@ -69,6 +69,8 @@ def test_a_run_calls_and_closes_what_waits() -> None:
         closed = await world.notifiers.now(request)
         assert closed.state is RequestState.SIGNED
         assert len(world.notifiers.queue.texts) == 1
+        judged = [fields for name, fields in world.notifiers.telemetry.events if name == "first_call_ended"]
+        assert [fields["EtaErrorMs"] for fields in judged] == [200]  # told 500 ms, took 300
 
     run(scenario())
 
