@@ -19,7 +19,7 @@ from processor.keycheck import KeyCheck
 from processor.sweep import Sweep
 from service.calls import Begun, Caller, NotBegun
 from service.outcomes import Outcomes
-from service.recording import Recorder
+from service.recording import BLAMELESS, Recorder
 from service.slots import Slots
 
 RUN_MS = 65_000
@@ -298,7 +298,7 @@ class Drain:
     async def _tell(self, begun: Begun, answer: Answer) -> None:
         try:
             job = await self._recorder.record(begun, answer)
-            if job is not None:
+            if job is not None and answer.meaning not in BLAMELESS:
                 await self._outcomes.finish(job.id)
         except Unavailable as error:  # every open request stays on the due index, and is found there
             self._telemetry.event("outcome_not_told", job_id=begun.fenced.id, reason=str(error))

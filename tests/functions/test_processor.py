@@ -181,3 +181,18 @@ def test_a_job_that_cannot_be_read_holds_up_no_other() -> None:
         assert closed.closed_ms - started_ms <= 5_000
 
     run(scenario())
+
+
+def test_nobody_is_given_up_for_what_is_not_its_fault() -> None:
+    """A request older than the greatest age stays open when our key, not its message, is refused."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.upstream.meaning, world.upstream.status = Meaning.KEY_REFUSED, 401
+        request = await world.accept("hello")
+        await world.notifiers.clock.sleep_ms(2 * CALLS.age_max_ms)
+        await assemble(world.ports, CALLS).run(run_ms=5_000)
+        assert world.upstream.calls == ["hello"]
+        assert (await world.notifiers.now(request)).open
+
+    run(scenario())

@@ -39,7 +39,7 @@ MUTATIONS = (
         "closed before the outcome is on the job",
         "processor/drain.py",
         "            job = await self._recorder.record(begun, answer)\n"
-        "            if job is not None:\n"
+        "            if job is not None and answer.meaning not in BLAMELESS:\n"
         "                await self._outcomes.finish(job.id)",
         "            await self._outcomes.finish(begun.fenced.id)\n"
         "            await self._recorder.record(begun, answer)",
