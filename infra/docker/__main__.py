@@ -75,7 +75,7 @@ def _deploy() -> None:
     table = deployment.resources["WindowTable"]
     print(prepare_window(session, table, settings, clean=not UNSETTLED.exists()), flush=True)
     UNSETTLED.unlink(missing_ok=True)
-    asyncio.run(warm(deployment.api_url, WARM_WORKERS))
+    asyncio.run(warm(session, deployment, WARM_WORKERS))
     print(f"Deployed. Webhooks from here can go to {settings.inbox_url}/hook", flush=True)
 
 

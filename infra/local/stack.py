@@ -72,7 +72,7 @@ class Stack:
         with _signals_held():  # a deployment that is left half-way has to be made anew
             deployment = deploy(self.session, self.settings, keys, _package())
         self._prepare_window(deployment, stopped_cleanly=stopped_cleanly)
-        asyncio.run(warm(deployment.api_url, self.settings.warm_workers))
+        asyncio.run(warm(self.session, deployment, self.settings.warm_workers))
         self._start_front(deployment.api_url)
         return deployment, keys
 

@@ -1,15 +1,33 @@
-"""Starts API workers ahead of the first caller."""
+"""Starts workers of all three functions ahead of the first caller."""
 
 import asyncio
+import json
+from collections.abc import Mapping
 
 import httpx
 
+from infra.local.aws import AwsSession
+from infra.local.deploy import Deployment
 from infra.local.processes import StackError
 
 WARM_LIMIT_S = 60.0
 
 
-async def warm(api_url: str, workers: int) -> None:
+async def warm(session: AwsSession, deployment: Deployment, workers: int) -> None:
+    """Have so many API workers running, one notifier, and a processor run that goes on with what is due."""
+    await asyncio.gather(
+        _warm_api(deployment.api_url, workers),
+        asyncio.to_thread(_invoke, session, deployment.resources),
+    )
+
+
+def _invoke(session: AwsSession, resources: Mapping[str, str]) -> None:
+    client = session.client("lambda")
+    client.invoke(FunctionName=resources["ProcessorFunction"], InvocationType="Event")
+    client.invoke(FunctionName=resources["NotifierFunction"], Payload=json.dumps({"Records": []}))
+
+
+async def _warm_api(api_url: str, workers: int) -> None:
     """Have so many workers running: each concurrent request takes one, so they are all asked at once.
 
     A worker belongs to its request from the moment that arrives, long before the worker has started.
