@@ -5,11 +5,9 @@ import base64
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.errors import SettingError
-from core.webhook import PUBLIC_KEY_PREFIX, Signer, decode_key
+from core.webhook import PRIVATE_KEY_BYTES, PRIVATE_KEY_PREFIX, PUBLIC_KEY_PREFIX, Signer, decode_key
 
-PRIVATE_KEY_PREFIX = "whsk_"
-SEED_BYTES = 32
-KEY_PAIR_BYTES = 64  # the seed, then its public key: how most tools write a key pair
+SEED_BYTES = PRIVATE_KEY_BYTES[0]
 
 
 def signer(private_key: str) -> Signer:
@@ -31,7 +29,7 @@ def generate_private_key() -> str:
 
 
 def _parse_private_key(text: str) -> Ed25519PrivateKey:
-    raw = decode_key(text, PRIVATE_KEY_PREFIX, [SEED_BYTES, KEY_PAIR_BYTES])
+    raw = decode_key(text, PRIVATE_KEY_PREFIX, PRIVATE_KEY_BYTES)
     key = Ed25519PrivateKey.from_private_bytes(raw[:SEED_BYTES])
     public_half = raw[SEED_BYTES:]
     if public_half and public_half != key.public_key().public_bytes_raw():

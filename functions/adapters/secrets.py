@@ -2,17 +2,25 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.aws import in_thread
 from core.errors import SettingError, Unavailable
-from core.webhook import parse_public_key, parse_secret
+from core.webhook import (
+    PRIVATE_KEY_BYTES,
+    PRIVATE_KEY_PREFIX,
+    decode_key,
+    parse_public_key,
+    parse_secret,
+)
 from ports import Clock
 
 CACHED_MS = 300_000
 FETCH_LIMIT_MS = 500
+VISIBLE_ASCII = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +47,10 @@ class Secrets:
         try:
             values = json.loads(text)
             return cls(
-                upstream_key=_text(values["upstream_key"]),
+                upstream_key=_header_value(values["upstream_key"]),
                 clients=_texts(values["clients"]),
                 webhook_secrets=_webhook_secrets(values["webhook_secrets"]),
-                signing_keys=_list_of_texts(values.get("signing_keys", [])),
+                signing_keys=_signing_keys(values.get("signing_keys", [])),
                 token_key=_text(values["token_key"]),
                 operators=_texts(values.get("operators", {})),
                 client_webhook_secrets={
@@ -76,11 +84,26 @@ def _webhook_secrets(values: object) -> tuple[str, ...]:
     return secrets
 
 
+def _signing_keys(values: object) -> tuple[str, ...]:
+    keys = _list_of_texts(values)
+    for key in keys:
+        decode_key(key, PRIVATE_KEY_PREFIX, PRIVATE_KEY_BYTES)
+    return keys
+
+
 def _public_keys(values: object) -> tuple[str, ...]:
     keys = _list_of_texts(values)
     for key in keys:
         parse_public_key(key)
     return keys
+
+
+def _header_value(value: object) -> str:
+    """Return a text that can stand in a header as it is: a stray space or line end is nobody's key."""
+    text = _text(value)
+    if not VISIBLE_ASCII.fullmatch(text):
+        raise ValueError
+    return text
 
 
 def _text(value: object) -> str:

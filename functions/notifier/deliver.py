@@ -89,14 +89,17 @@ class Deliverer:
             await self._queue_next(after)
 
     async def _attempt(self, request: Request, visit: Visit) -> tuple[Request, PostResult] | None:
-        """Fence and post; None if somebody else has the attempt. The receiver's place is free afterwards."""
+        """Fence and post; None if somebody else has the attempt. The receiver's place is free afterwards.
+
+        Signed before it is fenced: while no secret is to be had, no attempt begins and none is counted.
+        """
         result = None
         try:
+            body = notification_body(request)
+            headers = await self._sign(body, request.id, self._clock.now_ms() // 1000, request.client)
             begun = await self._fence(request)
             if begun is None:
                 return None
-            body = notification_body(begun)
-            headers = await self._sign(body, begun.id, self._clock.now_ms() // 1000, begun.client)
             result = await self._poster.post(begun.webhook_url, headers, body)
         finally:
             await self._hosts.leave(visit, result)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters.aws import event_loop
+from core.errors import described
 from core.messages import decode_notification
 from notifier.wiring import Services, wire
 
@@ -26,7 +27,7 @@ async def _deliver_one(services: Services, record: Mapping[str, Any]) -> bool:
             "notification_failed",
             {"NotificationsFailed": 1},
             message_id=record["messageId"],
-            reason=repr(error),
+            reason=described(error),
         )
         return False
     return True

@@ -85,3 +85,17 @@ def test_no_secret_shows() -> None:
     """Printing the secret, as a traceback may, shows public keys at most."""
     shown = repr(parse(client_webhook_secrets={"alice": [OWN_SECRET]}, public_keys=[NEW]))
     assert shown == f"Secrets(public_keys=('{NEW}',), retired_public_keys=())"
+
+
+@pytest.mark.parametrize("key", ["key ", " key", "key\n", "k\u00f6y", "k\u200bey", "two words"])
+def test_a_key_that_no_header_can_carry_is_refused_at_once(key: str) -> None:
+    """Copied with a space or a line end, it would fail calls one by one; nothing repeats it."""
+    with pytest.raises(Unavailable, match="malformed") as refused:
+        parse(upstream_key=key)
+    assert key not in str(refused.value)
+
+
+def test_a_signing_key_of_another_form_is_refused_at_once() -> None:
+    """Found at the first webhook only, it would hold up all of them."""
+    with pytest.raises(Unavailable, match="malformed"):
+        parse(signing_keys=["whsk_short"])

@@ -30,6 +30,8 @@ OUTAGE_MS = 600_000
 HANGS_MS = 15_000
 QUICK_MS = 50
 
+BATCHES = 10
+
 Behave = Callable[[str, int], tuple[PostResult, int]]
 
 
@@ -248,3 +250,21 @@ def test_the_secrets_are_the_callers() -> None:
 
     (post,) = in_world(always(answered(204)), scenario).receivers.posts
     assert post.headers["webhook-signature"].count("v1,") == 2
+
+
+def test_an_attempt_that_cannot_be_signed_is_none() -> None:
+    """While no secret is to be had nothing is posted, and nothing counts against the schedule."""
+
+    async def scenario(world: NotifierWorld) -> None:
+        request = await world.closed()
+        secrets, world.secrets = world.secrets, {}
+        for _ in range(BATCHES):
+            with pytest.raises(KeyError):
+                await world.deliverer.deliver(message_of(request))
+        assert (await world.now(request)).delivery == request.delivery
+        world.secrets = secrets
+        await world.deliverer.deliver(message_of(request))
+        assert (await world.now(request)).delivery.state is DeliveryState.DELIVERED
+
+    world = in_world(always(answered(204)), scenario)
+    assert len(world.receivers.posts) == 1
