@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
+from core.egress import Target, parse_url
 from core.webhook import PostResult
 
 IN_FLIGHT_MAX = 4
@@ -20,7 +20,6 @@ OPEN_MAX_MS = 60_000
 BUSY_MIN_MS = 1_000
 KEPT_MS = 3_600_000
 NOT_THE_HOSTS_FAULT = "egress_"
-DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 class Health(StrEnum):
@@ -72,9 +71,9 @@ class Deferral:
 
 
 def host_name(url: str) -> str:
-    """Return what an accepted webhook URL's receiver is known by: host and port."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or DEFAULT_PORTS[parts.scheme]}"
+    """Return what a webhook URL's receiver is known by, however the URL spells it: host and port."""
+    target = parse_url(url)
+    return f"{target.host}:{target.port}" if isinstance(target, Target) else url
 
 
 def admit(host: Host, lease_id: str, now_ms: int, fraction: float) -> Host | Deferral:

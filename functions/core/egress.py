@@ -143,14 +143,15 @@ def classify_url(url: str, policy: Policy) -> Target | Verdict:
     """Judge a URL by all that can be known without DNS: a target, or the reason why not."""
     if len(url) > URL_LENGTH_MAX:
         return Verdict.DENY_URL_LENGTH
-    target = _parse_url(url)
+    target = parse_url(url)
     if isinstance(target, Verdict):
         return target
     verdict = _judge_target(target, policy)
     return target if verdict is Verdict.ALLOW else verdict
 
 
-def _parse_url(url: str) -> Target | Verdict:
+def parse_url(url: str) -> Target | Verdict:
+    """Take a URL apart; the verdict says why it is none that could be called."""
     parts = _URL.fullmatch(url)
     if parts is None:
         return Verdict.DENY_URL_SYNTAX

@@ -126,6 +126,8 @@ def test_the_host_is_judged_and_not_the_delivery(status: int | None, reason: str
         ("https://receiver.example:8443/", "receiver.example:8443"),
         ("http://127.0.0.1/hook", "127.0.0.1:80"),
         ("https://[2001:db8::1]/hook", "2001:db8::1:443"),
+        ("https://exämple.com/", "xn--exmple-cua.com:443"),
+        ("https://XN--exmple-cua.com/", "xn--exmple-cua.com:443"),
     ],
 )
 def test_a_receiver_is_a_host_and_a_port(url: str, name: str) -> None:
