@@ -24,6 +24,10 @@ WINDOW_MS_MIN = 1_000
 WINDOW_MS_MAX = 86_400_000
 SEND_LIMIT_MS = 2_000
 LATENCIES_KEPT = 8
+CLEARED_WINDOWS = 10
+WAKE_MS = 5_000
+TOLD_FOR_MS = 250
+"""For how long one job that waits speaks for those that come after it."""
 
 FieldValue = int | str | bool
 """What a window's scalar fields hold."""
@@ -85,9 +89,11 @@ class Window:
     """The shared state of one upstream's limit: the slots, and hints that travel with them.
 
     `latencies_ms`: the last answered calls, newest last.
-    `fresh_queued_at_ms`: when a job was last left waiting for its first call.
+    `fresh_queued_at_ms`: a job was left waiting for its first call until about then.
     `awake_until_ms`: a processor run is at work until then.
     `suspect_job`, `probe_at_ms`: the upstream refused our key for this job; the key is probed then.
+    `cleared_job`, `cleared_until_ms`: a probe found the key good after that; refused again until then, it is
+    this job that the upstream refuses.
     `key_blocked_ms`: for how long, in all, calls were blocked by a refused key.
     `slow_probe_at_ms`: when a call was last tried inline although the upstream is slow.
     `tightened_until_ms`: until then calls count that were made under limits since tightened; no slot is free
@@ -104,6 +110,8 @@ class Window:
     paused: bool = False
     suspect_job: str = ""
     probe_at_ms: int = 0
+    cleared_job: str = ""
+    cleared_until_ms: int = 0
     key_blocked_ms: int = 0
     slow_probe_at_ms: int = 0
     tightened_until_ms: int = 0
@@ -311,28 +319,52 @@ def _suspect(window: Window, job_id: str, now_ms: int) -> Change:
         values={
             "suspect_job": job_id,
             "probe_at_ms": until_ms,
+            "cleared_job": "",
             "blocked_until_ms": max(until_ms, window.blocked_until_ms),
             "key_blocked_ms": window.key_blocked_ms + window.limits.window_ms,
         },
     )
 
 
-def clear_suspicion(window: Window) -> Change:
-    """The key is good after all: calls go on."""
+def clear_suspicion(window: Window, now_ms: int) -> Change:
+    """The key is good, perhaps since it was mended a moment ago: calls go on, that job's too."""
     return Change(
         window.limits.version,
         expected={"suspect_job": window.suspect_job, "probe_at_ms": window.probe_at_ms},
-        values={"suspect_job": "", "probe_at_ms": 0},
+        values={
+            "suspect_job": "",
+            "probe_at_ms": 0,
+            "cleared_job": window.suspect_job,
+            "cleared_until_ms": now_ms + CLEARED_WINDOWS * window.limits.window_ms,
+        },
     )
 
 
-def stay_awake(window: Window, until_ms: int) -> Change:
-    """Note that a processor run is at work; of many who see nobody awake, one write lands."""
-    return Change(
-        window.limits.version,
-        expected={"awake_until_ms": window.awake_until_ms},
-        values={"awake_until_ms": until_ms},
-    )
+def refuses_message(window: Window, job_id: str, now_ms: int) -> bool:
+    """Whether a 401 or 403 means the message: the key was found good since it met the same answer."""
+    return bool(job_id) and window.cleared_job == job_id and now_ms < window.cleared_until_ms
+
+
+def announce(window: Window, now_ms: int, *, fresh_waits: bool) -> Change | None:
+    """Tell newcomers that a fresh job waits, and whoever finds no run at work that one is being woken.
+
+    Of many who see nobody awake, one write lands, and its writer wakes the run. None if all is told already:
+    a burst costs few writes.
+    """
+    values: dict[str, FieldValue] = {}
+    if fresh_waits and window.fresh_queued_at_ms < now_ms:
+        values["fresh_queued_at_ms"] = now_ms + TOLD_FOR_MS
+    if window.awake_until_ms > now_ms:
+        return note(window, **values) if values else None
+    values["awake_until_ms"] = now_ms + WAKE_MS
+    return Change(window.limits.version, expected={"awake_until_ms": window.awake_until_ms}, values=values)
+
+
+def fall_asleep(window: Window, until_ms: int) -> Change | None:
+    """Note that a run leaves; None if the mark that stands is not the one it made, `until_ms`."""
+    if window.awake_until_ms != until_ms:
+        return None
+    return Change(window.limits.version, expected={"awake_until_ms": until_ms}, values={"awake_until_ms": 0})
 
 
 def note(window: Window, **values: FieldValue) -> Change:

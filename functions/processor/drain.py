@@ -10,7 +10,7 @@ from core import scheduling
 from core import window as windows
 from core.answers import Answer
 from core.config import CallSettings
-from core.errors import InvalidMessage, Unavailable
+from core.errors import InvalidMessage, Unavailable, described
 from core.messages import decode_fresh
 from core.scheduling import Due, Next
 from core.window import Kind, Window
@@ -90,8 +90,14 @@ class Drain:
     async def run(self, run_ms: int = RUN_MS) -> int:
         """Work until nothing is due soon or the time is up; return how many calls were made."""
         stop_ms = self._clock.monotonic_ms() + run_ms
-        made, messages, last_look = 0, list[Received](), False
         await self._apply_deployed_limits()
+        try:
+            return await self._work_until(stop_ms)
+        finally:  # whatever ends a run: an instance that is frozen in the middle of a call tells nobody of it
+            await asyncio.gather(*self._calls, return_exceptions=True)
+
+    async def _work_until(self, stop_ms: int) -> int:
+        made, messages, last_look = 0, list[Received](), False
         while self._clock.monotonic_ms() < stop_ms:
             try:
                 window = await self._slots.refresh()
@@ -109,7 +115,6 @@ class Drain:
                 self._telemetry.event("round_failed", {"RoundsFailed": 1}, reason=str(error))
                 last_look, messages = False, []
                 await self._clock.sleep_ms(AFTER_FAILURE_MS)
-        await asyncio.gather(*self._calls)
         return made
 
     async def _apply_deployed_limits(self) -> None:
@@ -143,8 +148,9 @@ class Drain:
         if receipts:
             await self._queue.delete(receipts)
         now_ms = self._clock.now_ms()
-        times_ms = [] if next_sweep_ms is None else [max(next_sweep_ms, now_ms + self._pause_max_ms)]
-        times_ms += self._next_calls_ms(work, now_ms)
+        times_ms = self._next_calls_ms(work, now_ms)
+        if next_sweep_ms is not None:
+            times_ms.append(next_sweep_ms and max(next_sweep_ms, now_ms + self._pause_max_ms))
         return started, min((at_ms for at_ms in times_ms if at_ms <= now_ms + HORIZON_MS), default=None)
 
     def _relieved(self, window: Window) -> bool:
@@ -161,11 +167,7 @@ class Drain:
 
     async def _look_once_more(self) -> list[Received]:
         """Before leaving: say so, then wait a moment for whoever had seen this run at work."""
-        await self._slots.amend(
-            lambda seen: (
-                windows.note(seen, awake_until_ms=0) if seen.awake_until_ms == self._awake_until_ms else None
-            )
-        )
+        await self._slots.amend(lambda seen: windows.fall_asleep(seen, self._awake_until_ms))
         return await self._queue.receive(MESSAGES_MAX, LAST_LOOK_MS)
 
     async def _pause(self, next_ms: int | None, stop_ms: int) -> list[Received]:
@@ -292,8 +294,13 @@ class Drain:
 
     async def _complete(self, begun: Begun) -> None:
         """See one call through: send it, then settle its slot beside recording and telling the outcome."""
-        answer = await self._caller.send(begun)
-        await asyncio.gather(self._caller.settle(begun, answer), self._tell(begun, answer))
+        try:
+            answer = await self._caller.send(begun)
+            await asyncio.gather(self._caller.settle(begun, answer), self._tell(begun, answer))
+        except Exception as error:  # noqa: BLE001 - nobody waits for this task: fence and lease expire
+            self._telemetry.event(
+                "call_lost", {"CallsLost": 1}, job_id=begun.fenced.id, reason=described(error)
+            )
 
     async def _tell(self, begun: Begun, answer: Answer) -> None:
         try:

@@ -16,7 +16,9 @@ from ports import Clock, DueKind, JobStore, Queue, RequestKey, Telemetry, Writte
 from service.outcomes import Outcomes
 
 ROWS_MAX = 100
+PAGES_MAX = 5
 HORIZON_MS = 12_000
+AT_ONCE_MS = 0
 
 
 class Sweep:
@@ -39,18 +41,33 @@ class Sweep:
     async def run(self) -> int | None:
         """Do what is missing; return when something is to be looked at next, if that is soon.
 
-        Raises `Unavailable`; what was not done is due still.
+        Upstream calls wait meanwhile, so it stops after some pages: `AT_ONCE_MS` says that more is due. Rows
+        that stay where they are, stale or unreadable, are passed over. Raises `Unavailable`; what was not
+        done is due still.
         """
+        seen: set[RequestKey] = set()
+        for page in range(1, PAGES_MAX + 1):
+            rows = await self._due(page * ROWS_MAX)
+            now_ms = self._clock.now_ms()
+            due = [[key for key in keys if key.due_ms <= now_ms and key not in seen] for keys in rows]
+            await self._do(*due)
+            more = any(len(keys) == page * ROWS_MAX and keys[-1].due_ms <= now_ms for keys in rows)
+            if not more or not any(due):
+                return min((key.due_ms for keys in rows for key in keys if key.due_ms > now_ms), default=None)
+            seen.update(*due)
+        return AT_ONCE_MS
+
+    async def _due(self, limit: int) -> tuple[list[RequestKey], list[RequestKey]]:
+        """Read the index: open requests, and pending deliveries."""
         until_ms = self._clock.now_ms() + HORIZON_MS
-        requests, deliveries = await asyncio.gather(
-            self._store.due_requests(DueKind.OPEN, until_ms, ROWS_MAX),
-            self._store.due_requests(DueKind.DELIVERY, until_ms, ROWS_MAX),
+        return await asyncio.gather(
+            self._store.due_requests(DueKind.OPEN, until_ms, limit),
+            self._store.due_requests(DueKind.DELIVERY, until_ms, limit),
         )
-        now_ms = self._clock.now_ms()
-        await self._look_at_requests([key for key in requests if key.due_ms <= now_ms])
-        await self._each(self._resend(key) for key in deliveries if key.due_ms <= now_ms)
-        later_ms = [key.due_ms for key in requests + deliveries if key.due_ms > now_ms]
-        return min(later_ms, default=None)
+
+    async def _do(self, requests: list[RequestKey], deliveries: list[RequestKey]) -> None:
+        await self._look_at_requests(requests)
+        await self._each(self._resend(key) for key in deliveries)
 
     async def _look_at_requests(self, keys: list[RequestKey]) -> None:
         by_job: defaultdict[str, set[str]] = defaultdict(set)

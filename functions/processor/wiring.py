@@ -51,10 +51,8 @@ def assemble(ports: Ports, calls: CallSettings) -> Drain:
     outcomes = Outcomes(ports.store, ports.notifications, slots, ports.clock, ports.telemetry, calls)
     sweep = Sweep(ports.store, ports.notifications, outcomes, ports.clock, ports.telemetry)
     key_check = KeyCheck(
-        ports.store,
         slots,
         ports.upstream,
-        outcomes,
         ports.clock,
         ports.telemetry,
         call_limit_ms=min(calls.call_limit_ms, PROBE_LIMIT_MS),

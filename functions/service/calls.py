@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core import job as jobs
 from core import window as windows
@@ -109,19 +109,24 @@ class Caller:
             return NotBegun(before, lease)
         return Begun(before, fenced, lease, call_limit_ms, self.slots.may_send(lease, since_mono_ms=mono_ms))
 
-    async def cancel(self, begun: Begun) -> None:
-        """Give up a call before it is sent: the job and the slot are what they were."""
+    async def cancel(self, begun: Begun, *, wanted: bool = False) -> Job | None:
+        """Give up a call before it is sent, and return the job: it and the slot are what they were.
+
+        `wanted`: a request was accepted meanwhile that waits for it.
+        """
         never_sent = Answer(Meaning.NEVER_SENT)
-        await asyncio.gather(
-            undo(self._store, begun.before, begun.fenced, self._clock.now_ms()),
-            self.slots.settle(begun.lease, never_sent),
+        job, _ = await asyncio.gather(
+            undo(self._store, begun.before, begun.fenced, self._clock.now_ms(), wanted=wanted),
+            self.settle(begun, never_sent),
         )
+        return job
 
     async def send(self, begun: Begun) -> Answer:
         """Send the one HTTP request. Whatever happens is an `Answer`."""
         answer = await self._upstream.sign(
             begun.fenced.message, call_limit_ms=begun.call_limit_ms, may_send=begun.may_send
         )
+        answer = self._understood(begun.fenced, answer)
         self._telemetry.event(
             "upstream_call",
             {"UpstreamCalls": 1, f"Upstream{answer.meaning.title().replace('_', '')}": 1},
@@ -133,6 +138,14 @@ class Caller:
             attempt=begun.fenced.attempts,
         )
         return answer
+
+    def _understood(self, job: Job, answer: Answer) -> Answer:
+        """Tell a message that the upstream refuses from a key that it refuses."""
+        window = self.slots.window
+        if answer.meaning is not Meaning.KEY_REFUSED or window is None:
+            return answer
+        refused = windows.refuses_message(window, job.id, self._clock.now_ms())
+        return replace(answer, meaning=Meaning.REFUSED) if refused else answer
 
     async def settle(self, begun: Begun, answer: Answer) -> None:
         """Tell the window what the answer proves. If that fails, the lease stands: nothing is risked."""

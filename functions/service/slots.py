@@ -33,11 +33,20 @@ class Slots:
         self._randomness = randomness
         self.timing = timing
         self.window: Window | None = None
+        self._seen_mono_ms = 0
 
     async def refresh(self) -> Window:
         """Read the window; raises `Unavailable`."""
-        self.window = await self._store.read()
-        return self.window
+        return self._see(await self._store.read())
+
+    async def recent(self, age_max_ms: int) -> Window:
+        """Return the window as it was at most so long ago; raises `Unavailable`."""
+        age_ms = self._clock.monotonic_ms() - self._seen_mono_ms
+        return self.window if self.window and age_ms <= age_max_ms else await self.refresh()
+
+    def _see(self, window: Window) -> Window:
+        self.window, self._seen_mono_ms = window, self._clock.monotonic_ms()
+        return window
 
     async def take(
         self, kind: Kind, call_limit_ms: int, *, reserve: int = 0, hints: dict[str, int] | None = None
@@ -88,11 +97,11 @@ class Slots:
         if hints:
             change = Change(change.limits_version, change.expected_slots, change.slots, values=hints)
         result = await self._store.apply(change)
-        self.window = result.record or await self.refresh()
+        window = self._see(result.record) if result.record else await self.refresh()
         # A repeat of a take that had landed fails its own condition: a holder that is me means granted.
-        mine = self.window.slots[grant.permit.slot : grant.permit.slot + 1]
+        mine = window.slots[grant.permit.slot : grant.permit.slot + 1]
         granted = isinstance(result, Written) or any(slot.holder == grant.permit.id for slot in mine)
-        return self.window, granted
+        return window, granted
 
     async def settle(self, lease: Lease, answer: Answer) -> None:
         """Tell the window what an answer proves.
@@ -120,7 +129,8 @@ class Slots:
     async def try_once(self, change: Change) -> bool:
         """Carry out a change if the window allows it as it is; of many who try the same, one succeeds."""
         result = await self._store.apply(change)
-        self.window = result.record or self.window
+        if result.record:
+            self._see(result.record)
         return isinstance(result, Written)
 
     async def amend(self, decide: Callable[[Window], Change | None], *, again: bool = False) -> bool:
@@ -138,8 +148,8 @@ class Slots:
                 continue
             result = await self._store.apply(change)
             if isinstance(result, Conflict):
-                self.window = window = result.record or await self.refresh()
+                window = self._see(result.record) if result.record else await self.refresh()
                 continue
-            self.window = result.record
+            self._see(result.record)
             return True
         raise Unavailable("the window kept changing")

@@ -193,7 +193,7 @@ async def test_a_suspicion_comes_and_goes(store: WindowStore) -> None:
     window = await written(store, suspect)
     assert suspect
     assert await store.apply(suspect) == Conflict(window)
-    window = await written(store, windows.clear_suspicion(window))
+    window = await written(store, windows.clear_suspicion(window, NOW_MS))
     assert (window.suspect_job, window.probe_at_ms) == ("", 0)
     assert await written(store, windows.suspect_key(window, "job", NOW_MS + 60_001))
 
@@ -208,7 +208,8 @@ async def test_hints_flags_and_blocks(store: WindowStore) -> None:
 
 async def test_one_of_many_wakes_the_processor(store: WindowStore) -> None:
     """A write that expects the value that is there lands once."""
-    wake = windows.stay_awake(await store.read(), NOW_MS)
+    wake = windows.announce(await store.read(), NOW_MS, fresh_waits=True)
+    assert wake
     after = await written(store, wake)
     assert await store.apply(wake) == Conflict(after)
 
@@ -299,6 +300,7 @@ def test_a_write_costs_what_the_docstring_says(calls: int, expected_units: int) 
         awake_until_ms=NOW_MS + 1,
         suspect_job="f" * 64,
         probe_at_ms=NOW_MS + 1,
+        cleared_until_ms=NOW_MS + 1,
         key_blocked_ms=123_456_789,
         slow_probe_at_ms=NOW_MS + 1,
         tightened_until_ms=NOW_MS + 1,

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from adapters.memory import MemoryQueue, MemoryWindow, MemoryWindowStore
 from api.settings import ApiSettings
 from core import job as jobs
@@ -10,6 +12,8 @@ from core.answers import Meaning
 from core.errors import Unavailable
 from core.job import DeliveryState, JobState, Request, RequestState
 from core.messages import FreshMessage
+from core.scheduling import Due
+from ports import DueKind
 from processor.wiring import Ports, assemble
 from tests.functions.notifier_world import TIMEOUT, NotifierWorld
 from tests.functions.world import ENVIRONMENT, HOOK, ScriptedUpstream
@@ -43,12 +47,17 @@ class ProcessorWorld:
 
     async def accept(self, message: str) -> Request:
         """Store a request whose job waits for its first call, as the API leaves it."""
+        now_ms = self.notifiers.clock.now_ms()
+        await self.notifiers.store.write_job(None, jobs.schedule(None, message, now_ms))
+        return await self.wait_for(message, due_in_ms=5_000, estimated_ms=now_ms + 500)
+
+    async def wait_for(self, message: str, *, due_in_ms: int = 0, estimated_ms: int = 0) -> Request:
+        """Store a request and no more, as an API does that crashes then."""
         world, now_ms = self.notifiers, self.notifiers.clock.now_ms()
         request = Request(
             world.randomness.request_id(now_ms), jobs.job_id(message), message, "alice", HOOK, now_ms,
-            due_ms=now_ms + 5_000, estimated_ms=now_ms + 500,
+            due_ms=now_ms + due_in_ms, estimated_ms=estimated_ms,
         )  # fmt: skip
-        await world.store.write_job(None, jobs.schedule(None, message, now_ms))
         return await world.store.accept(request)
 
     async def work(self, minutes: int) -> None:
@@ -106,22 +115,26 @@ def test_a_dead_receiver_costs_no_upstream_call() -> None:
     run(scenario())
 
 
-def test_a_refused_key_fails_no_request() -> None:
-    """While our key is refused all calls stop but one probe per window; afterwards everything is signed."""
+@pytest.mark.parametrize("minutes", [1, 2, 10])
+def test_a_refused_key_fails_no_request(minutes: int) -> None:
+    """While our key is refused all calls stop but one probe per window; afterwards everything is signed.
+
+    So it is however soon the key is mended: a good probe says nothing of the message that met the refusal.
+    """
 
     async def scenario() -> None:
         world = ProcessorWorld()
         world.upstream.meaning, world.upstream.status = Meaning.KEY_REFUSED, 401
         world.upstream.probe_meaning = Meaning.KEY_REFUSED
         request = await world.accept("hello")
-        await world.work(minutes=10)
+        await world.work(minutes=minutes)
         assert world.upstream.calls == ["hello"]
-        assert 8 <= world.upstream.probes <= 10
+        assert minutes - 2 <= world.upstream.probes <= minutes
         assert (await world.notifiers.now(request)).open
         world.upstream.meaning, world.upstream.status = Meaning.SIGNED, 200
         world.upstream.probe_meaning = Meaning.WELCOME
         await world.work(minutes=3)
-        assert not (await world.notifiers.now(request)).open
+        assert (await world.notifiers.now(request)).state is RequestState.SIGNED
 
     run(scenario())
 
@@ -136,11 +149,87 @@ def test_a_refused_message_is_told_from_a_refused_key() -> None:
         await world.work(minutes=3)
         closed = await world.notifiers.now(request)
         assert (closed.state, closed.failure_reason) == (RequestState.FAILED, "upstream_refused_401")
+        assert (world.upstream.calls, world.upstream.probes) == (["hello", "hello"], 1)
         job = await world.notifiers.store.job(request.job_id)
         assert job
         assert job.state is JobState.REFUSED
         assert world.window.window
         assert not world.window.window.suspect_job
+
+    run(scenario())
+
+
+def test_a_sweep_ends_when_all_is_done() -> None:
+    """Hundreds who wait for one message are told by one run, however few rows it reads at a time."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store, now_ms = world.notifiers.store, world.notifiers.clock.now_ms()
+        await world.accept("hello")
+        for _ in range(1_100):
+            await world.wait_for("hello")
+        job = await store.job(jobs.job_id("hello"))
+        assert job
+        await store.write_job(job, jobs.signed(job, "signature", now_ms))  # and its caller crashed
+        await assemble(world.ports, CALLS).run(run_ms=20_000)
+        _, requests = await store.load(jobs.job_id("hello"))
+        assert {request.state for request in requests} == {RequestState.SIGNED}
+        assert len(world.notifiers.queue.texts) >= 1_101
+
+    run(scenario())
+
+
+def test_rows_that_cannot_be_read_stop_no_sweep() -> None:
+    """A page full of damaged records: those behind it are looked at too, and no run spins on them."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store, now_ms = world.notifiers.store, world.notifiers.clock.now_ms()
+        for number in range(150):
+            await world.wait_for(f"damaged {number}")
+        healthy = await world.accept("healthy")
+        job = await store.job(healthy.job_id)
+        assert job
+        await store.write_job(job, jobs.signed(job, "signature", now_ms))
+        load, loads = store.load, 0
+
+        async def load_damaged(job_id: str) -> tuple[jobs.Job | None, list[Request]]:
+            nonlocal loads
+            loads += 1
+            if job_id != healthy.job_id:
+                raise Unavailable("a Request can't be read")
+            return await load(job_id)
+
+        store.load = load_damaged  # type: ignore[method-assign]
+        await world.notifiers.clock.sleep_ms(6_000)
+        await assemble(world.ports, CALLS).run(run_ms=20_000)
+        assert (await world.notifiers.now(healthy)).state is RequestState.SIGNED
+        assert loads < 2_000
+
+    run(scenario())
+
+
+def test_whatever_ends_a_run_its_calls_are_seen_through() -> None:
+    """An error nobody foresaw ends the run, but not before the calls in flight have told their outcome."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        request = await world.accept("hello")
+        drain = assemble(world.ports, CALLS)
+        due_jobs, reads = world.notifiers.store.due_jobs, 0
+
+        async def fail_later(kind: DueKind, until_ms: int, limit: int) -> list[Due]:
+            nonlocal reads
+            reads += 1
+            if reads > 2:
+                raise ZeroDivisionError
+            return await due_jobs(kind, until_ms, limit)
+
+        world.notifiers.store.due_jobs = fail_later  # type: ignore[method-assign]
+        world.upstream.takes_ms = 8_000
+        with pytest.raises(ZeroDivisionError):
+            await drain.run()
+        assert (await world.notifiers.now(request)).state is RequestState.SIGNED
 
     run(scenario())
 

@@ -6,13 +6,13 @@ MUTATIONS = (
     SimulatedMutation(
         "a sweep that skips open requests",
         "processor/sweep.py",
-        "await self._look_at_requests([key for key in requests if key.due_ms <= now_ms])",
+        "await self._look_at_requests(requests)",
         "pass",
     ),
     SimulatedMutation(
         "a sweep that skips lost deliveries",
         "processor/sweep.py",
-        "await self._each(self._resend(key) for key in deliveries if key.due_ms <= now_ms)",
+        "await self._each(self._resend(key) for key in deliveries)",
         "pass",
     ),
     SimulatedMutation(
@@ -103,8 +103,8 @@ MUTATIONS = (
     SimulatedMutation(
         "a live call not respected by the API",
         "core/job.py",
-        "if self.call_live(now_ms) or self.state is JobState.REFUSED or self.scheduled:",
-        "if self.state is JobState.REFUSED or self.scheduled:",
+        "if self.call_live(now_ms) or self.refuses(now_ms, ttl_ms) or self.scheduled:",
+        "if self.refuses(now_ms, ttl_ms) or self.scheduled:",
         also=(("return self.next_try_ms <= now_ms", "return True"),),
     ),
     SimulatedMutation(

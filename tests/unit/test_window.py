@@ -334,7 +334,7 @@ async def test_a_refused_key_blocks_calls_for_a_window_once() -> None:
 async def test_a_good_key_lets_calls_go_on() -> None:
     """The suspicion goes; of two who clear it on one view, one write lands."""
     window = await written(window_of(0), windows.suspect_key(window_of(0), "job", NOW_MS))
-    clear = windows.clear_suspicion(window)
+    clear = windows.clear_suspicion(window, NOW_MS)
     cleared = await written(window, clear)
     assert not cleared.blocked(NOW_MS + 60_000)
     assert await refused(cleared, clear)
@@ -343,8 +343,24 @@ async def test_a_good_key_lets_calls_go_on() -> None:
 async def test_of_many_who_see_nobody_awake_one_write_lands() -> None:
     """A burst wakes the processor once."""
     window = window_of(0)
-    wake = windows.stay_awake(window, NOW_MS + 5_000)
-    assert await refused(await written(window, wake), wake)
+    wake = windows.announce(window, NOW_MS, fresh_waits=False)
+    assert wake
+    awake = await written(window, wake)
+    assert awake == replace(window, awake_until_ms=NOW_MS + 5_000)
+    assert await refused(awake, wake)
+
+
+async def test_a_burst_is_announced_by_few_writes() -> None:
+    """A job that waits speaks for those of the next quarter of a second; a run at work needs no wake."""
+    awake = replace(window_of(0), awake_until_ms=NOW_MS + 5_000)
+    told = windows.announce(awake, NOW_MS, fresh_waits=True)
+    assert told
+    assert not told.expected
+    told_window = await written(awake, told)
+    assert told_window == replace(awake, fresh_queued_at_ms=NOW_MS + 250)
+    assert windows.announce(told_window, NOW_MS + 250, fresh_waits=True) is None
+    assert windows.announce(told_window, NOW_MS + 251, fresh_waits=True)
+    assert windows.announce(told_window, NOW_MS + 251, fresh_waits=False) is None
 
 
 async def test_hints_are_written_whatever_was_there() -> None:
