@@ -104,10 +104,17 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many jobs wait for their first call, and since when the oldest one does (None: none waits)."""
+    """How many jobs wait for their first call, and since when the first of them does (None: none waits).
+
+    One whose call could not be sent waits in advance: since a moment that is still to come.
+    """
 
     count: int
     oldest_ms: int | None
+
+    def waits(self, now_ms: int) -> bool:
+        """Whether any of them could be called now."""
+        return self.oldest_ms is not None and self.oldest_ms <= now_ms
 
 
 class JobStore(Protocol):

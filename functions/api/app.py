@@ -32,7 +32,7 @@ from api.settings import ApiSettings
 from api.signing import Accepted, Ask, Signed, Signing
 from api.statuses import Found, Statuses
 from core.config import VERSION
-from core.errors import RelayError, Unavailable
+from core.errors import RelayError, Unavailable, described
 from ports import Clock, Randomness, Telemetry
 from service.redelivery import NotReplayable
 
@@ -81,19 +81,9 @@ class Endpoints:
 
     async def sign(self, request: Request) -> JSONResponse:
         """Sign a message, now or later."""
-        client = await self._access.caller(request)
-        given = parse_sign_query(request.scope["query_string"], self._services.settings.egress)
-        return await self._sign(request, client, given)
-
-    async def sign_posted(self, request: Request) -> JSONResponse:
-        """Do the same for a JSON body."""
-        client = await self._access.caller(request)
-        content_type = request.headers.get("content-type", "")
-        given = parse_sign_body(await request.body(), content_type, self._services.settings.egress)
-        return await self._sign(request, client, given)
-
-    async def _sign(self, request: Request, client: str, given: SignInput) -> JSONResponse:
         services, request_id = self._services, request.state.request_id
+        client = await self._access.caller(request)
+        given = await self._sign_input(request)
         keep = prefers_async(request.headers.getlist("prefer"))
         ask = Ask(request_id, client, given.message, given.webhook_url, keep)
         result = await services.signing.sign(ask, request.state.deadline)
@@ -103,6 +93,14 @@ class Endpoints:
             status_url = await self._status_url(request, request_id)
             return responses.accepted(result, status_url, services.clock.now_ms(), asked_async=keep)
         return responses.declined(request_id, result)
+
+    async def _sign_input(self, request: Request) -> SignInput:
+        """Read the query of a GET, the JSON body of a POST."""
+        policy = self._services.settings.egress
+        if request.method == "GET":
+            return parse_sign_query(request.scope["query_string"], policy)
+        content_type = request.headers.get("content-type", "")
+        return parse_sign_body(await request.body(), content_type, policy)
 
     async def status(self, request: Request) -> Response:
         """Say where an accepted request stands; to people by a page that asks for the same as JSON."""
@@ -207,7 +205,7 @@ class Identify:
         try:
             await self._app(scope, receive, noting)
         except Exception as error:  # noqa: BLE001 - the last resort
-            telemetry.event("error", {"Errors": 1}, request_id=request_id, error=repr(error))
+            telemetry.event("error", {"Errors": 1}, request_id=request_id, error=described(error))
             await responses.plain_problem(request_id, 500)(scope, receive, noting)
         used_ms = deadline.used_ms()
         telemetry.event(
@@ -243,20 +241,22 @@ def _metrics(path: str, status: int, used_ms: int) -> dict[str, float]:
 
 def create_app(services: Services) -> FastAPI:
     """Return the ASGI application."""
-    app = FastAPI(title=NAME, version=VERSION, openapi_url=None)
+    app = FastAPI(title=NAME, version=VERSION, openapi_url=None, redirect_slashes=False)
     app.add_middleware(Identify, services=services)
     endpoints = Endpoints(services)
-    app.get("/crypto/sign")(endpoints.sign)
-    app.post("/crypto/sign")(endpoints.sign_posted)
-    app.get("/crypto/requests/{wanted_id}")(endpoints.status)
-    app.get("/console")(endpoints.console)
-    app.get("/console/state")(endpoints.console_state)
+    app.api_route("/crypto/sign", methods=["GET", "POST"])(endpoints.sign)
     app.post("/console/replay")(endpoints.replay)
-    app.get("/openapi.json")(endpoints.openapi)
-    app.get("/docs")(endpoints.docs)
-    app.get("/.well-known/jwks.json")(endpoints.key_set)
-    app.get("/health")(endpoints.health)
-    app.get("/")(endpoints.root)
+    for path, endpoint in (
+        ("/crypto/requests/{wanted_id}", endpoints.status),
+        ("/console", endpoints.console),
+        ("/console/state", endpoints.console_state),
+        ("/openapi.json", endpoints.openapi),
+        ("/docs", endpoints.docs),
+        ("/.well-known/jwks.json", endpoints.key_set),
+        ("/health", endpoints.health),
+        ("/", endpoints.root),
+    ):  # whatever only shows something can be asked for its head too
+        app.api_route(path, methods=["GET", "HEAD"])(endpoint)
     _add_error_handlers(app, services.telemetry)
     return app
 

@@ -11,7 +11,6 @@ from core.egress import Policy, Verdict, classify_url
 from core.errors import RelayError
 
 MESSAGE_BYTES_MAX = 2_048
-MESSAGE_ENCODED_MAX = 6_144
 PARAMETERS = frozenset({"message", "webhook_url"})
 PARAMETERS_MAX = 20
 BODY_BYTES_MAX = 32_768

@@ -4,6 +4,7 @@
 answer of the other tests against it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from api.inputs import MESSAGE_BYTES_MAX
@@ -150,8 +151,8 @@ def _invalid() -> dict[str, Json]:
     return {"422": _answer(description, "InvalidParameterProblem", {"invalid-parameter": example})}
 
 
-def _failures() -> dict[str, Json]:
-    """Describe what any operation may answer that reads or writes."""
+def _failures(more: Mapping[str, tuple[str, str]] | None = None) -> dict[str, Json]:
+    """Describe what any operation may answer that reads or writes; `more`: other reasons for a 503."""
     internal = {"internal-server-error": ("Internal Server Error", "Internal Server Error")}
     unavailable = {
         "unavailable": (
@@ -159,6 +160,7 @@ def _failures() -> dict[str, Json]:
             "The request could not be accepted, and nothing is promised. Try again.",
         ),
         "service-unavailable": ("Service Unavailable", "Service Unavailable"),
+        **(more or {}),
     }
     return {
         **_problem(500, "Nobody foresaw this; the id finds it in our logs", internal),
@@ -198,6 +200,10 @@ def _sign_answers() -> dict[str, Json]:
             "Limit reached",
             "All calls that the upstream allows are in use, or others wait. Give a webhook_url to wait too.",
         ),
+        "call-in-progress": (
+            "Call in progress",
+            "This message is being signed for another caller. Try again, or give a webhook_url to wait too.",
+        ),
         "backlog-too-long": (
             "Backlog too long",
             "So many requests wait that this one could not be served in time.",
@@ -212,6 +218,12 @@ def _sign_answers() -> dict[str, Json]:
             "Upstream refused",
             "The upstream refuses to sign this message: it answered 414.",
         ),
+    }
+    paused = {
+        "paused": (
+            "Paused",
+            "Calls to the upstream are paused by the operator. Give a webhook_url to wait until they go on.",
+        )
     }
     slow = {
         "upstream-too-slow": (
@@ -232,7 +244,7 @@ def _sign_answers() -> dict[str, Json]:
         **_unauthorized(),
         **_invalid(),
         **_problem(429, "No call is to be had now, and nothing is queued", limit, retry),
-        **_failures(),
+        **_failures(paused),
         **_problem(502, "The upstream failed, or refuses this message; nothing is queued", failed, retry),
         **_problem(504, "The upstream is too slow; nothing is queued", slow, retry),
     }

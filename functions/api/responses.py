@@ -29,6 +29,16 @@ DECLINED: dict[Reason, tuple[int, str, str]] = {
         "Limit reached",
         "All calls that the upstream allows are in use, or others wait. Give a webhook_url to wait too.",
     ),
+    Reason.IN_PROGRESS: (
+        429,
+        "Call in progress",
+        "This message is being signed for another caller. Try again, or give a webhook_url to wait too.",
+    ),
+    Reason.PAUSED: (
+        503,
+        "Paused",
+        "Calls to the upstream are paused by the operator. Give a webhook_url to wait until they go on.",
+    ),
     Reason.BACKLOG: (
         429,
         "Backlog too long",

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from api.deadline import DURABLE_MS, Deadline
 from core import job as jobs
@@ -16,17 +16,19 @@ from core.errors import Unavailable
 from core.job import FIRST_LOOK_MS, Job, JobState, Request
 from core.messages import FreshMessage
 from core.scheduling import Inline
-from core.window import Kind, Window
+from core.window import Change, Kind, Window
 from ports import Backlog, Clock, JobStore, Queue, Telemetry, Waker, Written
 from service.calls import Begun, Caller, NotBegun
 from service.recording import Recorder
 from service.slots import Slots
 
 BACKLOG_ROWS_MAX = 6_000
-WAKE_MS = 5_000
 TELL_LIMIT_S = 0.5
+SEEN_LATELY_MS = 250
 UNAVAILABLE_RETRY_MS = 1_000
 LIVE_CALL_RETRY_MS = 1_000
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,18 @@ class Ask:
     webhook_url: str = ""
     keep: bool = False
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether it can be accepted, and answered later."""
+        return bool(self.webhook_url) or self.keep
+
 
 class Reason(StrEnum):
     """Why there is no signature now."""
 
     LIMIT = "limit-reached"
+    IN_PROGRESS = "call-in-progress"
+    PAUSED = "paused"
     BACKLOG = "backlog-too-long"
     UPSTREAM_FAILED = "upstream-failed"
     UPSTREAM_SLOW = "upstream-too-slow"
@@ -77,19 +86,23 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was there when the request came: window and backlog are None where they can't be read."""
+    """What was there when the request came: window and backlog are None where they can't be read in time.
+
+    `look_ms`: how long it took to see that, which tells how long a durable write will take.
+    """
 
     job: Job | None
     window: Window | None
     backlog: Backlog | None
+    look_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """An inline call that brought no signature, still to be recorded on its job."""
+    """An inline call that brought no signature, still to be recorded on its job; None: it was not sent."""
 
     begun: Begun
-    answer: Answer
+    answer: Answer | None
 
 
 class Signing:
@@ -132,61 +145,54 @@ class Signing:
 
     @staticmethod
     def _may_wait(ask: Ask, result: Signed | Declined) -> bool:
-        wants_to = bool(ask.webhook_url) or ask.keep
-        return wants_to and isinstance(result, Declined) and result.reason is not Reason.REFUSED
+        return ask.may_wait and isinstance(result, Declined) and result.reason is not Reason.REFUSED
 
     async def _look(self, ask: Ask, deadline: Deadline) -> _Seen:
         """Read job, window and backlog side by side. Only the job is needed for every answer."""
+        began_ms = self._clock.monotonic_ms()
         # A cold start may have used most of the time: then half of what is left, and the put has the rest.
         limit_s = max(deadline.left_s(reserve_ms=DURABLE_MS), deadline.left_s() / 2)
         async with asyncio.timeout(limit_s):
             job, window, backlog = await asyncio.gather(
                 self._store.job(jobs.job_id(ask.message)),
-                self._slots.refresh(),
-                self._store.backlog(BACKLOG_ROWS_MAX),
-                return_exceptions=True,
+                _if_readable(self._slots.refresh(), limit_s / 2),
+                _if_readable(self._store.backlog(BACKLOG_ROWS_MAX), limit_s / 2),
             )
-        if isinstance(job, BaseException):
-            raise job
-        return _Seen(
-            job,
-            None if isinstance(window, BaseException) else window,
-            None if isinstance(backlog, BaseException) else backlog,
-        )
+        return _Seen(job, window, backlog, self._clock.monotonic_ms() - began_ms)
 
     async def _now(self, ask: Ask, seen: _Seen, deadline: Deadline) -> Signed | Declined | _Tried:
         """Answer from what is known, or by one call of our own."""
         job, now_ms, ttl_ms = seen.job, self._clock.now_ms(), self._settings.signature_ttl_ms
         if job and (signature := job.fresh_signature(now_ms, ttl_ms)):
             return Signed(signature)
-        if job and job.state is JobState.REFUSED:
+        if job and job.refuses(now_ms, ttl_ms):
             return Declined(Reason.REFUSED, upstream_status=job.refusal)
         if job and not job.callable_by_api(now_ms, ttl_ms):
             return self._why_wait(job, seen, now_ms)
-        inline = self._inline(seen, now_ms, deadline)
+        if seen.window is None or seen.backlog is None:  # no window, no call
+            return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
+        time_left_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
+        fresh_waits = seen.backlog.waits(now_ms)
+        inline = scheduling.may_try_inline(seen.window, now_ms, time_left_ms, fresh_waits=fresh_waits)
         if inline not in {Inline.YES, Inline.SLOW_PROBE}:
             return self._why_not_inline(inline, seen, now_ms)
         return await self._call(ask, seen, inline, deadline)
 
-    def _inline(self, seen: _Seen, now_ms: int, deadline: Deadline) -> Inline:
-        if seen.window is None or seen.backlog is None:
-            return Inline.NO_SLOT
-        time_left_ms = deadline.left_ms(reserve_ms=DURABLE_MS)
-        return scheduling.may_try_inline(
-            seen.window, now_ms, time_left_ms, fresh_waits=seen.backlog.count > 0
-        )
-
     def _why_wait(self, job: Job, seen: _Seen, now_ms: int) -> Declined:
         """Somebody's call for this message is under way, or it waits for its turn."""
         if job.call_live(now_ms):
-            return Declined(Reason.LIMIT, LIVE_CALL_RETRY_MS)
-        if job.attempts:
+            return Declined(Reason.IN_PROGRESS, LIVE_CALL_RETRY_MS)
+        if job.attempts or job.next_try_ms > now_ms:
             return Declined(Reason.UPSTREAM_FAILED, max(1, job.next_try_ms - now_ms))
         return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
 
     def _why_not_inline(self, inline: Inline, seen: _Seen, now_ms: int) -> Declined:
         if inline in {Inline.TOO_SLOW, Inline.NO_TIME}:
             return Declined(Reason.UPSTREAM_SLOW, self._settings.limits.window_ms)
+        if inline is Inline.PAUSED:
+            return Declined(Reason.PAUSED, self._settings.limits.window_ms)
+        if inline is Inline.KEY_REFUSED:
+            return Declined(Reason.UPSTREAM_FAILED, self._ready_in_ms(seen, now_ms))
         return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
 
     def _ready_in_ms(self, seen: _Seen, now_ms: int) -> int:
@@ -205,12 +211,12 @@ class Signing:
     async def _call(
         self, ask: Ask, seen: _Seen, inline: Inline, deadline: Deadline
     ) -> Signed | Declined | _Tried:
-        """Call the upstream with the time that is left, less what a durable acceptance would need."""
+        """Call the upstream with the time that is left, less what a durable acceptance will need."""
         begun = await self._begin(ask, seen, inline, deadline)
         if not isinstance(begun, Begun):
             return begun
         answer = await self._caller.send(begun)
-        if answer.meaning not in {Meaning.SIGNED, Meaning.REFUSED} and (ask.webhook_url or ask.keep):
+        if answer.meaning not in {Meaning.SIGNED, Meaning.REFUSED} and ask.may_wait:
             return _Tried(begun, answer)
         await self._note(begun, answer, deadline)
         if answer.meaning is Meaning.SIGNED:
@@ -219,14 +225,14 @@ class Signing:
 
     async def _begin(
         self, ask: Ask, seen: _Seen, inline: Inline, deadline: Deadline
-    ) -> Begun | Signed | Declined:
+    ) -> Begun | Signed | Declined | _Tried:
         """Fence the job and take a slot.
 
         If that took so long that no answer is likely in time any more, nothing is sent: a call that times out
-        would hold its slot for a whole lease.
+        would hold its slot for a whole lease. What a durable acceptance needs is not spent on undoing it.
         """
         hints = {"slow_probe_at_ms": self._clock.now_ms()} if inline is Inline.SLOW_PROBE else None
-        call_limit_ms = deadline.left_ms(reserve_ms=DURABLE_MS)
+        call_limit_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
         try:
             async with asyncio.timeout(call_limit_ms / 1000):
                 begun = await self._caller.begin(
@@ -236,8 +242,15 @@ class Signing:
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
         if isinstance(begun, NotBegun):
             return self._why_not_begun(begun, seen)
-        left_ms = deadline.left_ms(reserve_ms=DURABLE_MS)
-        if inline is Inline.YES and seen.window and left_ms < scheduling.latency_ms(seen.window):
+        left_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
+        expected_ms = (
+            scheduling.latency_ms(seen.window)
+            if seen.window and inline is Inline.YES
+            else scheduling.INLINE_MIN_MS
+        )
+        if left_ms < expected_ms:
+            if ask.may_wait:
+                return _Tried(begun, None)
             await self._try("not_cancelled_in_time", deadline.left_s(), self._caller.cancel(begun))
             return self._why_not_inline(Inline.NO_TIME, seen, self._clock.now_ms())
         return replace(begun, call_limit_ms=left_ms)
@@ -270,7 +283,7 @@ class Signing:
             request = await self._store.accept(request)
         try:
             async with asyncio.timeout(deadline.left_s()):
-                job = await self._attach(request, tried)
+                job = await self._attach(request, seen.job, tried)
         except (Unavailable, TimeoutError) as error:  # it is on the due index, and is found there
             self._telemetry.event(
                 "attach_cut_short", request_id=ask.request_id, reason=str(error) or "timeout"
@@ -308,25 +321,31 @@ class Signing:
         will_wait_ms = scheduling.call_times_ms(seen.window, now_ms, seen.backlog.count + 1)[-1] - now_ms
         return max(waited_ms, will_wait_ms) > self._settings.age_max_ms // 2
 
-    async def _attach(self, request: Request, tried: _Tried | None) -> Job:
-        """The request was put: now read the job, and see that it is scheduled unless it is signed."""
-        if tried:
+    async def _attach(self, request: Request, seen: Job | None, tried: _Tried | None) -> Job:
+        """The request was put: now look at the job, and see that it is scheduled unless it is signed.
+
+        Where it is to be scheduled, the conditional write is that look: it lands only on the job as seen.
+        """
+        if tried and tried.answer is None:
+            job = await self._caller.cancel(tried.begun, wanted=True)
+        elif tried and tried.answer:
             job, _ = await asyncio.gather(
                 self._recorder.record(tried.begun, tried.answer, wanted=True),
                 self._caller.settle(tried.begun, tried.answer),
             )
-        else:
+        elif self._scheduled(seen, request.message) is seen:
             job = await self._store.job(request.job_id)
-        if job and job.fresh_signature(self._clock.now_ms(), self._settings.signature_ttl_ms):
-            return job
+        else:
+            job = seen
         job = await self._schedule(job, request.message)
-        await self._tell_processor(job)
+        if not job.fresh_signature(self._clock.now_ms(), self._settings.signature_ttl_ms):
+            await self._tell_processor(job)
         return job
 
     async def _schedule(self, job: Job | None, message: str) -> Job:
-        """See that the processor calls it. A job that is due at once is announced by a message."""
+        """See that the processor calls it, if it has no outcome."""
         while True:
-            after = jobs.schedule(job, message, self._clock.now_ms())
+            after = self._scheduled(job, message)
             if after is job:
                 return after
             result = await self._store.write_job(job, after)
@@ -334,24 +353,29 @@ class Signing:
                 return result.record
             job = result.record
 
+    def _scheduled(self, job: Job | None, message: str) -> Job:
+        ttl_ms = self._settings.signature_ttl_ms
+        return jobs.schedule(job, message, self._clock.now_ms(), refusal_ttl_ms=ttl_ms)
+
     async def _tell_processor(self, job: Job) -> None:
         """Best effort: a message, a hint for newcomers, and somebody awake."""
-        tasks: list[Coroutine[Any, Any, None]] = [self._wake()]
-        if job.state is JobState.WAITING:
-            now_ms = self._clock.now_ms()
-            tasks.append(self._fresh_queue.send([FreshMessage(job.id).encode()]))
-            tasks.append(self._note_fresh(now_ms))
-        await self._try("processor_not_told", TELL_LIMIT_S, *tasks)
+        waits = job.state is JobState.WAITING
+        steps: list[Coroutine[Any, Any, None]] = [self._announce(fresh_waits=waits)]
+        if waits:
+            steps.append(self._fresh_queue.send([FreshMessage(job.id).encode()]))
+        await self._try("processor_not_told", TELL_LIMIT_S, *steps)
 
-    async def _note_fresh(self, now_ms: int) -> None:
-        await self._slots.amend(lambda window: windows.note(window, fresh_queued_at_ms=now_ms))
-
-    async def _wake(self) -> None:
+    async def _announce(self, *, fresh_waits: bool) -> None:
         """If no run is at work, wake one: of a whole burst, the one whose write lands does it."""
-        window, now_ms = await self._slots.refresh(), self._clock.now_ms()
-        if window.awake_until_ms > now_ms:
-            return
-        if await self._slots.try_once(windows.stay_awake(window, now_ms + WAKE_MS)):
+        now_ms, woken = self._clock.now_ms(), False
+
+        def decide(window: Window) -> Change | None:
+            nonlocal woken
+            woken = window.awake_until_ms <= now_ms
+            return windows.announce(window, now_ms, fresh_waits=fresh_waits)
+
+        await self._slots.recent(SEEN_LATELY_MS)
+        if await self._slots.amend(decide) and woken:
             await self._waker.wake()
 
     async def _note(self, begun: Begun, answer: Answer, deadline: Deadline) -> None:
@@ -369,3 +393,17 @@ class Signing:
         for result in results:
             if isinstance(result, BaseException):
                 self._telemetry.event(failure, reason=str(result) or type(result).__name__)
+
+
+def _reserve_ms(ask: Ask, seen: _Seen) -> int:
+    """What is kept for a durable acceptance or a result's record: twice what the look took, to be safe."""
+    return max(DURABLE_MS, 2 * seen.look_ms) if ask.may_wait else DURABLE_MS
+
+
+async def _if_readable(read: Coroutine[Any, Any, Value], limit_s: float) -> Value | None:
+    """Return what is read, if that can be had in time: an answer can do without."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return await read
+    except (Unavailable, TimeoutError):
+        return None

@@ -65,6 +65,7 @@ class Job:
     signature: str = ""
     signed_at_ms: int = 0
     refusal: int = 0
+    refused_at_ms: int = 0
     expires_ms: int | None = None
     revision: str = ""
 
@@ -86,9 +87,13 @@ class Job:
         """Return the signature if it may still answer new callers, else an empty string."""
         return self.signature if self.signature and now_ms < self.signed_at_ms + ttl_ms else ""
 
+    def refuses(self, now_ms: int, ttl_ms: int) -> bool:
+        """Whether the upstream's refusal may still answer new callers."""
+        return self.state is JobState.REFUSED and now_ms < self.refused_at_ms + ttl_ms
+
     def callable_by_api(self, now_ms: int, ttl_ms: int) -> bool:
         """Whether a new caller may try it inline: nobody else waits for it, and its next try is due."""
-        if self.call_live(now_ms) or self.state is JobState.REFUSED or self.scheduled:
+        if self.call_live(now_ms) or self.refuses(now_ms, ttl_ms) or self.scheduled:
             return False
         if self.signature:
             return not self.fresh_signature(now_ms, ttl_ms)
@@ -126,15 +131,22 @@ def fence(
         oldest_ms=job.oldest_ms if oldest_ms is None else oldest_ms,
         signature="",
         signed_at_ms=0,
+        refusal=0,
+        refused_at_ms=0,
         expires_ms=None if job.scheduled else unanswered_next_ms + IDLE_KEPT_MS,
     )
 
 
-def schedule(job: Job | None, message: str, now_ms: int) -> Job:
-    """Make sure that the processor calls it: somebody waits now. Returns the same job if it does already."""
+def schedule(job: Job | None, message: str, now_ms: int, *, refusal_ttl_ms: int | None = None) -> Job:
+    """Make sure that the processor calls it: somebody waits now. Returns the same job if it does already.
+
+    A job with an outcome is left as it is; but a refusal older than `refusal_ttl_ms` is tested again.
+    """
     if job is None:
         job = new_job(message, now_ms)
-    if job.scheduled or job.signature or job.state is JobState.REFUSED:
+    if job.scheduled or job.signature:
+        return job
+    if job.state is JobState.REFUSED and (refusal_ttl_ms is None or job.refuses(now_ms, refusal_ttl_ms)):
         return job
     if job.attempts == 0:
         return replace(
@@ -145,6 +157,8 @@ def schedule(job: Job | None, message: str, now_ms: int) -> Job:
         state=JobState.RETRYING,
         due_ms=max(now_ms, job.next_try_ms),
         oldest_ms=now_ms,
+        refusal=0,
+        refused_at_ms=0,
         expires_ms=None,
     )
 
@@ -181,6 +195,7 @@ def signed(job: Job, signature: str, now_ms: int) -> Job:
         next_try_ms=0,
         due_ms=None,
         refusal=0,
+        refused_at_ms=0,
         expires_ms=now_ms + KEPT_MS,
     )
 
@@ -191,6 +206,7 @@ def refused(job: Job, status: int, now_ms: int) -> Job:
         job,
         state=JobState.REFUSED,
         refusal=status,
+        refused_at_ms=now_ms,
         call_id="",
         call_until_ms=0,
         due_ms=None,

@@ -88,6 +88,8 @@ class Inline(StrEnum):
 
     YES = "yes"
     SLOW_PROBE = "slow_probe"
+    PAUSED = "paused"
+    KEY_REFUSED = "key_refused"
     NO_SLOT = "no_slot"
     OTHERS_WAIT = "others_wait"
     TOO_SLOW = "too_slow"
@@ -103,15 +105,24 @@ def may_try_inline(window: Window, now_ms: int, time_left_ms: int, *, fresh_wait
     """
     if time_left_ms < INLINE_MIN_MS:
         return Inline.NO_TIME
-    if fresh_waits or window.fresh_queued_at_ms > now_ms - INDEX_LAG_MS:
-        return Inline.OTHERS_WAIT
-    if window.blocked(now_ms) or not window.free_slots(now_ms):
-        return Inline.NO_SLOT
+    if held_back := _held_back(window, now_ms, fresh_waits=fresh_waits):
+        return held_back
     if latency_ms(window) <= time_left_ms:
         return Inline.YES
     if window.slow_probe_at_ms <= now_ms - window.limits.window_ms:
         return Inline.SLOW_PROBE
     return Inline.TOO_SLOW
+
+
+def _held_back(window: Window, now_ms: int, *, fresh_waits: bool) -> Inline | None:
+    """Why no newcomer may be called now, however fast the upstream is; None: it may."""
+    if window.paused:
+        return Inline.PAUSED
+    if window.suspect_job:
+        return Inline.KEY_REFUSED
+    if fresh_waits or window.fresh_queued_at_ms > now_ms - INDEX_LAG_MS:
+        return Inline.OTHERS_WAIT
+    return None if window.free_slots(now_ms) and not window.blocked(now_ms) else Inline.NO_SLOT
 
 
 def latency_ms(window: Window) -> int:

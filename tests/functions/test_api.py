@@ -1,6 +1,8 @@
 """What callers are answered, case by case, as README's table says it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -8,10 +10,11 @@ import httpx
 import pytest
 
 from core import job as jobs
+from core import window as windows
 from core.answers import Meaning
 from core.job import Job, JobState, RequestState
 from ports import Conflict, Written
-from tests.functions.world import HOOK, KEY, SIGNATURE, ApiWorld, Down
+from tests.functions.world import HOOK, KEY, SIGNATURE, ApiWorld, Down, Slow
 from tests.simulation.virtual_time import run
 
 AUTH = {"Authorization": KEY}
@@ -358,15 +361,132 @@ def test_nothing_durable_nothing_promised(hangs_s: float) -> None:
 
 @pytest.mark.parametrize("hangs_s", [0, 30])
 def test_no_window_no_call(hangs_s: float) -> None:
-    """The window out of reach: no upstream call; accepted if a webhook is named, else 429."""
+    """The window out of reach: no upstream call; accepted if a webhook is named, else 503, each in time."""
 
     async def scenario(world: ApiWorld) -> None:
         client = world.client(window_store=Down(hangs_s))
         started_ms = world.clock.monotonic_ms()
-        statuses = {(await sign(client)).status_code, (await sign(client, webhook_url=HOOK)).status_code}
-        assert statuses <= {202, 429, 503}
+        check_problem(await sign(client), 503, "unavailable")
+        assert (await sign(client, webhook_url=HOOK)).status_code == 202
         assert world.clock.monotonic_ms() - started_ms < 4_000
         assert world.upstream.calls == []
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize("hangs_s", [0, 30])
+def test_what_an_answer_can_do_without_does_not_fail_it(hangs_s: float) -> None:
+    """Window and due index out of reach: a known signature is answered, and a request is accepted."""
+
+    async def scenario(world: ApiWorld) -> None:
+        assert (await sign(world.client())).status_code == 200
+        world.store.backlog = Down(hangs_s).backlog  # type: ignore[assignment, method-assign]
+        client = world.client(window_store=Down(hangs_s))
+        assert (await sign(client, webhook_url=HOOK)).status_code == 200
+        assert (await sign(client, "other", webhook_url=HOOK)).status_code == 202
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize("takes_ms", [200, 350, 450, 550, 600])
+def test_a_slow_database_is_no_reason_to_refuse(takes_ms: int) -> None:
+    """An inline call never uses up what the durable write needs: 200 or 202, and no slot held for nothing."""
+
+    async def scenario(world: ApiWorld) -> None:
+        started_ms = world.clock.monotonic_ms()
+        store = Slow(world.store, world.clock, takes_ms)
+        window_store = Slow(world.window_store, world.clock, takes_ms)
+        world.upstream.meaning, world.upstream.status = Meaning.FAILED, 502
+        response = await sign(world.client(store=store, window_store=window_store), webhook_url=HOOK)
+        assert response.status_code == 202
+        assert world.clock.monotonic_ms() - started_ms < 2_000
+        assert world.window.window
+        held = len(world.window.window.slots) - world.window.window.free_slots(world.clock.now_ms())
+        assert held == len(world.upstream.calls)
+
+    in_world(scenario)
+
+
+def test_a_call_withdrawn_in_time_is_as_if_it_never_was() -> None:
+    """The slot came too late: nothing is sent, and the accepted request waits for its first call."""
+
+    async def scenario(world: ApiWorld) -> None:
+        write_job = world.store.write_job
+
+        async def slow_fence(before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
+            await world.clock.sleep_ms(1_100 if after.call_id else 0)
+            return await write_job(before, after)
+
+        world.store.write_job = slow_fence  # type: ignore[method-assign]
+        response = await sign(world.client(), webhook_url=HOOK)
+        assert (response.status_code, world.upstream.calls) == (202, [])
+        job = await world.store.job(jobs.job_id("hello"))
+        assert job
+        assert (job.state, job.attempts) == (JobState.WAITING, 0)
+        assert world.window.window
+        assert world.window.window.free_slots(world.clock.now_ms()) == 10
+
+    in_world(scenario)
+
+
+def test_why_there_is_no_call_is_said_truly() -> None:
+    """Only the limit is called the limit: no pause, no trouble with our key, no call under way or unsent."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        window = world.window.window = windows.empty(world.settings.calls.limits)
+        world.window.window = replace(window, paused=True)
+        check_problem(await sign(client), 503, "paused")
+        world.window.window = replace(window, suspect_job="j", probe_at_ms=world.clock.now_ms() + 9_000)
+        check_problem(await sign(client), 502, "upstream-failed")
+        world.window.window = window
+        world.upstream.meaning = Meaning.NEVER_SENT
+        check_problem(await sign(client), 502, "upstream-failed")
+        response = await sign(client)
+        check_problem(response, 502, "upstream-failed")
+        assert 29 <= int(response.headers["retry-after"]) <= 33
+        world.upstream.meaning = Meaning.SIGNED
+        first = asyncio.create_task(sign(client, "twice"))
+        await world.clock.sleep_ms(100)
+        check_problem(await sign(client, "twice"), 429, "call-in-progress")
+        assert (await first).status_code == 200
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize("slots_are_free", [True, False])
+def test_a_refusal_is_not_believed_for_ever(slots_are_free: bool) -> None:
+    """It answers new callers for as long as a signature would; then the message is tried again."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        world.upstream.meaning, world.upstream.status = Meaning.REFUSED, 404
+        check_problem(await sign(client), 502, "upstream-refused")
+        await world.clock.sleep_ms(3_599_000)
+        check_problem(await sign(client, webhook_url=HOOK), 502, "upstream-refused")
+        assert world.upstream.calls == ["hello"]
+        await world.clock.sleep_ms(1_001)
+        world.upstream.meaning, world.upstream.status = Meaning.SIGNED, 200
+        if not slots_are_free:
+            world.fill_window()
+        assert (await sign(client, webhook_url=HOOK)).status_code == (200 if slots_are_free else 202)
+        job = await world.store.job(jobs.job_id("hello"))
+        assert job
+        assert job.state is (JobState.SIGNED if slots_are_free else JobState.RETRYING)
+
+    in_world(scenario)
+
+
+def test_a_job_that_waits_for_its_time_holds_nobody_up() -> None:
+    """A call that could not be sent is tried again later: until then newcomers are called at once."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        world.upstream.meaning = Meaning.NEVER_SENT
+        assert (await sign(client, webhook_url=HOOK)).status_code == 202
+        await world.clock.sleep_ms(3_000)
+        world.upstream.meaning = Meaning.SIGNED
+        assert (await sign(client, "other")).status_code == 200
 
     in_world(scenario)
 
@@ -393,7 +513,13 @@ def test_unknown_paths_and_methods() -> None:
     async def scenario(world: ApiWorld) -> None:
         client = world.client()
         check_problem(await client.get("/nothing", headers=AUTH), 404, "not-found")
-        check_problem(await client.delete("/crypto/sign", headers=AUTH), 405, "method-not-allowed")
+        check_problem(await client.get("/crypto/sign/?message=x", headers=AUTH), 404, "not-found")
+        for method in ("DELETE", "HEAD"):
+            refused = await client.request(method, "/crypto/sign", headers=AUTH)
+            assert refused.status_code == 405
+            assert {*refused.headers["allow"].split(", ")} == {"GET", "POST"}
+        for path in ("/", "/health", "/console", "/docs", "/openapi.json"):
+            assert (await client.head(path)).status_code == 200
         assert (await client.get("/")).json()["status"] == 200
         health = (await client.get("/health")).json()
         assert health["parts"] == {"database": "up", "queue": "up"}
@@ -451,11 +577,14 @@ def test_an_error_nobody_foresaw() -> None:
     async def scenario(world: ApiWorld) -> None:
         class Broken:
             def __getattr__(self, name: str) -> object:
-                raise ZeroDivisionError(name)
+                raise ZeroDivisionError("a key, perhaps")
 
         response = await sign(world.client(store=Broken()))
         check_problem(response, 500, "internal-server-error")
         assert "ZeroDivision" not in response.text
+        (said,) = [str(fields["error"]) for name, fields in world.telemetry.events if name == "error"]
+        assert said.startswith("ZeroDivisionError at ")
+        assert "a key" not in said
 
     in_world(scenario)
 

@@ -114,6 +114,22 @@ class Down:
         return refuse
 
 
+class Slow:
+    """Stands in front of any store: it works, but every call takes its time."""
+
+    def __init__(self, store: object, clock: Clock, takes_ms: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._takes_ms = takes_ms
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        async def wait(*arguments: object, **named: object) -> object:
+            await self._clock.sleep_ms(self._takes_ms)
+            return await getattr(self._store, name)(*arguments, **named)
+
+        return wait
+
+
 class ApiWorld:
     """One API instance in virtual time."""
 
@@ -123,6 +139,7 @@ class ApiWorld:
         self.table = MemoryTable()
         self.store = MemoryJobStore(self.table)
         self.window = MemoryWindow(windows.empty(self.settings.calls.limits))
+        self.window_store = MemoryWindowStore(self.window, lambda: windows.empty(self.settings.calls.limits))
         self.queue = MemoryQueue(self.clock)
         self.upstream = ScriptedUpstream(self.clock)
         self.waker = CountingWaker()
@@ -132,7 +149,7 @@ class ApiWorld:
         """Return a client of the application; `store`, `window_store`, `queue`, `waker` may be replaced."""
         ports: dict[str, Any] = {
             "store": self.store,
-            "window_store": MemoryWindowStore(self.window, lambda: windows.empty(self.settings.calls.limits)),
+            "window_store": self.window_store,
             "queue": self.queue,
             "waker": self.waker,
         } | replaced

@@ -139,7 +139,8 @@ class Checks:
         if before is None:
             return
         self.expect(not self._kept(before), "G6: called although signed", after.id)
-        self.expect(before.state is not JobState.REFUSED, "called although refused", after.id)
+        refused = before.refuses(_now_ms() + MARGIN_MS, self._settings.signature_ttl_ms)
+        self.expect(not refused, "called although refused", after.id)
         live = before.call_live(_now_ms() + MARGIN_MS)
         self.expect(not live, "two calls for one message", after.id)
         too_early = not before.signature and before.next_try_ms > _now_ms() + MARGIN_MS

@@ -34,7 +34,8 @@ def _fence(job: Job, now_ms: int = NOW) -> Job:
         (IDLE, NOW + 30_000, True, False),
         (SIGNED, NOW + 999, False, False),
         (SIGNED, NOW + 1_000, True, False),
-        (REFUSED, NOW + jobs.DAY_MS, False, False),
+        (REFUSED, NOW + 999, False, False),
+        (REFUSED, NOW + 1_000, True, False),
         (_fence(NEW), NOW + 12_249, False, False),
         (_fence(NEW), NOW + 29_999, False, False),
         (_fence(NEW), NOW + 30_000, True, False),
@@ -43,7 +44,7 @@ def _fence(job: Job, now_ms: int = NOW) -> Job:
     ],
 )
 def test_who_may_call(job: Job, at_ms: int, by_api: bool, by_processor: bool) -> None:
-    """The API calls what nobody waits for, the processor what somebody does, nobody a live or refused one."""
+    """The API what nobody waits for, the processor what somebody does, nobody one live or just refused."""
     assert job.callable_by_api(at_ms, ttl_ms=1_000) is by_api
     assert job.callable_by_processor(at_ms) is by_processor
 

@@ -197,7 +197,7 @@ async def test_an_error_after_the_deadline_frees_its_place() -> None:
         await may_fail.wait()
         raise httpx.ReadError("gone", request=request)
 
-    async with running_front(fail, concurrency=1, deadline_ms=20) as client:
+    async with running_front(fail, concurrency=1, deadline_ms=300) as client:
         await client.get("/x")
         may_fail.set()
         answer = await client.get("/y")

@@ -120,8 +120,8 @@ INLINE = {
     ),
     "no slot is free": (window_of(BUSY_MS, BUSY_MS), 1_000, False, Inline.NO_SLOT),
     "calls are blocked": (replace(IDLE, blocked_until_ms=BUSY_MS), 1_000, False, Inline.NO_SLOT),
-    "paused": (replace(IDLE, paused=True), 1_000, False, Inline.NO_SLOT),
-    "the key is suspected": (replace(IDLE, suspect_job="j"), 1_000, False, Inline.NO_SLOT),
+    "paused": (replace(IDLE, paused=True), 1_000, True, Inline.PAUSED),
+    "the key is suspected": (replace(IDLE, suspect_job="j"), 1_000, True, Inline.KEY_REFUSED),
     "the median just fits": (replace(IDLE, latencies_ms=(1, 1_000, 9_000)), 1_000, False, Inline.YES),
     "slow: one probes": (SLOW, 1_000, False, Inline.SLOW_PROBE),
     "slow, and probed within the window": (
