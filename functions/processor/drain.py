@@ -154,9 +154,13 @@ class Drain:
         return started, min((at_ms for at_ms in times_ms if at_ms <= now_ms + HORIZON_MS), default=None)
 
     def _relieved(self, window: Window) -> bool:
-        """Whether somebody began later and is at work: two would only race each other for slots."""
+        """Whether another run began later and is at work: two would only race each other for slots.
+
+        The API's mark reaches less far: that one may wake nobody.
+        """
         others = window.awake_until_ms != self._awake_until_ms
-        return bool(self._awake_until_ms) and others and window.awake_until_ms > self._clock.now_ms()
+        by_a_run = window.awake_until_ms > self._clock.now_ms() + windows.WAKE_MS
+        return bool(self._awake_until_ms) and others and by_a_run
 
     async def _stay_awake(self, window: Window) -> None:
         """Tell the API that nobody needs to be woken, and an earlier run that this one has taken over."""
@@ -279,8 +283,8 @@ class Drain:
         job, requests = await self._store.load(turn.due.job_id)
         if job is None or not job.callable_by_processor(self._clock.now_ms()):
             return NotBegun(job)
-        waiting_since_ms = [request.created_ms for request in requests if request.open]
-        if not waiting_since_ms:
+        waiting = await self._outcomes.close_exhausted(job, requests)
+        if not waiting:
             await self._outcomes.park(job)
             return NotBegun(job)
         return await self._caller.begin(
@@ -289,7 +293,7 @@ class Drain:
             turn.kind,
             call_limit_ms=self._settings.call_limit_ms,
             reserve=turn.reserve,
-            oldest_ms=min(waiting_since_ms),
+            oldest_ms=min(request.created_ms for request in waiting),
         )
 
     async def _complete(self, begun: Begun) -> None:

@@ -93,10 +93,25 @@ class Outcomes:
             attempts_max=self._settings.attempts_max,
             age_max_ms=self._settings.age_max_ms,
         )
-        if given_up is None:
-            return None
-        status = BAD_GATEWAY if given_up is scheduling.GivingUp.ATTEMPTS else GATEWAY_TIMEOUT
-        return jobs.close_failed(request, status, given_up, now_ms)
+        return self._given_up(request, given_up) if given_up else None
+
+    async def close_exhausted(self, job: Job, requests: Sequence[Request]) -> list[Request]:
+        """Before a call: close those that have had all of theirs, and return those that wait for this one.
+
+        The last call of one may be the API's own, or one that crashed: neither was judged when it ended.
+        """
+        waiting, exhausted = list[Request](), list[tuple[Request, Request]]()
+        for request in requests:
+            if request.open and job.attempts - request.attempts_before < self._settings.attempts_max:
+                waiting.append(request)
+            elif request.open:
+                exhausted.append((request, self._given_up(request, scheduling.GivingUp.ATTEMPTS)))
+        await self.close(exhausted)
+        return waiting
+
+    def _given_up(self, request: Request, why: scheduling.GivingUp) -> Request:
+        status = BAD_GATEWAY if why is scheduling.GivingUp.ATTEMPTS else GATEWAY_TIMEOUT
+        return jobs.close_failed(request, status, why, self._clock.now_ms())
 
     async def close(self, changes: Sequence[tuple[Request, Request]]) -> None:
         """Write closed requests, then send their notifications. One that somebody else closed is theirs."""

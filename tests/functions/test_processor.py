@@ -1,6 +1,7 @@
 """The processor's run on memory adapters, in virtual time."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -155,6 +156,44 @@ def test_a_refused_message_is_told_from_a_refused_key() -> None:
         assert job.state is JobState.REFUSED
         assert world.window.window
         assert not world.window.window.suspect_job
+
+    run(scenario())
+
+
+def test_no_call_beyond_the_last() -> None:
+    """A request whose last call was the API's own, or crashed, is given up before another one is made."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store, clock = world.notifiers.store, world.notifiers.clock
+        request = await world.accept("hello")
+        job = await store.job(request.job_id)
+        assert job
+        await store.write_job(job, replace(job, state=JobState.RETRYING, attempts=CALLS.attempts_max))
+        await clock.sleep_ms(1_000)
+        await assemble(world.ports, CALLS).run(run_ms=5_000)
+        closed = await world.notifiers.now(request)
+        assert (closed.state, closed.failure_reason) == (RequestState.FAILED, "attempts_exhausted")
+        assert world.upstream.calls == []
+
+    run(scenario())
+
+
+def test_a_wake_that_reached_nobody_stops_no_run() -> None:
+    """A run gives way to a later run, not to the mark of an API that may have woken none."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        clock = world.notifiers.clock
+        world.window.window = windows.full(CALLS.limits, clock.now_ms() + 20_000)
+        request = await world.accept("hello")
+        running = asyncio.create_task(assemble(world.ports, CALLS).run())
+        await clock.sleep_ms(12_000)
+        window = world.window.window
+        assert window
+        world.window.window = replace(window, awake_until_ms=clock.now_ms() + windows.WAKE_MS)
+        await running
+        assert (await world.notifiers.now(request)).state is RequestState.SIGNED
 
     run(scenario())
 

@@ -193,15 +193,14 @@ class Checks:
             recorded = job is not None and (job.signature == after.signature or job.call_id != "")
             self.expect(recorded, "G3: closed before its job was signed", after.id)
         elif after.failure_reason in set(GivingUp):
-            ended_ms = self._call_ended_ms.get(after.job_id, 0)
-            just_ended = _now_ms() - ended_ms < JUST_ENDED_MS
-            self.expect(just_ended, "G3: given up without a call's outcome", after.id)
             self._given_up(before, after, job)
 
     def _given_up(self, before: Request, after: Request, job: Job | None) -> None:
         if after.failure_reason == GivingUp.AGE:
             old = _now_ms() - before.created_ms >= self._settings.age_max_ms - MARGIN_MS
             self.expect(old, "G3: given up too young", after.id)
+            just_ended = _now_ms() - self._call_ended_ms.get(after.job_id, 0) < JUST_ENDED_MS
+            self.expect(just_ended, "G3: given up without a call's outcome", after.id)
         elif job is not None:
             ended = job.attempts - job.call_live(_now_ms() - MARGIN_MS) - before.attempts_before
             self.expect(ended >= self._settings.attempts_max, "G3: given up too early", after.id, ended)
