@@ -2,7 +2,7 @@
 
 import json
 
-from infra.docker.localstack import LocalStackSession
+from infra.docker.localstack import PORT, LocalStackSession
 from infra.local.deploy import deployed
 
 VARIABLES = {
@@ -14,7 +14,12 @@ VARIABLES = {
     "NOTIFICATION_QUEUE_URL": "NotificationQueue",
     "PROCESSOR_FUNCTION_NAME": "ProcessorFunction",
 }
-OTHERS = {"UPSTREAM_URL": "http://upstream:8100", "WEBHOOK_ALLOW_PRIVATE": "true"}
+OTHERS = {
+    # Not by the template's parameter: SAM resolves no condition in a variable.
+    "AWS_ENDPOINT_URL": f"http://localstack:{PORT}",
+    "UPSTREAM_URL": "http://upstream:8100",
+    "WEBHOOK_ALLOW_PRIVATE": "true",
+}
 
 
 def main() -> None:
