@@ -4,18 +4,22 @@ Each reads the same settings as `make run`, so that a bad one is named before an
 """
 
 import asyncio
+import fcntl
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from core.errors import SettingError
+from infra.docker.front import Watch
 from infra.docker.localstack import LocalStackSession
-from infra.local import front, upstream
-from infra.local.deploy import deploy, deployed
+from infra.local import upstream
+from infra.local.deploy import deploy, is_deployed
 from infra.local.keys import Keys
 from infra.local.package import Package, archive_of_code
 from infra.local.processes import StackError
@@ -68,20 +72,32 @@ def _upstream() -> None:
     upstream.main(["--host", EVERYWHERE, "--state-dir", str(STATE / "upstream")])
 
 
-def _deploy() -> None:
-    """Deploy, see to the window, and start API workers: once, then end."""
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """The deploy step and the front may both find that nothing is deployed."""
+    with (KEYS / "deploy.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _deploy(*, only_if_missing: bool = False) -> None:
+    """Deploy, see to the window, and start workers: once, then end."""
     settings, session = _settings(), LocalStackSession(HOSTS.aws)
-    deployment = deploy(session, settings, Keys.load(KEYS, settings.webhook_secret), _package())
-    table = deployment.resources["WindowTable"]
-    print(prepare_window(session, table, settings, clean=not UNSETTLED.exists()), flush=True)
-    UNSETTLED.unlink(missing_ok=True)
-    asyncio.run(warm(session, deployment, WARM_WORKERS))
+    with _one_at_a_time():
+        if only_if_missing and is_deployed(session):  # by the deploy step, whose settings may be newer
+            return
+        deployment = deploy(session, settings, Keys.load(KEYS, settings.webhook_secret), _package())
+        table = deployment.resources["WindowTable"]
+        print(prepare_window(session, table, settings, clean=not UNSETTLED.exists()), flush=True)
+        UNSETTLED.unlink(missing_ok=True)
+        asyncio.run(warm(session, deployment, WARM_WORKERS))
     print(f"Deployed. Webhooks from here can go to {settings.inbox_url}/hook", flush=True)
 
 
 def _front() -> None:
-    target = deployed(LocalStackSession(HOSTS.aws)).api_url
-    front.main(["--host", EVERYWHERE, "--target", target, "--concurrency", str(WARM_WORKERS)])
+    options = ["--host", EVERYWHERE, "--concurrency", str(WARM_WORKERS)]
+    session, deploy_missing = LocalStackSession(HOSTS.aws), partial(_deploy, only_if_missing=True)
+    sys.exit(Watch(session, deploy_missing, options).serve())
 
 
 COMMANDS = {"pack": _pack, "keys": _keys, "upstream": _upstream, "deploy": _deploy, "front": _front}

@@ -30,6 +30,10 @@ POLL_S = 0.2
 POLLS_MAX = 300
 
 
+class NoStackError(StackError):
+    """Nothing is deployed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """The names that the resources of the template got, and the REST API's URL."""
@@ -68,11 +72,18 @@ def deployed(session: AwsSession) -> Deployment:
     cloudformation = session.client("cloudformation")
     stack = _stack(cloudformation)
     if stack is None:
-        raise StackError(f"there is no stack {STACK_NAME}")
+        raise NoStackError(f"there is no stack {STACK_NAME}")
+    if stack["StackStatus"] not in UPDATABLE:
+        raise StackError(f"the stack {STACK_NAME} is not ready")
     tables = _tables_taken_over(stack)
     taken_over = {name: tables[parameter] for name, parameter in KEPT_TABLES.items() if tables}
     resources = _resources(cloudformation) | taken_over
     return Deployment(resources, api_url=_api_url(session.endpoint_url, resources["Api"]))
+
+
+def is_deployed(session: AwsSession) -> bool:
+    """Whether there is a stack, ready or not."""
+    return _stack(session.client("cloudformation")) is not None
 
 
 def _digest(package: Package, parameters: Mapping[str, str]) -> str:

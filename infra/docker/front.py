@@ -1,0 +1,71 @@
+"""The front of the containers. LocalStack forgets the stack whenever it restarts: here somebody notices."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.local.aws import AwsSession
+from infra.local.deploy import NoStackError, deployed
+from infra.local.processes import StackError
+
+LOOK_EVERY_S = 2.0
+STOP_LIMIT_S = 5.0
+PASSING = (StackError, BotoCoreError, ClientError, httpx.TransportError)
+"""What is said while something starts, stops or is deployed: look again."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Serves what is deployed; where nothing is, has it deployed. `options`: of the front, but its target."""
+
+    session: AwsSession
+    deploy: Callable[[], None]
+    options: Sequence[str]
+
+    def serve(self) -> int:
+        """Serve until the front ends by itself; return its exit status."""
+        target = self._target("")
+        while True:
+            with subprocess.Popen(self._command(target)) as front:  # noqa: S603 - our own program
+                try:
+                    status, target = self._wait(front, target)
+                finally:
+                    front.terminate()
+                    front.wait(STOP_LIMIT_S)
+            if status is not None:
+                return status
+
+    def _command(self, target: str) -> list[str]:
+        return [sys.executable, "-m", "infra.local.front", "--target", target, *self.options]
+
+    def _wait(self, front: "subprocess.Popen[bytes]", target: str) -> tuple[int | None, str]:
+        """Wait for the front's end, or until something else is deployed."""
+        while True:
+            time.sleep(LOOK_EVERY_S)
+            if (status := front.poll()) is not None:
+                return status, target
+            if (current := self._target(target)) != target:
+                return None, current
+
+    def _target(self, before: str) -> str:
+        """Return the API's address: the one of before while LocalStack does not answer."""
+        while True:
+            try:
+                return deployed(self.session).api_url
+            except NoStackError:
+                self._deploy_again()
+            except PASSING:
+                if before:
+                    return before
+            time.sleep(LOOK_EVERY_S)
+
+    def _deploy_again(self) -> None:
+        try:
+            self.deploy()
+        except PASSING as error:
+            print(f"not deployed yet: {error}", file=sys.stderr, flush=True)
