@@ -8,7 +8,7 @@ FUNCTION_LOG := .local/logs/functions.log
 RUN := PYTHONPATH=functions:. $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo logs clean test check simulate simulate-window model mutations race kill \
+.PHONY: help run demo logs clean test check simulate simulate-window model mutations race kill compose-check \
   bench-drain bench-cold bench-api tools policy audit sbom lock
 
 help: ## list the targets
@@ -52,6 +52,9 @@ race: $(INSTALLED) ## 20 processes race for slots on the embedded DynamoDB
 
 kill: $(INSTALLED) ## kill workers, queues and the emulator for real, and count what is lost
 	$(RUN) tests.integration.kill
+
+compose-check: $(INSTALLED) ## send 60 requests to the running containers; RESTARTS=1 restarts each meanwhile
+	$(RUN) tests.deploy.compose $(if $(RESTARTS),--restarts)
 
 bench-drain: $(INSTALLED) ## measure the scheduling beside its references, in simulated time
 	$(RUN) tests.benchmarks.drain

@@ -15,6 +15,7 @@ from infra.local.processes import StackError
 
 LOOK_EVERY_S = 2.0
 STOP_LIMIT_S = 5.0
+NOWHERE = "http://127.0.0.1:1"  # nobody listens there: the front answers 503
 PASSING = (StackError, BotoCoreError, ClientError, httpx.TransportError)
 """What is said while something starts, stops or is deployed: look again."""
 
@@ -28,11 +29,13 @@ class Watch:
     options: Sequence[str]
 
     def serve(self) -> int:
-        """Serve until the front ends by itself; return its exit status."""
-        target = self._target("")
+        """Serve until the front ends by itself; return its exit status. With nothing deployed, it says 503."""
+        target = self._target(NOWHERE)
         while True:
             with subprocess.Popen(self._command(target)) as front:  # noqa: S603 - our own program
                 try:
+                    if target == NOWHERE:
+                        self._deploy_again()
                     status, target = self._wait(front, target)
                 finally:
                     front.terminate()
@@ -49,20 +52,17 @@ class Watch:
             time.sleep(LOOK_EVERY_S)
             if (status := front.poll()) is not None:
                 return status, target
-            if (current := self._target(target)) != target:
+            if (current := self._target(target)) != target or current == NOWHERE:
                 return None, current
 
     def _target(self, before: str) -> str:
-        """Return the API's address: the one of before while LocalStack does not answer."""
-        while True:
-            try:
-                return deployed(self.session).api_url
-            except NoStackError:
-                self._deploy_again()
-            except PASSING:
-                if before:
-                    return before
-            time.sleep(LOOK_EVERY_S)
+        """Return the API's address; the one of before while LocalStack does not answer."""
+        try:
+            return deployed(self.session).api_url
+        except NoStackError:
+            return NOWHERE
+        except PASSING:
+            return before
 
     def _deploy_again(self) -> None:
         try:

@@ -11,6 +11,10 @@ from infra.local.deploy import Deployment
 from infra.local.processes import StackError
 
 WARM_LIMIT_S = 60.0
+TRIES_MAX = 3  # a function that has just been changed, or a busy machine
+PAUSE_S = 1.0
+# Many that start at once are too slow to ask every part in time, and then say 503: they run, though.
+RUNNING = frozenset({httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE})
 
 
 async def warm(session: AwsSession, deployment: Deployment, workers: int) -> None:
@@ -34,11 +38,10 @@ async def _warm_api(api_url: str, workers: int) -> None:
     """
     limits = httpx.Limits(max_connections=workers)
     async with httpx.AsyncClient(timeout=WARM_LIMIT_S, limits=limits, trust_env=False) as client:
-        requests = [client.get(f"{api_url}/health", params={"warm": "1"}) for _ in range(workers)]
-        statuses = [response.status_code for response in await asyncio.gather(*requests)]
-    # Many that start at once are too slow to ask every part in time, and then say 503: they run, though.
-    failures = [
-        status for status in statuses if status not in {httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE}
-    ]
-    if failures:
-        raise StackError(f"the API function does not start (status {failures[0]}): see the emulator's log")
+        for _ in range(TRIES_MAX):
+            requests = [client.get(f"{api_url}/health", params={"warm": "1"}) for _ in range(workers)]
+            statuses = {response.status_code for response in await asyncio.gather(*requests)}
+            if statuses <= RUNNING:
+                return
+            await asyncio.sleep(PAUSE_S)
+    raise StackError(f"the API function does not start (status {max(statuses)}): see the emulator's log")
