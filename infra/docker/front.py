@@ -29,7 +29,7 @@ class Watch:
     options: Sequence[str]
 
     def serve(self) -> int:
-        """Serve until the front ends by itself; return its exit status. With nothing deployed, it says 503."""
+        """Serve until the front ends by itself; return its exit status. With nothing deployed it says 503."""
         target = self._target(NOWHERE)
         while True:
             with subprocess.Popen(self._command(target)) as front:  # noqa: S603 - our own program

@@ -85,7 +85,8 @@ async def restart_everything(containers: Containers) -> None:
 def _compose(command: Sequence[str]) -> None:
     """Run docker-compose, of whichever generation is here."""
     program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
-    subprocess.run([*program, *command], cwd=ROOT, check=True, capture_output=True)  # noqa: S603 - ours
+    done = subprocess.run([*program, *command], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    assert done.returncode == 0, done.stderr
 
 
 async def _healthy(containers: Containers) -> None:
