@@ -8,8 +8,11 @@ import pytest
 import yaml
 
 from api.settings import ApiSettings
+from core.config import CallSettings, Reader
+from core.errors import SettingError
 from infra import FUNCTIONS as CODE
 from infra import ROOT
+from infra.local.deploy import parameter_name
 from infra.local.settings import TEMPLATE_SETTINGS
 from infra.local.upstream_model import Behaviour
 from notifier.settings import NotifierSettings
@@ -24,6 +27,11 @@ SETTINGS: dict[str, Any] = {
 }
 # Read by Python itself and by boto3; the last is set by sam.
 NOT_SETTINGS = {"PYTHONPATH", "AWS_ENDPOINT_URL", "AWS_SAM_LOCAL"}
+NUMBERS = {
+    name: TEMPLATE["Parameters"][parameter_name(name)]
+    for name in TEMPLATE_SETTINGS
+    if TEMPLATE["Parameters"].get(parameter_name(name), {}).get("Type") == "Number"
+}
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # What Lambda does in the notifier's name, to receive for it.
 EVENT_SOURCE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
@@ -71,6 +79,16 @@ def test_every_variable_is_read_and_every_setting_is_given(package: str) -> None
     environment = Recording()
     SETTINGS[package].read(environment)
     assert variables(package) - NOT_SETTINGS == environment.asked - NOT_SETTINGS
+
+
+@pytest.mark.parametrize(("setting", "parameter"), NUMBERS.items(), ids=NUMBERS)
+def test_a_parameter_allows_what_its_setting_does(setting: str, parameter: dict[str, Any]) -> None:
+    """What CloudFormation lets through no function refuses at its start, and the other way round."""
+    for bound, beyond in (("MinValue", -0.001), ("MaxValue", 1)):
+        value = parameter[bound]
+        CallSettings.read(Reader({"UPSTREAM_URL": "http://upstream", setting: f"{value}"}))
+        with pytest.raises(SettingError, match=setting):
+            CallSettings.read(Reader({"UPSTREAM_URL": "http://upstream", setting: f"{value + beyond}"}))
 
 
 @pytest.mark.parametrize("package", FUNCTIONS)
