@@ -9,7 +9,7 @@ RUN := PYTHONPATH=functions:. $(BIN)/python -m
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo logs clean test check simulate simulate-window model mutations race kill compose-check \
-  bench-drain bench-cold bench-api tools policy audit sbom lock
+  bench-drain bench-cold bench-api bench-costs tools policy audit sbom lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-cold: $(INSTALLED) tools ## measure a cold start in Lambda's own runtime
 
 bench-api: $(INSTALLED) ## measure the API's answers through the gateway and through uvicorn
 	$(RUN) tests.benchmarks.api
+
+bench-costs: $(INSTALLED) ## count what requests cost on AWS, in real time (half an hour); FAST=1 compresses it
+	$(RUN) tests.benchmarks.costs $(if $(FAST),--fast)
 
 # In environments of their own: they pin what the project uses in other versions.
 TOOLS := aws-sam-cli==1.170.0 awslambdaric==4.2.2

@@ -31,18 +31,29 @@ def save(app: Any) -> None:
 
 
 def write_function_logs(path: Path) -> None:
-    """Append what the functions log to one file, each line with its function's package first."""
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES_MAX, backupCount=1)
-    lines = logging.getLogger("functions")
-    lines.propagate = False
-    lines.addHandler(handler)
+    """Append what the functions log to one file, each line with its function's package first.
 
-    def emit(function: dict[str, Any], _request_id: str, text: str, *_: Any, **__: Any) -> None:
+    Beside it `invocations.log` has a line per invocation: how many milliseconds it took.
+    """
+    lines = _log_file("functions", path)
+    invocations = _log_file("invocations", path.with_name("invocations.log"))
+
+    def emit(
+        function: dict[str, Any], _request_id: str, text: str, _error: object, took_ms: int, **_: Any
+    ) -> None:
         package, _, _ = (function.get("config") or function)["Handler"].partition(".")
+        invocations.warning("%-9s %d", package, took_ms)
         for line in text.splitlines():
             lines.warning("%-9s %s", package, line)
 
     importlib.import_module("ministack.services.lambda_svc")._emit_lambda_logs = emit  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _log_file(name: str, path: Path) -> logging.Logger:
+    log = logging.getLogger(name)
+    log.propagate = False
+    log.addHandler(logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES_MAX, backupCount=1))
+    return log
 
 
 async def save_in_fork(app: Any) -> None:

@@ -51,6 +51,12 @@ class Request:
     def path(self) -> str:
         return self.head.split(b" ", 2)[1].decode()
 
+    def header(self, name: str) -> str:
+        """Return a header's value, empty if there is none."""
+        start = f"{name.lower()}:".encode()
+        lines = [line for line in self.head.split(b"\r\n") if line.lower().startswith(start)]
+        return lines[0][len(start) :].strip().decode() if lines else ""
+
     def closing(self) -> bytes:
         """Return the request so that the service closes its connection after the answer."""
         return self._head_with(b"Connection: close") + self.body
@@ -58,6 +64,22 @@ class Request:
     def _head_with(self, header: bytes) -> bytes:
         lines = [line for line in self.head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
         return b"\r\n".join([*lines[:-2], header, b"", b""])
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request, and the answer that the service gave."""
+
+    request: Request
+    answer: bytes
+
+    @property
+    def status(self) -> int:
+        return int(self.answer.split(b" ", 2)[1])
+
+    @property
+    def body(self) -> bytes:
+        return self.answer.partition(b"\r\n\r\n")[2]
 
 
 @dataclass
@@ -71,6 +93,7 @@ class Service:
     fault: Fault = Fault.NONE
     proxy_port: int = 0
     requests: list[Request] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _connections: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -140,7 +163,9 @@ class Service:
             writer.transport.abort()
         head, _, body = answer.partition(b"\r\n\r\n")
         lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
-        return b"\r\n".join(lines) + b"\r\n\r\n" + body
+        whole = b"\r\n".join(lines) + b"\r\n\r\n" + body
+        self.exchanges.append(Exchange(request, whole))
+        return whole
 
 
 class FaultProxy:

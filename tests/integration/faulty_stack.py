@@ -54,11 +54,12 @@ class FaultyStack:
 
     running: RunningStack
     proxy: FaultProxy
+    routes: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: ROUTES)
     _renewals: "count[int]" = field(default_factory=count)
 
     def reroute(self) -> None:
         """Lead the functions through the proxy."""
-        for function, route in ROUTES.items():
+        for function, route in self.routes.items():
             before = self._environment(function)
             changed = {
                 name: _through(self.proxy.services[service].url, before.get(name, ""))
