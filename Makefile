@@ -9,7 +9,7 @@ RUN := PYTHONPATH=functions:. $(BIN)/python -m
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo logs clean test check simulate simulate-window model mutations race kill compose-check \
-  bench-drain bench-cold bench-api bench-costs tools policy audit sbom lock
+  bench-drain bench-cold bench-api bench-costs tools policy secrets audit build sbom lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,11 +29,12 @@ clean: ## delete the local state
 test: $(INSTALLED) ## run all tests that need no Docker
 	$(BIN)/pytest -q
 
-check: $(INSTALLED) ## lint, format, types, template
+check: $(INSTALLED) ## lint, format, types, template, secrets, known vulnerabilities
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
+	@$(MAKE) --no-print-directory secrets audit
 
 simulate: $(INSTALLED) ## simulate the whole service under faults; SEEDS=1000
 	$(RUN) tests.simulation --seeds $(or $(SEEDS),1000)
@@ -76,17 +77,25 @@ tools: $(INSTALLED) ## install what tests of the built functions need
 	@$(BIN)/uv pip install --quiet --python $(VENV)/tools/bin/python $(TOOLS)
 
 policy: $(INSTALLED) ## scan the template; .checkov.yaml explains each exception
-	@$(BIN)/uv tool run checkov --config-file .checkov.yaml
+	@$(BIN)/uv tool run checkov==3.3.30 --config-file .checkov.yaml
 
-audit: $(INSTALLED) ## look the locked packages up among known vulnerabilities (needs the network)
-	@for lock in requirements.lock infra/local/emulator.lock infra/docker/requirements.lock functions/*/requirements.txt; do \
-	  $(BIN)/uv tool run --from pip-audit pip-audit --disable-pip --require-hashes -r $$lock || exit; \
-	done
+secrets: $(INSTALLED) ## scan what is or may be committed for keys; REVIEWED=1 accepts what is found
+	@$(BIN)/python -m infra.secret_scan $(if $(REVIEWED),--reviewed)
+
+audit: $(INSTALLED) ## look the locked packages up among known vulnerabilities, where the service can be reached
+	@$(BIN)/python -m infra.audit
+
+# PLATFORM, if it is given, reaches functions/Makefile through sam.
+SAM ?= $(or $(shell command -v sam),$(VENV)/tools/bin/sam)
+
+build: $(INSTALLED) ## build the functions for Lambda, with an SBOM of each; PLATFORM=aarch64-manylinux_2_28 for arm64
+	@PATH="$(abspath $(BIN)):$$PATH" $(SAM) build
+	@$(MAKE) --no-print-directory sbom
 
 sbom: $(INSTALLED) ## write an SBOM of each function (CycloneDX) to .aws-sam
 	@mkdir -p .aws-sam
 	@for function in api processor notifier; do \
-	  $(BIN)/uv tool run --from cyclonedx-bom cyclonedx-py requirements functions/$$function/requirements.txt \
+	  $(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements functions/$$function/requirements.txt \
 	    --output-file .aws-sam/$$function.cdx.json || exit; \
 	done
 

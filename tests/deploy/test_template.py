@@ -1,5 +1,6 @@
 """The template and the code say the same, and grant no more than is used."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,17 @@ def test_every_metric_that_is_watched_is_emitted() -> None:
         metric = properties(name)["MetricName"]
         composed = metric.startswith(("Upstream", "Webhooks"))  # from a prefix and the outcome's name
         assert composed or f'"{metric}"' in source, metric
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    """In the template, the documentation and the messages of the code."""
+    there = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    files = [ROOT / "template.yaml", ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    files += [*(ROOT / "infra").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    named = {
+        name for path in files for name in re.findall(r"`make ([a-z-]+)|: make ([a-z-]+)", path.read_text())
+    }
+    assert {name or other for name, other in named} <= there
 
 
 def test_the_containers_take_every_setting_of_the_local_stack() -> None:
