@@ -215,7 +215,7 @@ class Signing:
         begun = await self._begin(ask, seen, inline, deadline)
         if not isinstance(begun, Begun):
             return begun
-        answer = await self._caller.send(begun)
+        answer = await self._caller.send(begun, request_id=ask.request_id)
         if answer.meaning not in {Meaning.SIGNED, Meaning.REFUSED} and ask.may_wait:
             return _Tried(begun, answer)
         await self._note(begun, answer, deadline)

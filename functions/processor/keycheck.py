@@ -41,7 +41,10 @@ class KeyCheck:
         await self._slots.settle(lease, answer)
         good, now_ms = answer.meaning is Meaning.WELCOME, self._clock.now_ms()
         self._telemetry.event(
-            "key_probed", {"KeyRefused": int(not good)}, meaning=answer.meaning, status=answer.status
+            "key_probed",
+            {"SlotsTaken": 1, "UpstreamCalls": 1, "KeyRefused": int(not good)},
+            meaning=answer.meaning,
+            status=answer.status,
         )
         decide = windows.clear_suspicion if good else windows.suspect_further
         await self._slots.amend(lambda seen: decide(seen, now_ms))

@@ -114,6 +114,7 @@ class Caller:
 
         `wanted`: a request was accepted meanwhile that waits for it.
         """
+        self._telemetry.event("call_cancelled", {"SlotsTaken": 1}, job_id=begun.fenced.id)
         never_sent = Answer(Meaning.NEVER_SENT)
         job, _ = await asyncio.gather(
             undo(self._store, begun.before, begun.fenced, self._clock.now_ms(), wanted=wanted),
@@ -121,15 +122,19 @@ class Caller:
         )
         return job
 
-    async def send(self, begun: Begun) -> Answer:
-        """Send the one HTTP request. Whatever happens is an `Answer`."""
+    async def send(self, begun: Begun, *, request_id: str = "") -> Answer:
+        """Send the one HTTP request. Whatever happens is an `Answer`.
+
+        `request_id`: the caller who waits for it, if one does.
+        """
         answer = await self._upstream.sign(
             begun.fenced.message, call_limit_ms=begun.call_limit_ms, may_send=begun.may_send
         )
         answer = self._understood(begun.fenced, answer)
         self._telemetry.event(
             "upstream_call",
-            {"UpstreamCalls": 1, f"Upstream{answer.meaning.title().replace('_', '')}": 1},
+            {"SlotsTaken": 1, "UpstreamCalls": 1, f"Upstream{answer.meaning.title().replace('_', '')}": 1},
+            request_id=request_id,
             job_id=begun.fenced.id,
             meaning=answer.meaning,
             status=answer.status,

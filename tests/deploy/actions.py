@@ -29,7 +29,7 @@ NEEDED = {
 
 def used_actions(package: str) -> set[str]:
     """Return `service:Action` for every client call in reach; for DynamoDB `dynamodb:Table:Action`."""
-    modules = _reachable(f"{package}.handler")
+    modules = reachable(f"{package}.handler")
     adapters = {name: tree for name, tree in modules.items() if name.startswith("adapters.")}
     asked = {name for key in modules.keys() - adapters.keys() for name in _attributes(modules[key])}
     asked = {name for name in asked if not name.startswith("_")}  # nobody else's
@@ -41,7 +41,8 @@ def used_actions(package: str) -> set[str]:
     }
 
 
-def _reachable(start: str) -> dict[str, ast.Module]:
+def reachable(start: str) -> dict[str, ast.Module]:
+    """Return a module and all of ours that it imports, directly or not."""
     found: dict[str, ast.Module] = {}
     waiting = [start]
     while waiting:

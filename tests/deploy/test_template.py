@@ -18,6 +18,7 @@ from infra.local.settings import TEMPLATE_SETTINGS
 from infra.local.upstream_model import Behaviour
 from notifier.settings import NotifierSettings
 from processor.settings import ProcessorSettings
+from tests.deploy import metrics
 from tests.deploy.actions import used_actions
 from tests.deploy.template import FUNCTIONS, TEMPLATE, properties, variables
 
@@ -156,14 +157,27 @@ def test_every_alarm_is_on_the_dashboard_and_in_the_documentation() -> None:
 
 
 def test_every_metric_that_is_watched_is_emitted() -> None:
-    """A name that the code does not say would never raise an alarm."""
-    source = "".join(path.read_text() for path in CODE.rglob("*.py"))
-    for name, resource in TEMPLATE["Resources"].items():
-        if resource["Type"] != "AWS::CloudWatch::Alarm" or properties(name)["Namespace"] != "SigningRelay":
-            continue
-        metric = properties(name)["MetricName"]
-        composed = metric.startswith(("Upstream", "Webhooks"))  # from a prefix and the outcome's name
-        assert composed or f'"{metric}"' in source, metric
+    """A name that the code does not say would never raise an alarm, and would draw no line."""
+    said = {(package, name) for package in FUNCTIONS for name in metrics.emitted(package)}
+    assert metrics.in_alarms() | metrics.on_dashboard() <= said
+
+
+def test_every_metric_that_is_emitted_is_shown() -> None:
+    """What is paid for and never looked at should go."""
+    shown = {name for _, name in metrics.on_dashboard()}
+    assert {name for package in FUNCTIONS for name in metrics.emitted(package)} <= shown
+
+
+def test_no_two_graphs_lie_on_each_other() -> None:
+    """Each has a place of its own."""
+    assert metrics.overlaps() == []
+
+
+def test_every_graph_is_in_the_documentation() -> None:
+    """Under its title: what it shows, and what is normal."""
+    documented = (ROOT / "docs" / "alarms.md").read_text()
+    titles = [str(widget["title"]) for widget in metrics.dashboard() if "metrics" in widget]
+    assert titles == [title for title in titles if title in documented]
 
 
 def test_every_make_target_that_is_named_exists() -> None:
