@@ -100,14 +100,23 @@ def _stack(cloudformation: Any) -> dict[str, Any] | None:
 
 
 def _kept_tables(session: AwsSession) -> dict[str, str]:
-    """Return the tables of a stack that is gone, by the parameters that take them; none unless it is all."""
-    found = {
-        parameter: name
-        for table, parameter in KEPT_TABLES.items()
-        for name in _table_names(session)
-        if name.startswith(f"{STACK_NAME}-{table}-")
-    }
+    """Return the tables of a stack that is gone, by the parameters that take them; none unless it is all.
+
+    A deployment that was killed leaves an empty one behind: of several the one that has been used is taken.
+    """
+    found: dict[str, str] = {}
+    for table, parameter in KEPT_TABLES.items():
+        names = [name for name in _table_names(session) if name.startswith(f"{STACK_NAME}-{table}-")]
+        if names:
+            found[parameter] = max(names, key=lambda name: _was_used(session, name))
     return found if len(found) == len(KEPT_TABLES) else {}
+
+
+def _was_used(session: AwsSession, table: str) -> tuple[bool, float]:
+    """Return whether a table has anything in it, and when it was made: what sorts the one in use last."""
+    dynamodb = session.client("dynamodb")
+    made: float = dynamodb.describe_table(TableName=table)["Table"]["CreationDateTime"].timestamp()
+    return bool(dynamodb.scan(TableName=table, Limit=1)["Items"]), made
 
 
 def _own_tables(session: AwsSession, cloudformation: Any) -> dict[str, str]:

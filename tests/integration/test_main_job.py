@@ -1,12 +1,15 @@
 """The main job, on the embedded stack: real processes, sockets, signatures and clocks; time is compressed."""
 
 import asyncio
+import json
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.integration.burst import (
+    POLL_S,
     PROMISED_S,
     accepted_ids,
     ask,
@@ -31,6 +34,7 @@ COMPRESSED = {
     "STANDIN_SEED": "7",
 }
 DONE_LIMIT_S = 120
+LOGGED_LIMIT_S = 90
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +100,44 @@ async def test_status_is_known_right_after_the_202(stack: RunningStack) -> None:
         other_url = plain_url[:-4] + "0000"
         assert (await client.get(other_url, headers=headers)).status_code == httpx.codes.NOT_FOUND
         assert (await client.get(plain_url)).status_code == httpx.codes.UNAUTHORIZED
+
+
+async def test_the_log_names_requests_and_repeats_no_secret(stack: RunningStack) -> None:
+    """All three functions log a request under its id; no line has a message, key, signature or query."""
+    secret = ["for nobody's eyes", "nobody%27s", "token=", "a-wrong-key", API_KEY]
+    secret += [stack.keys.webhook_secret, stack.keys.signing_key, stack.keys.token_key]
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        answers = [
+            await ask(client, stack, f"for nobody's eyes {number}", hook=f"{stack.hook_url}?token=1234")
+            for number in range(6)
+        ]
+        refused = await client.get(
+            f"{stack.api_url}/crypto/sign",
+            params={"message": "for nobody's eyes"},
+            headers={"Authorization": "a-wrong-key"},
+        )
+        waiting = [answer.body for answer in answers if answer.status == httpx.codes.ACCEPTED]
+        assert (await client.get(waiting[0]["status_url"])).status_code == httpx.codes.OK
+    secret += [body["status_url"].partition("?")[2] for body in waiting]
+    webhooks = await await_webhooks(stack, accepted_ids(answers), DONE_LIMIT_S)
+    secret += [row["body"]["signature"] for row in webhooks.values()]
+    secret += [answer.body["signature"] for answer in answers if answer.status == httpx.codes.OK]
+    everybody = {request_id: {"api", "processor", "notifier"} for request_id in webhooks}
+    everybody |= {refused.json()["request_id"]: {"api"}}
+    assert await logged(stack, everybody) == everybody
+    log = stack.function_log.read_text()
+    assert [text for text in secret if text in log] == []
+
+
+async def logged(stack: RunningStack, awaited: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return by which functions each of these was logged; a run's lines are there when it has ended."""
+    end_s = time.monotonic() + LOGGED_LIMIT_S
+    while True:
+        lines = [line.partition(" ") for line in stack.function_log.read_text().splitlines()]
+        events = [(function, json.loads(text)) for function, _, text in lines if text.strip().startswith("{")]
+        found = {
+            key: {function for function, event in events if event.get("request_id") == key} for key in awaited
+        }
+        if found == awaited or time.monotonic() > end_s:
+            return found
+        await asyncio.sleep(POLL_S)
