@@ -125,6 +125,8 @@ async def test_the_log_names_requests_and_repeats_no_secret(stack: RunningStack)
     everybody = {request_id: {"api", "processor", "notifier"} for request_id in webhooks}
     everybody |= {refused.json()["request_id"]: {"api"}}
     assert await logged(stack, everybody) == everybody
+    took = [line.split() for line in stack.function_log.with_name("invocations.log").read_text().splitlines()]
+    assert {function for function, ms in took if ms.isdecimal()} == {"api", "processor", "notifier"}
     log = stack.function_log.read_text()
     assert [text for text in secret if text in log] == []
 
