@@ -15,6 +15,7 @@ from tests.benchmarks.billing import (
 from tests.deploy.template import TEMPLATE
 
 MB_PER_GB = 1024
+CALLS_A_MONTH = 10 * MINUTES_A_MONTH
 USED = (
     "Function",
     "Invocations",
@@ -157,9 +158,8 @@ def _summary_rows(cases: Mapping[str, Case]) -> Iterator[tuple[str, list[float]]
         yield f"upstream call, {name}", per(cases[name], cases[name].calls)
 
 
-def idle_month(case: Case, minutes: float, metrics: int) -> Bill:
-    """Return what a month costs in which nobody asks for anything."""
-    counted = Bill.of(case.amounts(), MINUTES_A_MONTH / minutes).rows
+def month(case: Case, times: float, metrics: int) -> Bill:
+    """Return what a month costs: what a case used, so many times over, and what stands beside it."""
     standing = {
         "SQS, standard requests": idle_polls_a_month(),
         "Secrets Manager, secrets a month": 1,
@@ -167,7 +167,7 @@ def idle_month(case: Case, minutes: float, metrics: int) -> Bill:
         "CloudWatch, alarms a month": count_resources("AWS::CloudWatch::Alarm"),
         "CloudWatch, dashboards a month": count_resources("AWS::CloudWatch::Dashboard"),
     }
-    rows = dict(counted)
+    rows = dict(Bill.of(case.amounts(), times).rows)
     for name, cost in Bill.of(standing).rows.items():
         rows[name] = rows.get(name, 0) + cost
     return Bill(rows)
@@ -210,9 +210,12 @@ def report(cases: Mapping[str, Case], idle_minutes: float) -> Iterator[str]:
     for name in ("at once", "steady"):
         yield f"\n### A million requests, {name}\n"
         yield from itemized(name, Bill.of(cases[name].amounts(), 1e6 / cases[name].requests))
-    idle = cases["idle"]
+    idle, burst = cases["idle"], cases["burst"]
     metrics, in_use = metrics_of(idle), metrics_of(*cases.values())
-    yield f"\n### A month of nothing; custom metrics: {metrics} idle, {in_use} in use\n"
-    yield from itemized("A month of nothing", idle_month(idle, idle_minutes, metrics))
+    yield f"\n### A month; custom metrics: {metrics} idle, {in_use} in use\n"
+    yield from itemized("Nobody asks", month(idle, MINUTES_A_MONTH / idle_minutes, metrics))
+    yield ""
+    title = f"At the limit, {CALLS_A_MONTH:,} calls, as in the burst"
+    yield from itemized(title, month(burst, CALLS_A_MONTH / burst.calls, in_use))
     yield "\n### Prices\n"
     yield from prices()

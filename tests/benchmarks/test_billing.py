@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from infra import ROOT
 from tests.benchmarks import billing
 from tests.benchmarks.billing import Bill, Ledger, Units
-from tests.benchmarks.cost_tables import Case, Usage, accepted_only, idle_month
+from tests.benchmarks.cost_tables import Case, Usage, accepted_only, month, prices
 
 
 def row(size: Any = 0, **more: Any) -> dict[str, Any]:
@@ -150,12 +151,18 @@ def test_an_accepted_request_bears_what_the_others_did_not_use() -> None:
     assert (operations, writes, seconds) == ((20 - 4) / 2, (22 - 5) / 2, (2.5 - 0.5) / 2)
 
 
-def test_a_month_of_nothing_has_what_stands_and_what_runs() -> None:
-    """Alarms, dashboard, secret, metrics and Lambda's own polls beside what idle minutes used."""
-    rows = idle_month(case(0, 0, writes=0, billed_ms=1_000), minutes=1, metrics=3).rows
+def test_a_month_has_what_stands_and_what_runs() -> None:
+    """Alarms, dashboard, secret, metrics and Lambda's own polls beside what was used."""
+    rows = month(case(0, 0, writes=0, billed_ms=1_000), times=43_800, metrics=3).rows
     assert rows["CloudWatch, alarms a month"] == pytest.approx(1.3)
     assert rows["CloudWatch, dashboards a month"] == 3
     assert rows["CloudWatch, custom metrics a month"] == pytest.approx(0.9)
     assert rows["SQS, standard requests"] == pytest.approx(0.4 * 5 * 730 * 180 / 1e6)
     assert rows["Lambda, GB-seconds (x86_64)"] == pytest.approx(43_800 * 0.0000166667)
     assert rows["DynamoDB, write units"] == pytest.approx(43_800 * 2 * 0.625 / 1e6)
+
+
+def test_the_documented_prices_are_those_that_are_used() -> None:
+    """Whoever changes one is told to change the other."""
+    documented = (ROOT / "docs" / "costs.md").read_text()
+    assert [line for line in prices() if line not in documented] == []
