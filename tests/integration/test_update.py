@@ -27,12 +27,13 @@ from tests.integration.stack import RunningStack, free_ports, running_stack
 
 pytestmark = pytest.mark.integration
 
+SHORT_OUTAGES = {"STANDIN_OUTAGE_MIN_S": "1", "STANDIN_OUTAGE_MAX_S": "4"}
 WINDOW_S = float(COMPRESSED["UPSTREAM_WINDOW_SECONDS"])
 CALLS, FEWER_CALLS = 10, 5
 KEPT = ("SigningTable", "WindowTable", "FreshQueue", "NotificationQueue", "Secret")
 SEND_EVERY_S = 0.4
 TICK_S = WINDOW_S  # as the window is compressed, so is the minute of the processor's schedule
-BETWEEN_S = 2.0
+BETWEEN_S = 1.5
 DONE_LIMIT_S = 60.0
 APPLIED_LIMIT_S = 20.0
 
@@ -121,7 +122,7 @@ async def limit_is(running: RunningStack, calls: int) -> float:
 
 def test_an_update_in_place_loses_nothing(tmp_path: Path) -> None:
     """Code and settings change twice under load: every promise is kept; a lower limit holds once applied."""
-    settings = {**COMPRESSED, **free_ports()}
+    settings = {**COMPRESSED, **SHORT_OUTAGES, **free_ports()}
     began_s = time.monotonic()
     with running_stack(tmp_path / "stack", **settings) as running:
         say(f"started, first deployment included, in {time.monotonic() - began_s:.1f} s")
