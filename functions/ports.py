@@ -93,9 +93,16 @@ class DueKind(StrEnum):
     DELIVERY = "delivery"
 
 
+class EndedKind(StrEnum):
+    """The partitions of the same index where requests stand that nothing is to be done for."""
+
+    DONE = "done"
+    UNDELIVERABLE = "undeliverable"  # its webhook was given up
+
+
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """A row of the due index that names a request."""
+    """A row of the due index that names a request. `due_ms`: of an ended one, when it ended."""
 
     job_id: str
     request_id: str
@@ -161,6 +168,10 @@ class JobStore(Protocol):
 
     async def due_requests(self, kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
         """Return the requests that are to be looked at by then, in the order of `due_ms`."""
+        ...
+
+    async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
+        """Return the requests that ended last, newest first."""
         ...
 
     async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:

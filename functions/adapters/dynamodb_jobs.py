@@ -4,7 +4,8 @@
     PK=JOB#<job id>      SK=REQ#<request id>  a request: the truth
     PK=REQ#<request id>  SK=REQ               an immutable pointer to it
 
-The sparse index `due` (hash `due_kind`, range `due_ms`) holds whatever is to be looked at.
+The sparse index `due` (hash `due_kind`, range `due_ms`) holds whatever is to be looked at; and, in partitions
+of their own, the requests that have ended, by when they did, until TTL takes them.
 Every write replaces a whole item on condition that its `revision` is the one that was read.
 """
 
@@ -29,7 +30,7 @@ from core.job import (
     RequestState,
 )
 from core.scheduling import Due
-from ports import Backlog, Conflict, DueKind, RequestKey, Written
+from ports import Backlog, Conflict, DueKind, EndedKind, RequestKey, Written
 
 INDEX = "due"
 FOREVER_MS = 10**15
@@ -141,22 +142,20 @@ class DynamoJobStore:
 
     async def due_requests(self, kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
         """Return the requests that are to be looked at by then."""
-        rows = await self._due(kind, until_ms, limit)
-        return [
-            RequestKey(
-                row["PK"]["S"].removeprefix("JOB#"),
-                row["SK"]["S"].removeprefix("REQ#"),
-                int(row["due_ms"]["N"]),
-            )
-            for row in rows
-        ]
+        return [_key_of(row) for row in await self._due(kind, until_ms, limit)]
+
+    async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
+        """Return the requests that ended last, newest first."""
+        return [_key_of(row) for row in await self._due(kind, FOREVER_MS, limit, newest_first=True)]
 
     async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
         """Count the jobs that wait for their first call: at most one page of the index, about 6,000 rows."""
         rows = await self._due(DueKind.FRESH, FOREVER_MS if until_ms is None else until_ms, limit)
         return Backlog(len(rows), int(rows[0]["due_ms"]["N"]) if rows else None)
 
-    async def _due(self, kind: DueKind, until_ms: int, limit: int) -> list[Item]:
+    async def _due(
+        self, kind: DueKind | EndedKind, until_ms: int, limit: int, *, newest_first: bool = False
+    ) -> list[Item]:
         answer = await in_thread(
             self._client.query,
             TableName=self._table,
@@ -164,6 +163,7 @@ class DynamoJobStore:
             KeyConditionExpression="due_kind = :kind AND due_ms <= :until",
             ExpressionAttributeValues={":kind": {"S": kind}, ":until": {"N": str(until_ms)}},
             Limit=limit,
+            ScanIndexForward=not newest_first,
         )
         return list(answer["Items"])
 
@@ -237,23 +237,38 @@ def _decode_job(item: Item) -> Job:
 
 
 def _encode_request(request: Request) -> Item:
-    kind = DueKind.OPEN if request.open else DueKind.DELIVERY
-    due = {"due_kind": {"S": kind}} if request.due_ms is not None else {}
     return {
         **_request_key(request.job_id, request.id),
         **items.encode(request),
         **items.encode(request.delivery, "delivery_"),
-        **due,
+        **_place(request),
         **_expiry(request.expires_ms),
     }
 
 
+def _place(request: Request) -> Item:
+    """Return where a request stands on the index: what is due by its own time, what has ended by its end."""
+    if request.due_ms is not None:
+        return {"due_kind": {"S": DueKind.OPEN if request.open else DueKind.DELIVERY}}
+    if request.ended_ms is None:
+        return {}
+    kind = EndedKind.UNDELIVERABLE if request.undelivered else EndedKind.DONE
+    return {"due_kind": {"S": kind}, "due_ms": {"N": str(request.ended_ms)}}
+
+
 def decode_request(item: Item) -> Request:
-    """Return the request that an item holds."""
+    """Return the request that an item holds. One that has ended is not due, though it stands on the index."""
     item = {"webhook_url": {"S": ""}, **item}  # none was named: an empty value is not stored
+    if item.get("due_kind", {}).get("S") in set(EndedKind):
+        item.pop("due_ms", None)
     request: Request = items.decode(Request, item, {"state": RequestState})
     delivery = items.decode(Delivery, item, {"state": DeliveryState}, "delivery_")
     return replace(request, delivery=delivery)
+
+
+def _key_of(row: Item) -> RequestKey:
+    job_id, request_id = row["PK"]["S"].removeprefix("JOB#"), row["SK"]["S"].removeprefix("REQ#")
+    return RequestKey(job_id, request_id, int(row["due_ms"]["N"]))
 
 
 def _number(row: Item, name: str) -> int:

@@ -13,7 +13,7 @@ from core.circuit import Host
 from core.job import Job, JobState, Request
 from core.scheduling import Due
 from core.window import Change, FieldValue, Window
-from ports import Backlog, Clock, Conflict, DueKind, Received, RequestKey, Written
+from ports import Backlog, Clock, Conflict, DueKind, EndedKind, Received, RequestKey, Written
 
 
 @dataclass(slots=True)
@@ -114,6 +114,18 @@ class MemoryJobStore:
             and request.open == (kind is DueKind.OPEN)
         ]
         return sorted(rows, key=lambda key: key.due_ms)[:limit]
+
+    async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
+        """Return the requests that ended last, newest first."""
+        rows = [
+            RequestKey(request.job_id, request.id, request.ended_ms)
+            for requests in self._table.requests.values()
+            for request in requests.values()
+            if request.due_ms is None
+            and request.ended_ms is not None
+            and request.undelivered == (kind is EndedKind.UNDELIVERABLE)
+        ]
+        return sorted(rows, key=lambda key: key.due_ms, reverse=True)[:limit]
 
     async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
         """Count the jobs that wait for their first call."""

@@ -420,6 +420,7 @@ def _signed_status() -> Json:
         "request_id": ID,
         "status": 200,
         "state": "signed",
+        "attempts": 1,
         "created_at": CREATED,
         "finished_at": FINISHED,
         "signature": SIGNATURE,
@@ -439,6 +440,7 @@ def _failed_status(delivery: Json) -> Json:
         "request_id": ID,
         "status": 200,
         "state": "failed",
+        "attempts": 60,
         "created_at": CREATED,
         "finished_at": FINISHED,
         "failure": {"status": 502, "reason": "attempts_exhausted"},
@@ -692,7 +694,11 @@ def _schemas() -> Json:
                 "delivery": _ref("schemas", "Delivery"),
             },
             {
-                "attempts": {**COUNT, "description": "Calls since it was accepted; while it is unfinished"},
+                "attempts": {
+                    **COUNT,
+                    "description": "Calls since it was accepted, one under way included; of a finished one "
+                    "those that had ended",
+                },
                 "position": {"type": "integer", "minimum": 1, "description": "Its place among those waiting"},
                 "estimated_ready_at": {**TIME, "description": "When its next call should have ended"},
                 "finished_at": TIME,

@@ -145,7 +145,9 @@ def status(found: Found) -> JSONResponse:
         "request_id": request.id,
         "status": 200,
         "state": state(request, called=found.called),
-        "attempts": max(0, (job.attempts if job else 0) - request.attempts_before) if request.open else None,
+        "attempts": max(0, (job.attempts if job else 0) - request.attempts_before)
+        if request.open
+        else request.calls,
         "position": found.position,
         "created_at": timestamp(request.created_ms),
         "estimated_ready_at": timestamp(found.ready_at_ms),

@@ -292,7 +292,8 @@ class Signing:
         now_ms = self._clock.now_ms()
         if signature := job.fresh_signature(now_ms, self._settings.signature_ttl_ms):
             # A 200 whatever comes of this write: if it landed unheard, no webhook would follow a 202.
-            closed = jobs.close_signed(request, signature, now_ms, notify=False)
+            calls = request.calls_of(job)
+            closed = jobs.close_signed(request, signature, now_ms, calls=calls, notify=False)
             await self._try(
                 "not_closed_in_time", deadline.left_s(), self._store.write_request(request, closed)
             )

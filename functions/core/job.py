@@ -278,6 +278,7 @@ class Request:
     """One accepted caller. `attempts_before` and `key_blocked_ms`: the job's and the window's at acceptance.
 
     `estimated_ms`: when its first call was expected to have ended, as its caller was told; 0 if not known.
+    `calls`: how many calls had ended since its acceptance when it was closed; None if not known.
     `due_ms`: where it stands on the due index; every request that is not done has one.
     """
 
@@ -295,6 +296,7 @@ class Request:
     failure_status: int = 0
     failure_reason: str = ""
     closed_ms: int = 0
+    calls: int | None = None
     delivery: Delivery = Delivery()
     due_ms: int | None = None
     expires_ms: int | None = None
@@ -310,6 +312,20 @@ class Request:
         """Whether its webhook is still to be delivered."""
         return self.delivery.state is DeliveryState.PENDING
 
+    @property
+    def undelivered(self) -> bool:
+        """Whether its webhook was given up; it may be replayed."""
+        return self.delivery.state in {DeliveryState.GONE, DeliveryState.UNDELIVERABLE}
+
+    @property
+    def ended_ms(self) -> int | None:
+        """When the last of it ended, outcome or webhook; None while there is anything to be done."""
+        return None if self.open or self.delivery_due else max(self.closed_ms, self.delivery.ended_ms)
+
+    def calls_of(self, job: Job | None) -> int | None:
+        """How many calls of its job have ended since its acceptance; None if there is no job to ask."""
+        return max(0, job.ended_calls - self.attempts_before) if job else None
+
 
 def look_again(request: Request, job: Job, now_ms: int) -> Request:
     """Put an open request back on the index: soon if a call is under way, later if the job is scheduled."""
@@ -317,14 +333,21 @@ def look_again(request: Request, job: Job, now_ms: int) -> Request:
     return replace(request, due_ms=now_ms + wait_ms)
 
 
-def close_signed(request: Request, signature: str, now_ms: int, *, notify: bool = True) -> Request:
+def close_signed(
+    request: Request, signature: str, now_ms: int, *, calls: int | None = None, notify: bool = True
+) -> Request:
     """Record the one outcome: a signature."""
-    return _close(replace(request, state=RequestState.SIGNED, signature=signature), now_ms, notify=notify)
+    ended = replace(request, state=RequestState.SIGNED, signature=signature, calls=calls)
+    return _close(ended, now_ms, notify=notify)
 
 
-def close_failed(request: Request, status: int, reason: str, now_ms: int, *, notify: bool = True) -> Request:
+def close_failed(
+    request: Request, status: int, reason: str, now_ms: int, *, calls: int | None = None, notify: bool = True
+) -> Request:
     """Record the one outcome: a failure, with the HTTP status and reason that the caller is told."""
-    ended = replace(request, state=RequestState.FAILED, failure_status=status, failure_reason=reason)
+    ended = replace(
+        request, state=RequestState.FAILED, failure_status=status, failure_reason=reason, calls=calls
+    )
     return _close(ended, now_ms, notify=notify)
 
 

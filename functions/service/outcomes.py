@@ -78,11 +78,12 @@ class Outcomes:
 
         Giving up is judged only after a call's outcome, never because we were away for long.
         """
-        now_ms = self._clock.now_ms()
+        now_ms, calls = self._clock.now_ms(), request.calls_of(job)
         if job.signature:
-            return jobs.close_signed(request, job.signature, now_ms)
+            return jobs.close_signed(request, job.signature, now_ms, calls=calls)
         if job.state is JobState.REFUSED:
-            return jobs.close_failed(request, BAD_GATEWAY, f"upstream_refused_{job.refusal}", now_ms)
+            reason = f"upstream_refused_{job.refusal}"
+            return jobs.close_failed(request, BAD_GATEWAY, reason, now_ms, calls=calls)
         if not after_call or job.call_live(now_ms):
             return None
         key_blocked_ms = self._slots.window.key_blocked_ms if self._slots.window else request.key_blocked_ms
@@ -93,7 +94,7 @@ class Outcomes:
             attempts_max=self._settings.attempts_max,
             age_max_ms=self._settings.age_max_ms,
         )
-        return self._given_up(request, given_up) if given_up else None
+        return self._given_up(job, request, given_up) if given_up else None
 
     async def close_exhausted(self, job: Job, requests: Sequence[Request]) -> list[Request]:
         """Before a call: close those that have had all of theirs, and return those that wait for this one.
@@ -105,13 +106,13 @@ class Outcomes:
             if request.open and job.attempts - request.attempts_before < self._settings.attempts_max:
                 waiting.append(request)
             elif request.open:
-                exhausted.append((request, self._given_up(request, scheduling.GivingUp.ATTEMPTS)))
+                exhausted.append((request, self._given_up(job, request, scheduling.GivingUp.ATTEMPTS)))
         await self.close(exhausted)
         return waiting
 
-    def _given_up(self, request: Request, why: scheduling.GivingUp) -> Request:
+    def _given_up(self, job: Job, request: Request, why: scheduling.GivingUp) -> Request:
         status = BAD_GATEWAY if why is scheduling.GivingUp.ATTEMPTS else GATEWAY_TIMEOUT
-        return jobs.close_failed(request, status, why, self._clock.now_ms())
+        return jobs.close_failed(request, status, why, self._clock.now_ms(), calls=request.calls_of(job))
 
     async def close(self, changes: Sequence[tuple[Request, Request]]) -> None:
         """Write closed requests, then send their notifications. One that somebody else closed is theirs."""

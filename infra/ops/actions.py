@@ -179,11 +179,15 @@ async def _standing(store: JobStore, request: Request) -> Standing:
 
 async def purge(ports: Ports, requests: Iterable[Request], *, notify: bool) -> int:
     """Give open requests up and tell their callers; return how many. Their jobs are called no more."""
+    requests = list(requests)
+    calls = {request.id: request.calls_of(await ports.store.job(request.job_id)) for request in requests}
 
     def given_up(request: Request) -> Request | None:
+        if not request.open:
+            return None
         now_ms = ports.clock.now_ms()
-        return (
-            jobs.close_failed(request, PURGED_STATUS, PURGED, now_ms, notify=notify) if request.open else None
+        return jobs.close_failed(
+            request, PURGED_STATUS, PURGED, now_ms, calls=calls[request.id], notify=notify
         )
 
     closed = await _change_requests(ports.store, requests, given_up)

@@ -43,7 +43,7 @@ def standing_row(standing: Standing) -> Row:
         "state": standing.state,
         "client": request.client,
         "created": time_text(request.created_ms),
-        "attempts": standing.attempts if request.open else None,
+        "attempts": standing.attempts if request.open else request.calls,
         "webhook": delivery.state.value,
         "why": request.failure_reason or delivery.reason,
     }

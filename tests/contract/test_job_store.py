@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -15,7 +16,7 @@ from core import job as jobs
 from core.errors import Unavailable
 from core.job import Delivery, DeliveryState, Job, Request, RequestState
 from core.scheduling import Due
-from ports import Backlog, Conflict, DueKind, JobStore, RequestKey, Written
+from ports import Backlog, Conflict, DueKind, EndedKind, JobStore, RequestKey, Written
 
 NOW_MS = 1_800_000_000_000
 TABLE = "signing"
@@ -89,7 +90,7 @@ def client() -> Iterator[Any]:
 @pytest.fixture
 def table(client: Any) -> str:
     """Return a new table: making a client is slow, making a table is not."""
-    name = f"{TABLE}-{len(client.list_tables()['TableNames'])}"
+    name = f"{TABLE}-{uuid4().hex}"
     _create_table(client, name)
     return name
 
@@ -243,6 +244,7 @@ async def test_a_request_keeps_its_delivery(store: JobStore) -> None:
         failure_reason="too_old",
         closed_ms=NOW_MS + 1,
         delivery=delivery,
+        calls=0,
         due_ms=None,
         expires_ms=NOW_MS + jobs.KEPT_MS,
     )
@@ -329,6 +331,77 @@ async def test_the_due_index_shows_unfinished_requests_by_kind(store: JobStore) 
     assert due == [RequestKey(first.job_id, first.id, NOW_MS + jobs.RESEND_MS)]
     await store.write_request(closed.record, jobs.delivered(closed.record, NOW_MS, "http_200"))
     assert await store.due_requests(DueKind.DELIVERY, NOW_MS + 60_000, 10) == []
+
+
+async def _ended(store: JobStore, number: int, at_ms: int, **values: Any) -> Request:
+    """Store a request whose webhook was delivered then, or that ended as `values` say."""
+    request = await store.accept(_request(number))
+    closed = jobs.close_signed(request, "signature", NOW_MS, calls=1)
+    delivered = replace(jobs.delivered(closed, at_ms, "http_204"), **values)
+    written = await store.write_request(request, delivered)
+    assert isinstance(written, Written)
+    return written.record
+
+
+async def test_what_has_ended_is_found_newest_first(store: JobStore) -> None:
+    """By its last end: a signature that nobody is told of by its own, else when its webhook was delivered."""
+    first, second = await _ended(store, 1, NOW_MS + 9), await _ended(store, 2, NOW_MS + 7)
+    silent = await _ended(store, 3, NOW_MS, delivery=Delivery(), closed_ms=NOW_MS + 8)
+    keys = [
+        RequestKey(request.job_id, request.id, at_ms)
+        for request, at_ms in ((first, NOW_MS + 9), (silent, NOW_MS + 8), (second, NOW_MS + 7))
+    ]
+    assert await store.ended(EndedKind.DONE, 10) == keys
+    assert await store.ended(EndedKind.DONE, 2) == keys[:2]
+    assert await store.ended(EndedKind.UNDELIVERABLE, 10) == []
+
+
+async def test_what_has_ended_is_not_due(store: JobStore) -> None:
+    """It stands on the index to be seen, never to be looked at; its record says that nothing is due."""
+    ended = await _ended(store, 1, NOW_MS)
+    assert (await store.request(ended.id), ended.due_ms) == (ended, None)
+    for kind in (DueKind.OPEN, DueKind.DELIVERY):
+        assert await store.due_requests(kind, NOW_MS * 2, 10) == []
+
+
+async def test_what_is_unfinished_has_not_ended(store: JobStore) -> None:
+    """Neither an open request, nor one whose webhook is still to be delivered."""
+    await store.accept(_request(1))
+    request = await store.accept(_request(2))
+    await store.write_request(request, jobs.close_signed(request, "signature", NOW_MS))
+    for kind in EndedKind:
+        assert await store.ended(kind, 10) == []
+
+
+@pytest.mark.parametrize("end", [jobs.undeliverable, jobs.delivery_gone])
+async def test_a_webhook_that_was_given_up_stands_apart_until_it_is_replayed(
+    store: JobStore, end: Callable[[Request, int, str, str], Request]
+) -> None:
+    """However many have ended since, it is found; a replay makes it due again."""
+    request = await store.accept(_request())
+    closed = jobs.close_signed(request, "signature", NOW_MS)
+    given_up = await store.write_request(request, end(closed, NOW_MS + 5, "http_500", "oops"))
+    assert isinstance(given_up, Written)
+    key = RequestKey(request.job_id, request.id, NOW_MS + 5)
+    assert await store.ended(EndedKind.UNDELIVERABLE, 10) == [key]
+    assert await store.ended(EndedKind.DONE, 10) == []
+    replayed = jobs.replay_delivery(given_up.record, NOW_MS + 9, queued=False)
+    await store.write_request(given_up.record, replayed)
+    assert await store.ended(EndedKind.UNDELIVERABLE, 10) == []
+    due = await store.due_requests(DueKind.DELIVERY, NOW_MS + 9, 10)
+    assert due == [replace(key, due_ms=NOW_MS + 9)]
+
+
+async def test_a_record_of_before_can_be_read(client: Any, table: str) -> None:
+    """Requests that were closed before their calls were recorded, and before they stood on the index."""
+    store = DynamoJobStore(client, table)
+    ended = await _ended(store, 1, NOW_MS)
+    (item,) = [row for row in client.scan(TableName=table)["Items"] if row["SK"]["S"] == f"REQ#{ended.id}"]
+    client.put_item(
+        TableName=table,
+        Item={name: value for name, value in item.items() if name not in {"calls", "due_kind", "due_ms"}},
+    )
+    assert await store.request(ended.id) == replace(ended, calls=None)
 
 
 async def test_the_backlog_counts_those_never_called(store: JobStore) -> None:

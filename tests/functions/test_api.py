@@ -567,6 +567,8 @@ def test_an_attacher_sees_a_signature_that_came_meanwhile() -> None:
         _, (request,) = await world.store.load(jobs.job_id("hello"))
         assert request.state is RequestState.SIGNED
         assert not request.delivery_due
+        status = await world.client().get(f"/crypto/requests/{request.id}", headers=AUTH)
+        assert (status.json()["state"], status.json()["attempts"]) == ("signed", 0)
 
     in_world(scenario)
 

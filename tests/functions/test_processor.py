@@ -78,6 +78,7 @@ def test_a_run_calls_and_closes_what_waits() -> None:
         assert await assemble(world.ports, CALLS).run() == 1
         closed = await world.notifiers.now(request)
         assert closed.state is RequestState.SIGNED
+        assert closed.calls == 1
         assert len(world.notifiers.queue.texts) == 1
         judged = [fields for name, fields in world.notifiers.telemetry.events if name == "first_call_ended"]
         assert [fields["EtaErrorMs"] for fields in judged] == [200]  # told 500 ms, took 300

@@ -183,6 +183,7 @@ class Checks:
     def _closed(self, before: Request, after: Request) -> None:
         """The truth is on the job before any request is closed, and giving up follows a call's outcome."""
         job = self._table.jobs.get(after.job_id)
+        self.expect(after.calls is not None, "closed without its calls", after.id)
         if self._calm and job and job.signature:
             since_ms = _now_ms() - max(job.signed_at_ms, before.created_ms)
             self.expect(

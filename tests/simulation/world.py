@@ -14,7 +14,7 @@ from core.job import Job, Request
 from core.scheduling import Due
 from core.webhook import PostResult
 from core.window import Change, Window
-from ports import Backlog, Conflict, DueKind, RequestKey, Written
+from ports import Backlog, Conflict, DueKind, EndedKind, RequestKey, Written
 from tests.simulation.checks import Checks, signature_of
 from tests.simulation.faults import CURRENT, Faults
 from tests.simulation.plan import CALM, Plan
@@ -94,6 +94,10 @@ class ObservedStore(MemoryJobStore):
     async def due_requests(self, kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
         """Return what the index shows by now."""
         return await self._shown().due_requests(kind, until_ms, limit)
+
+    async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
+        """Return what the index shows by now."""
+        return await self._shown().ended(kind, limit)
 
     async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
         """Return what the index shows by now."""

@@ -272,6 +272,32 @@ def test_an_ended_delivery_is_off_the_index(ended: Request, state: DeliveryState
     assert (ended.due_ms, ended.expires_ms) == (None, NOW + jobs.KEPT_MS)
 
 
+@pytest.mark.parametrize(
+    ("request_", "ended_ms"),
+    [
+        (OPEN, None),
+        (PENDING, None),
+        (jobs.close_signed(OPEN, "signature", NOW, notify=False), NOW),
+        (jobs.close_failed(replace(OPEN, webhook_url=""), 504, "too_old", NOW), NOW),
+        (jobs.delivered(PENDING, NOW + 7, "http_204"), NOW + 7),
+        (jobs.undeliverable(PENDING, NOW + 7, "http_500", ""), NOW + 7),
+    ],
+)
+def test_a_request_has_ended_when_nothing_is_to_be_done(request_: Request, ended_ms: int | None) -> None:
+    """Outcome and webhook both: then it is due no more."""
+    assert request_.ended_ms == ended_ms
+    assert (request_.due_ms is None) == (ended_ms is not None)
+
+
+def test_calls_count_from_the_acceptance() -> None:
+    """Those before it are not its own, nor is one that is under way; a job made anew counts from nothing."""
+    request = replace(OPEN, attempts_before=2)
+    assert request.calls_of(replace(RETRYING, attempts=5)) == 3
+    assert request.calls_of(replace(RETRYING, attempts=5, call_id="call")) == 2
+    assert request.calls_of(replace(RETRYING, attempts=1)) == 0
+    assert request.calls_of(None) is None
+
+
 @pytest.mark.parametrize(("queued", "due_ms"), [(True, NOW + 35_000), (False, NOW + 5_000)])
 def test_a_failed_attempt_is_due_again(queued: bool, due_ms: int) -> None:
     """With a message on its way the index looks only in case that is lost."""

@@ -193,6 +193,7 @@ async def test_a_purge_fails_and_tells(world: World) -> None:
             "purged_by_operator",
         )
         assert purged.delivery_due
+        assert purged.calls == 0
         assert (await world.job_of(request)).state is JobState.IDLE
     expected = [NotificationMessage(request.job_id, request.id, 0).encode() for request in requests]
     assert world.notifications.texts == expected
