@@ -296,3 +296,17 @@ class MemoryQueue:
                 await self._sent.wait()
         except TimeoutError:
             return
+
+
+class MemoryDeadLetters(MemoryQueue):
+    """A `ports.DeadLetters`: what it gives out is held for the visibility timeout."""
+
+    async def count(self) -> int:
+        """Return how many there are that nobody holds."""
+        return sum(message.visible_at_ms <= self._clock.now_ms() for message in self._messages)
+
+    async def release(self, receipts: Sequence[str]) -> None:
+        """Let others receive them again at once."""
+        for message in self._messages:
+            if message.receipt in receipts:
+                message.visible_at_ms = self._clock.now_ms()

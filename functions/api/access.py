@@ -18,6 +18,10 @@ class Unauthorized(RelayError):
     """No key or token, or a wrong one."""
 
 
+class Forbidden(RelayError):
+    """A key that is known, but not for this."""
+
+
 class Access:
     """Reads keys and tokens. Every method raises `Unavailable` while no key is known."""
 
@@ -41,6 +45,13 @@ class Access:
         if operator is not None:
             return Viewer(operator, sees_all=True)
         return Viewer(await self.caller(request))
+
+    async def operator(self, request: Request) -> Viewer:
+        """Return the operator; raises `Unauthorized`, and `Forbidden` for a caller."""
+        viewer = await self.viewer(request)
+        if not viewer.sees_all:
+            raise Forbidden("an operator's key is needed")
+        return viewer
 
     async def viewer_of(self, request: Request, wanted_id: str) -> Viewer:
         """Return who may see this one request: the holder of its token, or of a key."""

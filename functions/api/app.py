@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.secrets import Secrets
 from api import pages, responses
-from api.access import Access, Unauthorized
+from api.access import Access, Forbidden, Unauthorized
 from api.console import Console
 from api.deadline import BUDGET_MS, Deadline, reached_gateway_ms
 from api.inputs import (
@@ -28,6 +28,7 @@ from api.inputs import (
     prefers_async,
     wants_page,
 )
+from api.redriving import Redriving
 from api.settings import ApiSettings
 from api.signing import Accepted, Ask, Signed, Signing
 from api.statuses import Found, Statuses
@@ -47,9 +48,10 @@ ENDPOINTS = {
     "documentation": "GET /docs",
 }
 
-# Errors of the request's own form: the status, what kind of problem it is, and its title.
+# What is wrong with the request itself: the status, what kind of problem it is, and its title.
 MALFORMED: Mapping[type[RelayError], tuple[int, str, str]] = {
     MalformedBody: (400, "malformed-body", "Malformed body"),
+    Forbidden: (403, "forbidden", "Forbidden"),
     NotReplayable: (409, "not-replayable", "Not replayable"),
     BodyTooLarge: (413, "body-too-large", "Body too large"),
     UnsupportedMediaType: (415, "unsupported-media-type", "Unsupported media type"),
@@ -63,6 +65,7 @@ class Services:
     signing: Signing
     statuses: Statuses
     console: Console
+    redriving: Redriving
     secrets: Callable[[], Awaitable[Secrets]]
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     clock: Clock
@@ -120,10 +123,11 @@ class Endpoints:
 
     async def console_state(self, request: Request) -> Response:
         """Say where the service stands, as far as the key may see."""
-        viewer = await self._access.viewer(request)
-        overview = await self._services.console.overview(viewer, request.state.deadline)
+        viewer, deadline = await self._access.viewer(request), request.state.deadline
+        overview = await self._services.console.overview(viewer, deadline)
+        dead_letters = await self._services.redriving.counts(deadline) if viewer.sees_all else None
         known_etag = request.headers.get("if-none-match", "")
-        return responses.overview(request.state.request_id, overview, known_etag)
+        return responses.overview(request.state.request_id, overview, dead_letters, known_etag)
 
     async def replay(self, request: Request) -> Response:
         """Start the delivery of a request's webhook again."""
@@ -136,6 +140,12 @@ class Endpoints:
         if replayed is None:
             return responses.plain_problem(request.state.request_id, 404)
         return responses.status(Found(replayed))
+
+    async def redrive(self, request: Request) -> Response:
+        """Put dead letters back on their queues."""
+        viewer = await self._access.operator(request)
+        redriven = await self._services.redriving.redrive(viewer, request.state.deadline)
+        return responses.redriven(request.state.request_id, redriven)
 
     async def openapi(self, request: Request) -> Response:
         """Return the description of this interface."""
@@ -246,6 +256,7 @@ def create_app(services: Services) -> FastAPI:
     endpoints = Endpoints(services)
     app.api_route("/crypto/sign", methods=["GET", "POST"])(endpoints.sign)
     app.post("/console/replay")(endpoints.replay)
+    app.post("/console/redrive")(endpoints.redrive)
     for path, endpoint in (
         ("/crypto/requests/{wanted_id}", endpoints.status),
         ("/console", endpoints.console),

@@ -1,16 +1,16 @@
-"""What the console shows: the window, and what is unfinished. No upstream call, and few reads.
+"""What the console shows: the window, what is unfinished, and what ended last. No upstream call, few reads.
 
-One read of the window and four bounded queries of the due index, plus each listed request once: a row of the
-index that has not changed is not read again. What is finished stands on no index: the page looks up the end
-of those that it saw, and the metrics have the rest.
+One read of the window and six bounded queries of the due index, plus each listed request once: a row of the
+index that has not changed is not read again. The lists are of all callers' requests; a caller sees its own.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from api.deadline import Deadline
+from api.figures import Figures, figures
 from api.statuses import Viewer
 from core import scheduling
 from core.errors import Unavailable
@@ -18,19 +18,23 @@ from core.job import Request
 from core.messages import REQUEST_ID
 from core.scheduling import Due
 from core.window import Window
-from ports import Clock, DueKind, JobStore, RequestKey, Telemetry, Waker
+from ports import Clock, DueKind, EndedKind, JobStore, RequestKey, Telemetry, Waker
 from service.redelivery import replay
 from service.slots import Slots
 
 JOBS_MAX = 200
 REQUESTS_MAX = 30
+DONE_MAX = 50
 ROWS_KEPT = 500
 FOREVER_MS = 10**15
+
+Place = tuple[DueKind | EndedKind, RequestKey]
+"""Where a request stands on the index; as long as it stands there it has not changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An unfinished request. `ready_at_ms`: when its next call should have ended, as far as is known."""
+    """A request. `ready_at_ms`: when its next call should have ended, as far as is known."""
 
     request: Request
     called: bool
@@ -39,7 +43,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Where the service stands. Each list has what is due first, up to its limit."""
+    """Where the service stands.
+
+    `rows`: what is due first, what was given up last and what ended last, each up to its limit.
+    `more`: there is more that is unfinished or undeliverable. `figures`: of the rows.
+    """
 
     now_ms: int
     window: Window
@@ -47,6 +55,7 @@ class Overview:
     retrying: Sequence[Due]
     rows: Sequence[Row]
     more: bool
+    figures: Figures
 
 
 class Console:
@@ -60,20 +69,21 @@ class Console:
         self._waker = waker
         self._clock = clock
         self._telemetry = telemetry
-        self._seen: OrderedDict[RequestKey, Request] = OrderedDict()
+        self._seen: OrderedDict[Place, Request] = OrderedDict()
 
     async def overview(self, viewer: Viewer, deadline: Deadline) -> Overview:
         """Return what this viewer may see; raises `Unavailable`."""
         try:
             async with asyncio.timeout(deadline.left_s()):
-                window, waiting, retrying, opened, deliveries = await asyncio.gather(
+                window, waiting, retrying, unfinished, given_up, done = await asyncio.gather(
                     self._slots.refresh(),
                     self._store.due_jobs(DueKind.FRESH, FOREVER_MS, JOBS_MAX),
                     self._store.due_jobs(DueKind.RETRY, FOREVER_MS, JOBS_MAX),
-                    self._store.due_requests(DueKind.OPEN, FOREVER_MS, REQUESTS_MAX),
-                    self._store.due_requests(DueKind.DELIVERY, FOREVER_MS, REQUESTS_MAX),
+                    self._unfinished(),
+                    self._ended(EndedKind.UNDELIVERABLE, REQUESTS_MAX),
+                    self._ended(EndedKind.DONE, DONE_MAX),
                 )
-                requests = await asyncio.gather(*(self._request(key) for key in opened + deliveries))
+                requests = await self._requests([*unfinished, *given_up, *done], viewer)
         except TimeoutError:
             raise Unavailable("timeout") from None
         now_ms = self._clock.now_ms()
@@ -82,10 +92,17 @@ class Console:
         rows = [
             Row(request, request.job_id in called, ready_at_ms.get(request.job_id) if request.open else None)
             for request in requests
-            if request is not None and viewer.sees(request)
         ]
-        more = REQUESTS_MAX in {len(opened), len(deliveries)}
-        return Overview(now_ms, window, waiting, retrying, rows, more)
+        listed_since_ms = done[-1][1].due_ms if len(done) == DONE_MAX else 0
+        return Overview(
+            now_ms,
+            window,
+            waiting,
+            retrying,
+            rows,
+            more=any(_is_cut_off(kind, [*unfinished, *given_up]) for kind in (*DueKind, *EndedKind)),
+            figures=figures(requests, now_ms, listed_since_ms),
+        )
 
     async def replay(self, request_id: str, viewer: Viewer, deadline: Deadline) -> Request | None:
         """Start a request's delivery again; None if there is no such request for this viewer.
@@ -114,17 +131,44 @@ class Console:
         except (Unavailable, TimeoutError) as error:
             self._telemetry.event("processor_not_told", reason=str(error) or "timeout")
 
-    async def _request(self, key: RequestKey) -> Request | None:
-        """Return the request of a row, if it still stands there; a row whose time is the same is the same."""
-        request = self._seen.get(key) or await self._store.request_of(key.job_id, key.request_id)
-        if request is None or request.due_ms is None:
-            return None
-        if request.due_ms == key.due_ms:
-            self._seen[key] = request
-            self._seen.move_to_end(key)
+    async def _unfinished(self) -> list[Place]:
+        kinds = (DueKind.OPEN, DueKind.DELIVERY)
+        rows = await asyncio.gather(
+            *(self._store.due_requests(kind, FOREVER_MS, REQUESTS_MAX) for kind in kinds)
+        )
+        return [(kind, key) for kind, keys in zip(kinds, rows, strict=True) for key in keys]
+
+    async def _ended(self, kind: EndedKind, limit: int) -> list[Place]:
+        return [(kind, key) for key in await self._store.ended(kind, limit)]
+
+    async def _requests(self, places: Iterable[Place], viewer: Viewer) -> list[Request]:
+        """Return what this viewer may see, each once: the index may show one in two places for a moment."""
+        found = await asyncio.gather(*(self._request(place) for place in places))
+        latest = {request.id: request for request in found if request is not None}
+        return [request for request in latest.values() if viewer.sees(request)]
+
+    async def _request(self, place: Place) -> Request | None:
+        """Return the request of a row, as it is now: it may have gone on, and the index lags."""
+        _, key = place
+        request = self._seen.get(place) or await self._store.request_of(key.job_id, key.request_id)
+        if request is not None and _stands_at(request, place):
+            self._seen[place] = request
+            self._seen.move_to_end(place)
             if len(self._seen) > ROWS_KEPT:
                 self._seen.popitem(last=False)
         return request
+
+
+def _stands_at(request: Request, place: Place) -> bool:
+    """Whether the row is as new as its request; then, as long as it stays, the request is the same."""
+    kind, key = place
+    if kind in set(EndedKind):
+        return request.ended_ms == key.due_ms and request.undelivered == (kind is EndedKind.UNDELIVERABLE)
+    return request.due_ms == key.due_ms and request.open == (kind is DueKind.OPEN)
+
+
+def _is_cut_off(kind: DueKind | EndedKind, places: Iterable[Place]) -> bool:
+    return sum(place[0] is kind for place in places) == REQUESTS_MAX
 
 
 def _ready_times_ms(

@@ -7,12 +7,15 @@ answer of the other tests against it.
 from collections.abc import Mapping
 from typing import Any
 
+from api.console import DONE_MAX, REQUESTS_MAX
 from api.inputs import MESSAGE_BYTES_MAX
+from api.redriving import MESSAGES_MAX
 from api.responses import PROBLEM_TYPE, TYPES
 from core.config import VERSION
 
 Json = dict[str, Any]
 
+QUEUES = ("fresh", "notification")
 LOCAL_URL = "http://127.0.0.1:8000"
 ID = "01a209d9-5b1c-7c3e-9d52-0f2b8f0b6a11"
 OTHER_ID = "01a209dd-7a40-7b1f-8e07-5d1c3c1f9a22"
@@ -52,7 +55,7 @@ def document(server_url: str = LOCAL_URL) -> Json:
         "security": [{"key": []}],
         "tags": [
             {"name": "signing", "description": "Have messages signed, and see where they stand"},
-            {"name": "console", "description": "Watch the service, and start deliveries again"},
+            {"name": "console", "description": "Watch the service, and mend what is stuck"},
             {"name": "service", "description": "What this is, and whether it is up"},
         ],
         "paths": {
@@ -61,6 +64,7 @@ def document(server_url: str = LOCAL_URL) -> Json:
             "/console": {"get": _page("showConsole", "console", "The console, for people")},
             "/console/state": {"get": _console_state()},
             "/console/replay": {"post": _replay()},
+            "/console/redrive": {"post": _redrive()},
             "/.well-known/jwks.json": {"get": _key_set()},
             "/health": {"get": _health()},
             "/": {"get": _welcome()},
@@ -469,6 +473,7 @@ def _console_state() -> Json:
                 "request_id": ID,
                 "client": "default",
                 "state": "waiting",
+                "attempts": None,
                 "created_at": CREATED,
                 "estimated_ready_at": READY,
                 "finished_at": None,
@@ -483,12 +488,26 @@ def _console_state() -> Json:
             }
         ],
         "more": False,
+        "figures": {
+            "signed": 7,
+            "seconds": 300,
+            "signed_per_minute": 1.4,
+            "time_to_signature_ms": 4120,
+            "estimate_error_ms": 230,
+            "delivered": 6,
+            "failing": 0,
+            "undeliverable": 1,
+        },
     }
     return {
         "operationId": "getConsoleState",
         "tags": ["console"],
-        "summary": "The window, the queue, and what is unfinished",
-        "description": "A caller sees its own requests, an operator all. `more`: the lists are cut off.",
+        "summary": "The window, the queue, what is unfinished, and what ended last",
+        "description": f"The requests that are due first ({REQUESTS_MAX} open, {REQUESTS_MAX} with a webhook "
+        f"to come), the last {REQUESTS_MAX} whose webhook was given up and the last {DONE_MAX} others that "
+        "ended, of all callers: a caller sees its own of them, an operator all. `figures` are of what is "
+        "shown. `more`: more is unfinished or undeliverable than is listed. `dead_letters`: by queue, for "
+        "operators only; null where that is not known now.",
         "parameters": [
             {
                 "name": "If-None-Match",
@@ -528,6 +547,30 @@ def _replay() -> Json:
             **_not_found(),
             **_problem(409, "There is no webhook to send again now", conflict),
             **_invalid(),
+            **_failures(),
+        },
+    }
+
+
+def _redrive() -> Json:
+    example = {
+        "request_id": ID,
+        "status": 200,
+        "moved": {"fresh": 0, "notification": 3},
+        "unreadable": {"fresh": 1, "notification": 0},
+        "more": False,
+    }
+    forbidden = {"forbidden": ("Forbidden", "an operator's key is needed")}
+    return {
+        "operationId": "redriveDeadLetters",
+        "tags": ["console"],
+        "summary": "Put dead letters back on their queues, for operators",
+        "description": f"At most {MESSAGES_MAX} of each queue, as far as the time of an answer allows; `more`: "
+        "ask again. What no version of the service can have written stays. Harmless to repeat.",
+        "responses": {
+            "200": _answer("How many went back", "Redriven", {"redriven": example}),
+            **_unauthorized(),
+            **_problem(403, "A caller's key; an operator's is needed", forbidden),
             **_failures(),
         },
     }
@@ -635,6 +678,7 @@ TIME: Json = {"type": "string", "format": "date-time"}
 TIME_OR_NULL: Json = {"type": ["string", "null"], "format": "date-time"}
 TEXT_OR_NULL: Json = {"type": ["string", "null"]}
 COUNT: Json = {"type": "integer", "minimum": 0}
+COUNT_OR_NULL: Json = {"type": ["integer", "null"], "minimum": 0}
 
 
 def _object(properties: Json, optional: Json | None = None) -> Json:
@@ -712,16 +756,26 @@ def _schemas() -> Json:
                 "window": _window(),
                 "waiting": queue,
                 "retrying": queue,
-                "requests": {"type": "array", "items": _ref("schemas", "UnfinishedRequest")},
+                "requests": {"type": "array", "items": _ref("schemas", "ConsoleRequest")},
                 "more": {"type": "boolean"},
+                "figures": _figures(),
             },
+            {"dead_letters": _by_queue(COUNT_OR_NULL)},
             status=ok,
         ),
-        "UnfinishedRequest": _object(
+        "Redriven": _body(
+            {"moved": _by_queue(COUNT), "unreadable": _by_queue(COUNT), "more": {"type": "boolean"}},
+            status=ok,
+        ),
+        "ConsoleRequest": _object(
             {
                 "request_id": TEXT,
                 "client": TEXT,
                 "state": {"enum": ["waiting", "retrying", "signed", "failed"]},
+                "attempts": {
+                    **COUNT_OR_NULL,
+                    "description": "Calls since it was accepted, once it has finished",
+                },
                 "created_at": TIME,
                 "estimated_ready_at": TIME_OR_NULL,
                 "finished_at": {**TIME_OR_NULL, "description": "Its webhook may still be to come"},
@@ -740,6 +794,32 @@ def _schemas() -> Json:
         "WebhookSigned": _body({"signature": {"type": "string", "contentEncoding": "base64"}}, status=ok),
         "WebhookFailed": _body({"message": TEXT, "detail": TEXT}, status=failure_status),
     }
+
+
+def _by_queue(value: Json) -> Json:
+    return _object(dict.fromkeys(QUEUES, value))
+
+
+def _figures() -> Json:
+    error = "Median distance of the first call's end from what its caller was told, where that call ended it"
+    return _object(
+        {
+            "signed": {**COUNT, "description": "In the last `seconds`"},
+            "seconds": {
+                **COUNT,
+                "description": "300; less where so many end that the list does not go back so far",
+            },
+            "signed_per_minute": {"type": "number", "minimum": 0},
+            "time_to_signature_ms": {**COUNT_OR_NULL, "description": "Median, from acceptance"},
+            "estimate_error_ms": {**COUNT_OR_NULL, "description": error},
+            "delivered": COUNT,
+            "failing": {**COUNT, "description": "At least one attempt failed, and there will be another"},
+            "undeliverable": {
+                **COUNT,
+                "description": "Given up, after all attempts or at the receiver's word",
+            },
+        }
+    )
 
 
 def _window() -> Json:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from http import HTTPStatus
@@ -12,12 +12,14 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 
 from api.console import Overview, Row
+from api.figures import Figures
 from api.signing import Accepted, Declined, Reason, Signed
 from api.statuses import Found
 from core import scheduling, webhook
 from core.job import Request, RequestState
 from core.scheduling import Due
 from core.window import Window
+from service.redrive import Redriven
 
 KEY_SET_MAX_AGE_S = 300
 PROBLEM_TYPE = "application/problem+json"
@@ -174,8 +176,13 @@ def delivery(request: Request) -> dict[str, Any]:
     }
 
 
-def overview(request_id: str, seen: Overview, known_etag: str) -> Response:
-    """Return what the console shows; 304 without a body if the caller has it already."""
+def overview(
+    request_id: str, seen: Overview, dead_letters: Mapping[str, int | None] | None, known_etag: str
+) -> Response:
+    """Return what the console shows; 304 without a body if the caller has it already.
+
+    `dead_letters`: by queue; None for whom they are no business of.
+    """
     body = {
         "status": 200,
         "window": _window(seen.window, seen.now_ms),
@@ -183,6 +190,8 @@ def overview(request_id: str, seen: Overview, known_etag: str) -> Response:
         "retrying": _queue(seen.retrying),
         "requests": [_row(row) for row in sorted(seen.rows, key=lambda row: row.request.id, reverse=True)],
         "more": seen.more,
+        "figures": _figures(seen.figures),
+        **({} if dead_letters is None else {"dead_letters": dict(dead_letters)}),
     }
     etag = f'"{sha256(json.dumps(body).encode()).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
@@ -215,17 +224,43 @@ def _queue(jobs: Sequence[Due]) -> dict[str, Any]:
     }
 
 
+def _figures(of: Figures) -> dict[str, Any]:
+    return {
+        "signed": of.signed,
+        "seconds": round(of.span_ms / 1000),
+        "signed_per_minute": round(of.signed * 60_000 / of.span_ms, 1),
+        "time_to_signature_ms": of.time_to_signature_ms,
+        "estimate_error_ms": of.estimate_error_ms,
+        "delivered": of.delivered,
+        "failing": of.failing,
+        "undeliverable": of.undeliverable,
+    }
+
+
 def _row(row: Row) -> dict[str, Any]:
     request = row.request
     return {
         "request_id": request.id,
         "client": request.client,
         "state": state(request, called=row.called),
+        "attempts": request.calls,
         "created_at": timestamp(request.created_ms),
         "estimated_ready_at": timestamp(row.ready_at_ms),
         "finished_at": timestamp(request.closed_ms or None),
         "delivery": delivery(request),
     }
+
+
+def redriven(request_id: str, lines: Sequence[Redriven]) -> JSONResponse:
+    """Return how many dead letters went back to each queue, and how many nobody can read."""
+    body = {
+        "request_id": request_id,
+        "status": 200,
+        "moved": {line.line: line.moved for line in lines},
+        "unreadable": {line.line: line.kept for line in lines},
+        "more": any(line.more for line in lines),
+    }
+    return JSONResponse(body)
 
 
 def health(request_id: str, parts: dict[str, bool]) -> JSONResponse:

@@ -18,6 +18,9 @@ class ApiSettings:
     window_table: str
     secret_id: str
     fresh_queue_url: str
+    fresh_dead_letter_queue_url: str
+    notification_queue_url: str
+    notification_dead_letter_queue_url: str
     processor_function: str
     public_url: str
     trust_request_start: bool
@@ -34,6 +37,9 @@ class ApiSettings:
             window_table=reader.text("WINDOW_TABLE_NAME"),
             secret_id=reader.text("SECRET_ID"),
             fresh_queue_url=reader.text("FRESH_QUEUE_URL"),
+            fresh_dead_letter_queue_url=reader.text("FRESH_DEAD_LETTER_QUEUE_URL"),
+            notification_queue_url=reader.text("NOTIFICATION_QUEUE_URL"),
+            notification_dead_letter_queue_url=reader.text("NOTIFICATION_DEAD_LETTER_QUEUE_URL"),
             processor_function=reader.text("PROCESSOR_FUNCTION_NAME"),
             public_url=reader.text("PUBLIC_URL", "").rstrip("/"),
             # Behind our own front only: on AWS a client could set the header.

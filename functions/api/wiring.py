@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 
 from adapters import aws
+from adapters.aws import READ_TIMEOUT_S
 from adapters.clock import SystemClock, SystemRandomness
+from adapters.dead_letters import SqsDeadLetters
 from adapters.dynamodb_jobs import DynamoJobStore
 from adapters.dynamodb_window import DynamoWindowStore
 from adapters.secrets import SecretsManager
@@ -13,15 +15,19 @@ from adapters.upstream import HttpUpstream
 from adapters.waker import LambdaWaker
 from api.app import Services
 from api.console import Console
+from api.redriving import Redriving
 from api.settings import ApiSettings
 from api.signing import Signing
 from api.statuses import Statuses
 from core import window as windows
+from core.messages import decode_fresh, decode_notification
 from service.calls import Caller
 from service.recording import Recorder
+from service.redrive import RECEIVE_WAIT_MS, Line
 from service.slots import Slots
 
 ATTEMPTS = 2
+HELD_S = 30  # what a redrive has in its hands when it is cut short is there again after that
 
 
 def wire(environment: Mapping[str, str]) -> Services:
@@ -44,11 +50,21 @@ def wire(environment: Mapping[str, str]) -> Services:
     caller = Caller(store, slots, upstream, clock, randomness, telemetry, calls)
     recorder = Recorder(store, clock, randomness, calls)
     fresh_queue = SqsQueue(sqs, settings.fresh_queue_url)
+    notifications = SqsQueue(sqs, settings.notification_queue_url)
+    waits = aws.config(attempts=1, read_timeout_s=READ_TIMEOUT_S + RECEIVE_WAIT_MS / 1000)
+    patient_sqs = session.client("sqs", config=waits)
+    fresh_dead = SqsDeadLetters(patient_sqs, settings.fresh_dead_letter_queue_url, HELD_S)
+    notification_dead = SqsDeadLetters(patient_sqs, settings.notification_dead_letter_queue_url, HELD_S)
+    lines = (
+        Line("fresh", fresh_queue, fresh_dead, decode_fresh),
+        Line("notification", notifications, notification_dead, decode_notification),
+    )
     waker = LambdaWaker(lambda: session.client("lambda", config=config), settings.processor_function)
     return Services(
         signing=Signing(store, slots, caller, recorder, fresh_queue, waker, clock, telemetry, calls),
         statuses=Statuses(store, slots, clock),
         console=Console(store, slots, waker, clock, telemetry),
+        redriving=Redriving(lines, clock, telemetry),
         secrets=secrets.get,
         checks={"database": window_store.read, "queue": fresh_queue.check, "secrets": secrets.get},
         clock=clock,

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -14,17 +14,16 @@ from core.job import DeliveryState, Job, Request
 from core.messages import FreshMessage, NotificationMessage
 from core.window import Change, Window
 from ports import Clock, JobStore, Queue, WindowStore, Written
+from service import redrive as redriving
+from service.redrive import BATCH, RECEIVE_WAIT_MS, Line
 
 PURGED = "purged_by_operator"
 PURGED_STATUS = 503
-BATCH = 10
-RECEIVE_WAIT_MS = 1_000  # SQS asks all of its servers only if it may wait
 TRIES_MAX = 8
 KEY_BYTES = 32
 WEBHOOK_SECRETS, SIGNING_KEYS = "webhook_secrets", "signing_keys"
 PUBLIC_KEYS, RETIRED_PUBLIC_KEYS = "public_keys", "retired_public_keys"
 
-Decode = Callable[[str], FreshMessage | NotificationMessage]
 Secret = dict[str, Any]
 
 
@@ -44,14 +43,6 @@ class RequestScan(Protocol):
         ...
 
 
-class DeadLetters(Queue, Protocol):
-    """A queue whose messages can be looked at and left there."""
-
-    async def release(self, receipts: Sequence[str]) -> None:
-        """Let others receive them again at once."""
-        ...
-
-
 class Vault(Protocol):
     """The one secret."""
 
@@ -62,16 +53,6 @@ class Vault(Protocol):
     async def write(self, secret: Secret) -> None:
         """Replace the whole document."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One queue, where its poison goes, and how its messages are read."""
-
-    name: str
-    queue: Queue
-    dead_letters: DeadLetters
-    decode: Decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,23 +245,13 @@ async def dead_letters(ports: Ports, wanted: Filter) -> list[Letter]:
 
 
 async def redrive(ports: Ports, wanted: Filter) -> int:
-    """Put the dead letters that fit back on their queues; return how many. What can't be read stays.
+    """Put the dead letters that fit back on their queues; return how many. What can't be read stays."""
 
-    Sent first, then deleted: a crash in between repeats a message, which does no harm.
-    """
-    moved = 0
-    for line in ports.lines:
-        kept: list[str] = []
-        while batch := await line.dead_letters.receive(BATCH, RECEIVE_WAIT_MS):
-            letters = [await _letter(ports.store, line, received.text) for received in batch]
-            goes = [letter.readable and _is_wanted(letter, wanted) for letter in letters]
-            going = [received for received, go in zip(batch, goes, strict=True) if go]
-            kept += [received.receipt for received, go in zip(batch, goes, strict=True) if not go]
-            await line.queue.send([received.text for received in going])
-            await line.dead_letters.delete([received.receipt for received in going])
-            moved += len(going)
-        await line.dead_letters.release(kept)
-    return moved
+    async def goes(line: Line, text: str) -> bool:
+        letter = await _letter(ports.store, line, text)
+        return letter.readable and _is_wanted(letter, wanted)
+
+    return sum([(await redriving.redrive(line, goes)).moved for line in ports.lines])
 
 
 async def _letter(store: JobStore, line: Line, text: str) -> Letter:

@@ -1,7 +1,7 @@
 """Finds a deployed stack, on AWS or on an emulator, and connects the actions to it."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,16 +11,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 from adapters import aws
 from adapters.aws import in_thread
 from adapters.clock import SystemClock
+from adapters.dead_letters import SqsDeadLetters
 from adapters.dynamodb_jobs import DynamoJobStore, decode_request
 from adapters.dynamodb_window import DynamoWindowStore
-from adapters.sqs import BATCH_MAX, SqsQueue
+from adapters.sqs import SqsQueue
 from core.errors import Unavailable
 from core.job import Request
 from core.messages import decode_fresh, decode_notification
 from core.window import Window
 from infra.local.aws import LocalSession
-from infra.ops.actions import Line, NothingFound, Ports, Secret
-from ports import Received
+from infra.ops.actions import NothingFound, Ports, Secret
+from service.redrive import Line
 
 ATTEMPTS = 4
 READ_TIMEOUT_S = 10.0
@@ -38,7 +39,7 @@ def connect(stack: str, endpoint: str | None, region: str | None) -> Ports:
     dynamodb, sqs = make("dynamodb"), make("sqs")
 
     def line(name: str, queue: str, dead: str, decode: Any) -> Line:
-        return Line(name, SqsQueue(sqs, names[queue]), SqsDeadLetters(sqs, names[dead]), decode)
+        return Line(name, SqsQueue(sqs, names[queue]), SqsDeadLetters(sqs, names[dead], HELD_S), decode)
 
     return Ports(
         store=DynamoJobStore(dynamodb, names["SigningTable"]),
@@ -106,30 +107,6 @@ class DynamoScan:
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-
-
-class SqsDeadLetters(SqsQueue):
-    """A `DeadLetters`: what it receives is held for long, then released."""
-
-    async def receive(self, limit: int, wait_ms: int) -> list[Received]:
-        """Receive messages and hold them."""
-        answer = await in_thread(
-            self._client.receive_message,
-            QueueUrl=self._url,
-            MaxNumberOfMessages=min(limit, BATCH_MAX),
-            WaitTimeSeconds=wait_ms // 1000,
-            VisibilityTimeout=HELD_S,
-        )
-        return [Received(row["Body"], row["ReceiptHandle"]) for row in answer.get("Messages", [])]
-
-    async def release(self, receipts: Sequence[str]) -> None:
-        """Let others receive them again at once."""
-        for start in range(0, len(receipts), BATCH_MAX):
-            entries = [
-                {"Id": str(index), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
-                for index, receipt in enumerate(receipts[start : start + BATCH_MAX])
-            ]
-            await in_thread(self._client.change_message_visibility_batch, QueueUrl=self._url, Entries=entries)
 
 
 class SecretsManagerVault:

@@ -15,6 +15,7 @@ SERVICES = {
     "dynamodb_hosts": "dynamodb:SigningTable",
     "dynamodb_window": "dynamodb:WindowTable",
     "sqs": "sqs",
+    "dead_letters": "sqs",
     "secrets": "secretsmanager",
     "waker": "lambda",
 }
@@ -23,6 +24,7 @@ NEEDED = {
     "transact_write_items": "PutItem",  # of puts only
     "send_message_batch": "SendMessage",
     "delete_message_batch": "DeleteMessage",
+    "change_message_visibility_batch": "ChangeMessageVisibility",
     "invoke": "InvokeFunction",
 }
 

@@ -108,6 +108,25 @@ def test_a_function_may_do_what_it_does(package: str) -> None:
     assert granted(package) == expected
 
 
+def test_the_api_may_touch_each_queue_only_so_far() -> None:
+    """Waiting messages are the others' business: it sends, and takes from dead-letter queues alone."""
+    (policy,) = properties("ApiRole")["Policies"]
+    grants: dict[str, set[str]] = {}
+    for statement in policy["PolicyDocument"]["Statement"]:
+        resources = statement["Resource"]
+        for resource in resources if isinstance(resources, list) else [resources]:
+            actions = {action for action in _listed(statement["Action"]) if action.startswith("sqs:")}
+            if actions:
+                grants.setdefault(resource["GetAtt"].removesuffix(".Arn"), set()).update(actions)
+    redriven = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}
+    assert grants == {
+        "FreshQueue": {"sqs:SendMessage", "sqs:GetQueueAttributes"},
+        "NotificationQueue": {"sqs:SendMessage"},
+        "FreshDeadLetterQueue": redriven | {"sqs:GetQueueAttributes"},
+        "NotificationDeadLetterQueue": redriven | {"sqs:GetQueueAttributes"},
+    }
+
+
 def test_no_role_names_everything() -> None:
     """Resources are named one by one."""
     assert "*" not in str([properties(f"{name.removesuffix('Function')}Role") for name in FUNCTIONS.values()])

@@ -8,19 +8,29 @@ from typing import Any
 import httpx
 
 from adapters.clock import SystemRandomness
-from adapters.memory import MemoryJobStore, MemoryQueue, MemoryTable, MemoryWindow, MemoryWindowStore
+from adapters.memory import (
+    MemoryDeadLetters,
+    MemoryJobStore,
+    MemoryQueue,
+    MemoryTable,
+    MemoryWindow,
+    MemoryWindowStore,
+)
 from adapters.secrets import Secrets
 from api.app import Services, create_app
 from api.console import Console
+from api.redriving import Redriving
 from api.settings import ApiSettings
 from api.signing import Signing
 from api.statuses import Statuses
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.errors import Unavailable
+from core.messages import decode_fresh, decode_notification
 from ports import Clock
 from service.calls import Caller
 from service.recording import Recorder
+from service.redrive import Line
 from service.slots import Slots
 from tests.functions.contract import conforms
 from tests.simulation.virtual_time import VirtualClock
@@ -43,6 +53,9 @@ ENVIRONMENT = {
     "WINDOW_TABLE_NAME": "window",
     "SECRET_ID": "secret",
     "FRESH_QUEUE_URL": "queue",
+    "FRESH_DEAD_LETTER_QUEUE_URL": "dead-letters",
+    "NOTIFICATION_QUEUE_URL": "notifications",
+    "NOTIFICATION_DEAD_LETTER_QUEUE_URL": "dead-notifications",
     "PROCESSOR_FUNCTION_NAME": "processor",
     "PUBLIC_URL": "https://relay.example",
 }
@@ -140,18 +153,21 @@ class ApiWorld:
         self.store = MemoryJobStore(self.table)
         self.window = MemoryWindow(windows.empty(self.settings.calls.limits))
         self.window_store = MemoryWindowStore(self.window, lambda: windows.empty(self.settings.calls.limits))
-        self.queue = MemoryQueue(self.clock)
+        self.queue, self.notifications = MemoryQueue(self.clock), MemoryQueue(self.clock)
+        self.dead_letters = MemoryDeadLetters(self.clock, visibility_ms=30_000)
+        self.dead_notifications = MemoryDeadLetters(self.clock, visibility_ms=30_000)
         self.upstream = ScriptedUpstream(self.clock)
         self.waker = CountingWaker()
         self.telemetry = Silent()
 
     def client(self, **replaced: object) -> httpx.AsyncClient:
-        """Return a client of the application; `store`, `window_store`, `queue`, `waker` may be replaced."""
+        """Return a client of the application; any of these ports may be replaced."""
         ports: dict[str, Any] = {
             "store": self.store,
             "window_store": self.window_store,
             "queue": self.queue,
             "waker": self.waker,
+            "dead_letters": self.dead_letters,
         } | replaced
         transport = httpx.ASGITransport(create_app(self._services(ports)), raise_app_exceptions=False)
         return httpx.AsyncClient(
@@ -184,10 +200,15 @@ class ApiWorld:
         async def up() -> None:
             return None
 
+        lines = (
+            Line("fresh", queue, ports["dead_letters"], decode_fresh),
+            Line("notification", self.notifications, self.dead_notifications, decode_notification),
+        )
         return Services(
             signing=signing,
             statuses=Statuses(store, slots, self.clock),
             console=Console(store, slots, waker, self.clock, self.telemetry),
+            redriving=Redriving(lines, self.clock, self.telemetry),
             secrets=secrets,
             checks={"database": up, "queue": up},
             clock=self.clock,

@@ -38,6 +38,9 @@ ROUTES = {
         "AWS_ENDPOINT_URL_LAMBDA": "waking",
         "UPSTREAM_URL": "upstream",
         "FRESH_QUEUE_URL": "sqs",
+        "FRESH_DEAD_LETTER_QUEUE_URL": "sqs",
+        "NOTIFICATION_QUEUE_URL": "sqs",
+        "NOTIFICATION_DEAD_LETTER_QUEUE_URL": "sqs",
     },
     "ProcessorFunction": {
         "AWS_ENDPOINT_URL_SQS": "sqs",

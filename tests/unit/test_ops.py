@@ -1,13 +1,20 @@
 """The operator's actions, on memory adapters."""
 
 import copy
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from adapters.memory import MemoryJobStore, MemoryQueue, MemoryTable, MemoryWindow, MemoryWindowStore
+from adapters.memory import (
+    MemoryDeadLetters,
+    MemoryJobStore,
+    MemoryQueue,
+    MemoryTable,
+    MemoryWindow,
+    MemoryWindowStore,
+)
 from core import job as jobs
 from core import window as windows
 from core.errors import RelayError
@@ -15,8 +22,9 @@ from core.job import DeliveryState, Job, JobState, Request, RequestState
 from core.messages import FreshMessage, NotificationMessage, decode_fresh, decode_notification
 from core.window import Limits
 from infra.ops import actions, show
-from infra.ops.actions import Filter, Line, NothingFound, Ports, Refused, State
-from ports import DueKind
+from infra.ops.actions import Filter, NothingFound, Ports, Refused, State
+from ports import DueKind, Received
+from service.redrive import Line
 
 NOW_MS = 1_800_000_000_000
 HOOK = "https://receiver.example/hook"
@@ -36,17 +44,12 @@ class StoppedClock:
         self.at_ms += duration_ms
 
 
-class MemoryDeadLetters(MemoryQueue):
-    """Holds what it gave out until it is released."""
+class HastyDeadLetters(MemoryDeadLetters):
+    """Waits for nothing: time stands still here."""
 
-    async def receive(self, limit: int, wait_ms: int) -> list[Any]:
+    async def receive(self, limit: int, wait_ms: int) -> list[Received]:
         del wait_ms
         return await super().receive(limit, 0)
-
-    async def release(self, receipts: Sequence[str]) -> None:
-        for message in self._messages:
-            if message.receipt in receipts:
-                message.visible_at_ms = 0
 
 
 @dataclass
@@ -86,8 +89,8 @@ class World:
         self.store = MemoryJobStore(self.table)
         self.fresh, self.notifications = MemoryQueue(self.clock), MemoryQueue(self.clock)
         self.fresh_dead, self.notification_dead = (
-            MemoryDeadLetters(self.clock),
-            MemoryDeadLetters(self.clock),
+            HastyDeadLetters(self.clock),
+            HastyDeadLetters(self.clock),
         )
         self.window = MemoryWindow(windows.empty(Limits(10, 60_000)))
         self.vault = MemoryVault()
