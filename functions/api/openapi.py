@@ -565,8 +565,8 @@ def _redrive() -> Json:
         "operationId": "redriveDeadLetters",
         "tags": ["console"],
         "summary": "Put dead letters back on their queues, for operators",
-        "description": f"At most {MESSAGES_MAX} of each queue, as far as the time of an answer allows; `more`: "
-        "ask again. What no version of the service can have written stays. Harmless to repeat.",
+        "description": f"At most {MESSAGES_MAX} of each queue, as far as the time of an answer allows; "
+        "`more`: ask again. What no version of the service can have written stays. Harmless to repeat.",
         "responses": {
             "200": _answer("How many went back", "Redriven", {"redriven": example}),
             **_unauthorized(),

@@ -92,6 +92,7 @@ def _deploy(*, only_if_missing: bool = False) -> None:
         UNSETTLED.unlink(missing_ok=True)
         asyncio.run(warm(session, deployment, WARM_WORKERS))
     print(f"Deployed. Webhooks from here can go to {settings.inbox_url}/hook", flush=True)
+    print(f"The console is at {settings.api_url}/console", flush=True)
 
 
 def _front() -> None:

@@ -198,6 +198,7 @@ def _fill_secret(session: AwsSession, secret: str, settings: LocalSettings, keys
     document = {
         "upstream_key": settings.upstream_key,
         "clients": dict(settings.clients),
+        "operators": dict(settings.operators),
         "webhook_secrets": [keys.webhook_secret],
         "signing_keys": [keys.signing_key],
         "public_keys": [keys.public_key],

@@ -15,7 +15,7 @@ from typing import NoReturn
 from core.errors import SettingError
 from infra.local.keys import Keys
 from infra.local.processes import StackError
-from infra.local.settings import DEFAULT_KEY, LocalSettings, environment
+from infra.local.settings import DEFAULT_KEY, DEFAULT_OPERATOR_KEY, LocalSettings, environment
 from infra.local.stack import Stack
 
 EXIT_FAILURE = 1
@@ -94,7 +94,7 @@ Ready in {took_s:.1f} s. Ctrl-C stops everything and keeps the state.
 
   API       {settings.api_url}
   API docs  {settings.api_url}/docs
-  console   {settings.api_url}/console (the key below opens it)
+  console   {settings.api_url}/console ({_console_keys(settings)})
   upstream  {upstream}
   webhooks  {settings.inbox_url}
   AWS       {settings.aws_url}
@@ -115,6 +115,15 @@ def _hook(settings: LocalSettings) -> str:
 def _shown_key(settings: LocalSettings) -> str:
     """Return the default key, which is no secret, if a client has it; never any other."""
     return DEFAULT_KEY if DEFAULT_KEY in settings.clients.values() else "<one of your CLIENT_API_KEYS>"
+
+
+def _console_keys(settings: LocalSettings) -> str:
+    """Say which keys open the console; the default operator's is no secret, and shown."""
+    if not settings.operators:
+        return "a caller's key opens it; OPERATOR_API_KEYS makes operators"
+    if DEFAULT_OPERATOR_KEY in settings.operators.values():
+        return f"operator: {DEFAULT_OPERATOR_KEY}; the key below sees its own requests"
+    return "one of your OPERATOR_API_KEYS sees everything, a caller's key its own requests"
 
 
 def _shown(path: Path) -> str:

@@ -16,6 +16,8 @@ from core.config import CallSettings, Reader
 from core.errors import SettingError
 
 DEFAULT_KEY = "local-dev-key"
+DEFAULT_CLIENTS = {"default": DEFAULT_KEY}
+DEFAULT_OPERATOR_KEY = "local-operator-key"
 WARM_WORKERS_MAX = 12
 DELIVERY_DELAY_S_MAX = 1_209_600
 PORT_MAX = 65535
@@ -86,6 +88,7 @@ class LocalSettings:
     uses_stand_in: bool
     upstream_key: str
     clients: Mapping[str, str]
+    operators: Mapping[str, str]
     webhook_secret: str | None
     template_values: Mapping[str, str]
     stand_in_values: Mapping[str, str]
@@ -129,6 +132,7 @@ class LocalSettings:
         url = reader.url("UPSTREAM_URL", f"http://{hosts.upstream}:{ports.upstream}")
         uses_stand_in = _is_stand_in(url, hosts.upstream, ports.upstream)
         upstream_key = _upstream_key(reader, uses_stand_in)
+        clients = _keys("CLIENT_API_KEYS", reader) or {"default": upstream_key}
         calls = CallSettings.read(Reader({**values, "UPSTREAM_URL": url}))
         reader.milliseconds_list("WEBHOOK_RETRY_SECONDS", "5", DELIVERY_DELAY_S_MAX)
         _check_webhook_ports(reader.text("WEBHOOK_PORTS", "443"))
@@ -139,7 +143,8 @@ class LocalSettings:
             ports=ports,
             uses_stand_in=uses_stand_in,
             upstream_key=upstream_key,
-            clients=_clients(reader.text("CLIENT_API_KEYS", ""), upstream_key),
+            clients=clients,
+            operators=_operators(reader, clients),
             webhook_secret=_webhook_secret(reader.text("WEBHOOK_SECRET", "")),
             template_values=given
             | {
@@ -173,16 +178,29 @@ def _upstream_key(reader: Reader, uses_stand_in: bool) -> str:
     return key
 
 
-def _clients(text: str, upstream_key: str) -> dict[str, str]:
-    """Parse `name:key,…`; without any, the upstream's key is the only client's."""
+def _keys(setting: str, reader: Reader) -> dict[str, str]:
+    """Parse `name:key,…`; nothing set is nobody."""
+    text = reader.text(setting, "")
     if not text:
-        return {"default": upstream_key}
+        return {}
     pairs = [part.strip().partition(":") for part in text.split(",")]
-    clients = {name: key for name, _, key in pairs}
+    keys = {name: key for name, _, key in pairs}
     usable = all(CLIENT_NAME.fullmatch(name) and KEY.fullmatch(key) for name, _, key in pairs)
-    if not usable or len({*clients.values()}) < len(pairs) or len(clients) < len(pairs):
-        raise SettingError("CLIENT_API_KEYS must be name:key,… with distinct names and distinct keys")
-    return clients
+    if not usable or len({*keys.values()}) < len(pairs) or len(keys) < len(pairs):
+        raise SettingError(f"{setting} must be name:key,… with distinct names and distinct keys")
+    return keys
+
+
+def _operators(reader: Reader, clients: Mapping[str, str]) -> dict[str, str]:
+    """Return the operators' keys; a key of a caller's would let that caller see everybody's requests.
+
+    Without any set there is one of our own, but only where callers use ours too: neither is a secret.
+    """
+    operators = _keys("OPERATOR_API_KEYS", reader)
+    if set(operators.values()) & set(clients.values()):
+        raise SettingError("OPERATOR_API_KEYS must be other keys than those of CLIENT_API_KEYS")
+    default = {"operator": DEFAULT_OPERATOR_KEY} if clients == DEFAULT_CLIENTS else {}
+    return operators or default
 
 
 def _check_webhook_ports(text: str) -> None:

@@ -38,7 +38,7 @@ Find and mend what is stuck, on AWS, on LocalStack and on the embedded stack.
 Exit status: 0 done, 1 failed or declined, 2 bad usage, 3 nothing found.
 Credentials are looked for as by every AWS tool; a loopback endpoint gets dummy ones.""")  # fmt: skip
 limit_app = typer.Typer(no_args_is_help=True, help="The upstream's limit: N calls in any W.")
-keys_app = typer.Typer(no_args_is_help=True, help="The callers' API keys, in the one secret.")
+keys_app = typer.Typer(no_args_is_help=True, help="API keys of callers and operators, in the secret.")
 app.add_typer(limit_app, name="limit")
 app.add_typer(keys_app, name="keys")
 
@@ -47,6 +47,7 @@ Client = Annotated[str, typer.Option(help="Only this caller's.", show_default=Fa
 Since = Annotated[str, typer.Option(help="Accepted then or later: 30m, 2h, 3d (ago) or ISO 8601.")]
 Until = Annotated[str, typer.Option(help="Accepted before then.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+Operator = Annotated[bool, typer.Option("--operator", help="Of an operator, who sees all in the console.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -256,36 +257,45 @@ def limit_set(
 
 
 @keys_app.command("list")
-def keys_list(context: Context) -> None:
-    """List the callers that have a key, by name."""
+def keys_list(context: Context, *, operator: Operator = False) -> None:
+    """List who has a key, by name: the callers, or the operators."""
     session: Session = context.obj
-
-    async def names(ports: Ports) -> list[str]:
-        return sorted((await ports.vault.read())["clients"])
-
-    _rows(session, [{"client": name} for name in session.run(names)], sys.maxsize)
+    names = session.run(lambda ports: actions.key_names(ports.vault, _holders(operator=operator)))
+    _rows(session, [_holder(name, operator=operator) for name in names], sys.maxsize)
 
 
 @keys_app.command("add")
-def keys_add(context: Context, name: str) -> None:
-    """Give a caller a key, shown this once.
+def keys_add(context: Context, name: str, *, operator: Operator = False) -> None:
+    """Give a caller, or an operator, a key, shown this once.
 
-    Functions know it after five minutes at most. The embedded stack takes its keys from CLIENT_API_KEYS
-    anew at every start.
+    Functions know it after five minutes at most. The local stacks take their keys from CLIENT_API_KEYS and
+    OPERATOR_API_KEYS anew at every start.
     """
     session: Session = context.obj
     if not CLIENT_NAME.fullmatch(name):
         raise typer.BadParameter("letters, digits, _ . and - only, at most 64")
-    session.say(client=name, key=session.run(lambda ports: actions.add_client(ports.vault, name)))
+    key = session.run(lambda ports: actions.add_key(ports.vault, name, _holders(operator=operator)))
+    session.say(**_holder(name, operator=operator), key=key)
 
 
 @keys_app.command("revoke")
-def keys_revoke(context: Context, name: str, *, dry_run: DryRun = False, yes: Yes = False) -> None:
-    """Take a caller's key away. Functions forget it after five minutes at most."""
+def keys_revoke(
+    context: Context, name: str, *, operator: Operator = False, dry_run: DryRun = False, yes: Yes = False
+) -> None:
+    """Take a key away. Functions forget it after five minutes at most."""
     session: Session = context.obj
-    _confirm(session, [{"client": name}], "Revoke this caller's key?", dry_run=dry_run, yes=yes)
-    session.run(lambda ports: actions.revoke_client(ports.vault, name))
+    rows = [_holder(name, operator=operator)]
+    _confirm(session, rows, "Revoke this key?", dry_run=dry_run, yes=yes)
+    session.run(lambda ports: actions.revoke_key(ports.vault, name, _holders(operator=operator)))
     session.say(revoked=name)
+
+
+def _holders(*, operator: bool) -> str:
+    return actions.OPERATORS if operator else actions.CLIENTS
+
+
+def _holder(name: str, *, operator: bool) -> show.Row:
+    return {"operator" if operator else "client": name}
 
 
 def _add_signer_commands(name: str, field: str) -> None:

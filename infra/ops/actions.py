@@ -21,6 +21,7 @@ PURGED = "purged_by_operator"
 PURGED_STATUS = 503
 TRIES_MAX = 8
 KEY_BYTES = 32
+CLIENTS, OPERATORS = "clients", "operators"
 WEBHOOK_SECRETS, SIGNING_KEYS = "webhook_secrets", "signing_keys"
 PUBLIC_KEYS, RETIRED_PUBLIC_KEYS = "public_keys", "retired_public_keys"
 
@@ -298,23 +299,29 @@ async def _change_window(store: WindowStore, decide: Callable[[Window], Change |
     raise Unavailable("the window kept changing")
 
 
-async def add_client(vault: Vault, name: str) -> str:
-    """Give a caller a key and return it: the only time that it is seen."""
+async def key_names(vault: Vault, holders: str = CLIENTS) -> list[str]:
+    """Return the names of the callers, or of the operators, who have a key."""
+    return sorted((await vault.read()).get(holders, {}))
+
+
+async def add_key(vault: Vault, name: str, holders: str = CLIENTS) -> str:
+    """Give a caller, or an operator, a key and return it: the only time that it is seen."""
     secret = await vault.read()
-    if name in secret["clients"]:
+    known = secret.get(holders, {})
+    if name in known:
         raise Refused(f"{name} has a key already: revoke it first")
     key = secrets.token_urlsafe(KEY_BYTES)
-    await vault.write(secret | {"clients": {**secret["clients"], name: key}})
+    await vault.write(secret | {holders: {**known, name: key}})
     return key
 
 
-async def revoke_client(vault: Vault, name: str) -> None:
-    """Take a caller's key away."""
+async def revoke_key(vault: Vault, name: str, holders: str = CLIENTS) -> None:
+    """Take a key away."""
     secret = await vault.read()
-    if name not in secret["clients"]:
-        raise NothingFound(f"no caller is named {name}")
-    remaining = {known: key for known, key in secret["clients"].items() if known != name}
-    await vault.write(secret | {"clients": remaining})
+    known = secret.get(holders, {})
+    if name not in known:
+        raise NothingFound(f"{name} has no key")
+    await vault.write(secret | {holders: {other: key for other, key in known.items() if other != name}})
 
 
 async def add_signer(vault: Vault, kind: str, new: str, public_key: str = "") -> None:

@@ -215,5 +215,6 @@ def test_the_containers_take_every_setting_of_the_local_stack() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     passed = {*compose["x-relay"]["environment"]}
     stand_in = {f"STANDIN_{field.name.upper()}" for field in fields(Behaviour)}
-    own = {"UPSTREAM_URL", "SYNTHESIA_API_KEY", "CLIENT_API_KEYS", "WEBHOOK_SECRET", "WEBHOOK_ALLOW_PRIVATE"}
+    keys = {"SYNTHESIA_API_KEY", "CLIENT_API_KEYS", "OPERATOR_API_KEYS", "WEBHOOK_SECRET"}
+    own = {"UPSTREAM_URL", "WEBHOOK_ALLOW_PRIVATE", *keys}
     assert passed == {*TEMPLATE_SETTINGS, *stand_in, *own, "API_PORT"}

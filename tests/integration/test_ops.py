@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from infra import ROOT
+from infra.local.settings import DEFAULT_OPERATOR_KEY
 from tests.integration.burst import POLL_S, Answered, arrivals, ask, await_webhooks
 from tests.integration.stack import API_KEY, RunningStack
 
@@ -156,6 +157,18 @@ def test_a_new_key_opens_the_door(stack: RunningStack, tool: Tool) -> None:
     assert document["clients"]["ops-test"] == key
     assert document["upstream_key"] == API_KEY
     assert tool("keys", "revoke", "ops-test", "--yes") == {"revoked": "ops-test"}
+
+
+def test_an_operator_gets_a_key_too(stack: RunningStack, tool: Tool) -> None:
+    """It is no caller's; the local stack's own operator is listed beside it."""
+    added = tool("keys", "add", "ops-olga", "--operator")
+    assert added["operator"] == "ops-olga"
+    assert {row["operator"] for row in tool("keys", "list", "--operator")} == {"operator", "ops-olga"}
+    assert "ops-olga" not in {row["client"] for row in tool("keys", "list")}
+    assert tool("keys", "revoke", "ops-olga", "--operator", "--yes") == {"revoked": "ops-olga"}
+    headers = {"Authorization": DEFAULT_OPERATOR_KEY}
+    state = httpx.get(f"{stack.api_url}/console/state", headers=headers, trust_env=False).json()
+    assert set(state["dead_letters"]) == {"fresh", "notification"}
 
 
 @pytest.mark.parametrize(

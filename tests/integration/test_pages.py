@@ -1,11 +1,15 @@
 """The pages as people meet them: in a real browser, on the embedded stack."""
 
-from collections.abc import Iterator
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
+from infra.local.settings import DEFAULT_OPERATOR_KEY
 from tests.integration.browser import WAIT_MS, browsing, require_chromium
 from tests.integration.conftest import StartStack
 from tests.integration.stack import API_KEY, RunningStack
@@ -22,6 +26,8 @@ SETTINGS = {
     "STANDIN_HANG_SHARE": "0",
 }
 AUTH = {"Authorization": API_KEY}
+NOTHINGS_ID = "00000000-0000-7000-8000-000000000000"
+LETTER = json.dumps({"v": 1, "job_id": "0" * 64, "request_id": NOTHINGS_ID, "attempt": 0})
 expect.set_options(timeout=WAIT_MS)
 # What is drawn and can be read, with the least contrast that WCAG AA asks of it.
 CONTRASTS = """() => {
@@ -84,9 +90,9 @@ def fill(stack: RunningStack, name: str) -> None:
     raise AssertionError("the window does not fill")
 
 
-def open_console(page: Page, stack: RunningStack) -> None:
+def open_console(page: Page, stack: RunningStack, key: str = API_KEY) -> None:
     page.goto(f"{stack.api_url}/console")
-    page.get_by_label("Your API key").fill(API_KEY)
+    page.get_by_label("Your API key").fill(key)
     page.get_by_role("button", name="Open").click()
     expect(page.locator("#slots li")).to_have_count(10)
 
@@ -151,6 +157,36 @@ def test_the_console_shows_ten_slots_fill(pages_stack: RunningStack, context: Br
     expect(row).to_contain_text("delivered")
     expect(free).to_have_count(10)
     assert API_KEY not in page.url
+    page.close()
+
+
+def test_what_has_finished_is_there_on_a_page_opened_afterwards(
+    pages_stack: RunningStack, context: BrowserContext
+) -> None:
+    """Requests and figures come from the service, not from what a page happened to see."""
+    fill(pages_stack, "seen later")
+    request_id = sign(pages_stack, "finished unseen", hook="later").json()["request_id"]
+    url = f"{pages_stack.api_url}/crypto/requests/{request_id}"
+    wait_until(lambda: httpx.get(url, headers=AUTH, trust_env=False).json()["delivery"]["state"], "delivered")
+    page = context.new_page()
+    open_console(page, pages_stack)
+    row = page.locator(f'tr[data-id="{request_id}"]')
+    expect(row).to_contain_text("delivered")
+    expect(row).to_contain_text("signed after")
+    expect(row).to_contain_text("1 call")
+    for figure in ("signed", "took", "off", "delivered"):
+        expect(page.locator(f"#{figure}")).to_contain_text(re.compile("^[1-9]|0\\.[1-9]|^0 s"))
+    check_contrast(page)
+    page.get_by_label("Show").select_option("unfinished")
+    expect(row).to_have_count(0)
+
+
+def wait_until(look: Callable[[], object], wanted: object) -> None:
+    """Look again until there is what is wanted."""
+    end_s = time.monotonic() + WAIT_MS / 1000
+    while look() != wanted:
+        assert time.monotonic() < end_s
+        time.sleep(0.2)
 
 
 def test_replay_by_keyboard_alone(pages_stack: RunningStack, context: BrowserContext) -> None:
@@ -165,6 +201,11 @@ def test_replay_by_keyboard_alone(pages_stack: RunningStack, context: BrowserCon
     expect(page.locator("#slots li")).to_have_count(10)
     row = page.locator(f'tr[data-id="{request_id}"]')
     expect(row).to_contain_text("undeliverable", timeout=40_000)
+    page.reload()
+    page.get_by_label("Show").select_option("undeliverable")
+    expect(page.locator("#rows tr")).to_have_count(1)
+    expect(row).to_contain_text("undeliverable")
+    page.get_by_label("Find by id").focus()
     httpx.post(f"{pages_stack.inbox_url}/_config", json={"name": "broken", "status": None}, trust_env=False)
     page.keyboard.type(request_id)
     page.keyboard.press("Enter")
@@ -185,6 +226,45 @@ def test_replay_by_keyboard_alone(pages_stack: RunningStack, context: BrowserCon
     webhooks = httpx.get(f"{pages_stack.inbox_url}/_received", trust_env=False).json()["received"]
     ours = [row for row in webhooks if row["webhook_id"] == request_id]
     assert [row["status"] for row in ours] == [204, 500, 500]
+
+
+def test_redrive_by_keyboard_alone(pages_stack: RunningStack, context: BrowserContext) -> None:
+    """An operator sees how many dead letters there are, and puts them back after a confirmation."""
+    sqs, dead = pages_stack.session.client("sqs"), pages_stack.resources["NotificationDeadLetterQueue"]
+    for text in (LETTER, "garbage"):
+        sqs.send_message(QueueUrl=dead, MessageBody=text)
+    page = context.new_page()
+    page.goto(f"{pages_stack.api_url}/console")
+    page.keyboard.type(DEFAULT_OPERATOR_KEY)
+    page.keyboard.press("Enter")
+    letters = page.locator("#letters")
+    expect(letters).to_have_text("New requests: 0. Webhooks: 2.")
+    page.keyboard.press("Shift+Tab")
+    tab_to(page, "Redrive")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("dead letters")
+    check_contrast(page)
+    page.keyboard.press("Escape")
+    tab_to(page, "Redrive")
+    page.keyboard.press("Enter")
+    tab_to(page, "Put back")
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_have_text(
+        "Put back: 0 of new requests, 1 of webhooks. 1 can't be read, and stay."
+    )
+    expect(letters).to_have_text("New requests: 0. Webhooks: 1.")
+    expect(page.get_by_role("button", name="Redrive")).to_be_focused()
+    check_contrast(page)
+
+
+def test_a_caller_redrives_nothing(pages_stack: RunningStack, context: BrowserContext) -> None:
+    """A caller's console shows no dead letters; asking all the same is refused."""
+    page = context.new_page()
+    open_console(page, pages_stack)
+    expect(page.locator("#caption")).to_contain_text("shown")
+    expect(page.get_by_role("button", name="Redrive")).to_be_hidden()
+    refused = httpx.post(f"{pages_stack.api_url}/console/redrive", headers=AUTH, trust_env=False)
+    assert (refused.status_code, refused.json()["title"]) == (httpx.codes.FORBIDDEN, "Forbidden")
 
 
 def tab_to(page: Page, name: str) -> None:

@@ -26,6 +26,7 @@ def test_nothing_set_runs_against_the_stand_in() -> None:
     assert settings.ports == Ports(api=8000, upstream=8100, inbox=8200, aws=4566)
     assert settings.upstream_key == "local-dev-key"
     assert settings.clients == {"default": "local-dev-key"}
+    assert settings.operators == {"operator": "local-operator-key"}
     assert settings.template_values == {
         "UPSTREAM_URL": "http://127.0.0.1:8100",
         "WEBHOOK_ALLOW_PRIVATE": "true",
@@ -76,12 +77,44 @@ def test_a_bad_value_is_refused_by_name(values: Mapping[str, str], complaint: st
         LocalSettings.read(values)
 
 
+@pytest.mark.parametrize("setting", ["CLIENT_API_KEYS", "OPERATOR_API_KEYS"])
 @pytest.mark.parametrize("text", ["alone", "a:", ":key", "a:k,a:l", "a:k,b:k", "a:k,", "a b:k", "a:k l"])
-def test_unusable_clients_are_refused_without_their_keys(text: str) -> None:
-    """Clients have distinct names and keys; the complaint repeats none of them."""
+def test_unusable_keys_are_refused_without_being_repeated(setting: str, text: str) -> None:
+    """Clients and operators have distinct names and keys; the complaint repeats none of them."""
     with pytest.raises(SettingError) as refused:
-        LocalSettings.read({"CLIENT_API_KEYS": text})
-    assert str(refused.value) == ("CLIENT_API_KEYS must be name:key,… with distinct names and distinct keys")
+        LocalSettings.read({setting: text})
+    assert str(refused.value) == f"{setting} must be name:key,… with distinct names and distinct keys"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"CLIENT_API_KEYS": "shop:first", "OPERATOR_API_KEYS": "olga:second,shop:first"},
+        {"OPERATOR_API_KEYS": "olga:local-dev-key"},
+        {**REAL_UPSTREAM, "OPERATOR_API_KEYS": "olga:real-key"},
+    ],
+)
+def test_no_caller_is_an_operator(values: Mapping[str, str]) -> None:
+    """A caller's key, a default one too, would let that caller see everybody's requests."""
+    with pytest.raises(SettingError, match="OPERATOR_API_KEYS must be other keys than those of CLIENT_API"):
+        LocalSettings.read(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"OPERATOR_API_KEYS": "olga:second, otto:thi:rd"}, {"olga": "second", "otto": "thi:rd"}),
+        ({"CLIENT_API_KEYS": "shop:first"}, {}),
+        ({"CLIENT_API_KEYS": "default:local-dev-key,shop:local-operator-key"}, {}),
+        ({"SYNTHESIA_API_KEY": "a key that is no default".replace(" ", "-")}, {}),
+        (REAL_UPSTREAM, {}),
+    ],
+)
+def test_the_default_operator_stands_beside_the_default_caller_alone(
+    values: Mapping[str, str], expected: Mapping[str, str]
+) -> None:
+    """Whoever set keys of their own gets no operator whose key everybody knows."""
+    assert LocalSettings.read(values).operators == expected
 
 
 def test_clients_have_keys_of_their_own() -> None:

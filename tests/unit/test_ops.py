@@ -323,15 +323,28 @@ async def test_limits_set_by_an_operator_stand(world: World) -> None:
 async def test_keys_are_added_and_revoked(world: World) -> None:
     """A new key is long, of its own, and the rest of the secret stays as it is."""
     before = await world.vault.read()
-    key = await actions.add_client(world.vault, "bob")
+    key = await actions.add_key(world.vault, "bob")
     assert len(key) >= 32
     assert world.vault.secret == before | {"clients": {"alice": "key-of-alice", "bob": key}}
     with pytest.raises(Refused):
-        await actions.add_client(world.vault, "bob")
-    await actions.revoke_client(world.vault, "bob")
+        await actions.add_key(world.vault, "bob")
+    await actions.revoke_key(world.vault, "bob")
     assert world.vault.secret == before
     with pytest.raises(NothingFound):
-        await actions.revoke_client(world.vault, "bob")
+        await actions.revoke_key(world.vault, "bob")
+
+
+async def test_operators_have_keys_of_their_own(world: World) -> None:
+    """A secret of before operators has none; a caller of the same name keeps the other key."""
+    before = await world.vault.read()
+    assert await actions.key_names(world.vault, actions.OPERATORS) == []
+    key = await actions.add_key(world.vault, "alice", actions.OPERATORS)
+    assert world.vault.secret == before | {"operators": {"alice": key}}
+    assert await actions.key_names(world.vault, actions.OPERATORS) == ["alice"]
+    await actions.revoke_key(world.vault, "alice", actions.OPERATORS)
+    assert world.vault.secret == before | {"operators": {}}
+    with pytest.raises(NothingFound):
+        await actions.revoke_key(world.vault, "alice", actions.OPERATORS)
 
 
 async def test_webhook_secrets_overlap_while_they_are_rotated(world: World) -> None:
