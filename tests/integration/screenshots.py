@@ -7,6 +7,7 @@ import httpx
 from playwright.sync_api import BrowserContext, expect
 
 from infra import ROOT
+from infra.local.settings import DEFAULT_OPERATOR_KEY
 from tests.integration.browser import browsing
 from tests.integration.stack import API_KEY, RunningStack, running_stack
 
@@ -24,7 +25,7 @@ SETTINGS = {
 
 def main() -> None:
     """Start a stack, give it something to show, and take the pictures."""
-    options = {"viewport": {"width": 1120, "height": 800}, "color_scheme": "light"}
+    options = {"viewport": {"width": 1120, "height": 1040}, "color_scheme": "light"}
     with tempfile.TemporaryDirectory() as folder, running_stack(Path(folder), **SETTINGS) as stack:
         urls = burst(stack)
         with browsing([], **options) as context:
@@ -45,10 +46,10 @@ def burst(stack: RunningStack) -> list[str]:
 
 
 def take_console(context: BrowserContext, stack: RunningStack) -> None:
-    """Take the console with slots in use and a queue."""
+    """Take the console, as an operator sees it, with slots in use, a queue, and what has ended."""
     page = context.new_page()
     page.goto(f"{stack.api_url}/console")
-    page.get_by_label("Your API key").fill(API_KEY)
+    page.get_by_label("Your API key").fill(DEFAULT_OPERATOR_KEY)
     page.keyboard.press("Enter")
     expect(page.locator("#rows")).to_contain_text("delivered", timeout=60_000)
     page.screenshot(path=FOLDER / "console.png")
