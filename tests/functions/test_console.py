@@ -42,7 +42,7 @@ async def ended_delivery(world: ApiWorld, client: httpx.AsyncClient) -> Request:
 
 
 async def finished(
-    world: ApiWorld, client: httpx.AsyncClient, text: str = "hello", *, took_ms: int = 40_000, **headers: str
+    world: ApiWorld, client: httpx.AsyncClient, text: str = "hello", took_ms: int = 40_000, **headers: str
 ) -> Request:
     """Return a request that its first call signed some time later, with its webhook delivered at once."""
     world.fill_window(free_in_ms=30_000)
@@ -93,7 +93,7 @@ def test_a_webhook_that_was_given_up_is_seen_however_many_ended_since() -> None:
         client = world.client()
         undeliverable = await ended_delivery(world, client)
         texts = [f"message {number}" for number in range(DONE_MAX + 1)]
-        last = [await finished(world, client, text, took_ms=2_000) for text in texts]
+        last = [await finished(world, client, text, 2_000) for text in texts]
         body = (await state(client)).json()
         ids = {row["request_id"] for row in body["requests"]}
         assert ids == {undeliverable.id, *(request.id for request in last[1:])}
@@ -202,7 +202,7 @@ def test_everybody_sees_their_own() -> None:
         assert [row["client"] for row in rows] == ["alice"]
         rows = (await state(client, **OPERATOR)).json()["requests"]
         assert {row["client"] for row in rows} == {"alice", "bob"}
-        await finished(world, client, "bob's, finished", **BOB)
+        await finished(world, client, "bob's, finished", 40_000, **BOB)
         body = (await state(client)).json()
         assert [row["client"] for row in body["requests"]] == ["alice"]
         assert body["figures"]["signed"] == 0
