@@ -194,6 +194,7 @@ def test_replay_by_keyboard_alone(pages_stack: RunningStack, context: BrowserCon
     httpx.post(f"{pages_stack.inbox_url}/_config", json={"name": "broken", "status": 500}, trust_env=False)
     fill(pages_stack, "keyboard")
     request_id = sign(pages_stack, "lost webhook", hook="broken").json()["request_id"]
+    told_id = sign(pages_stack, "told webhook", hook="told").json()["request_id"]
     page = context.new_page()
     page.goto(f"{pages_stack.api_url}/console")
     page.keyboard.type(API_KEY)
@@ -201,6 +202,7 @@ def test_replay_by_keyboard_alone(pages_stack: RunningStack, context: BrowserCon
     expect(page.locator("#slots li")).to_have_count(10)
     row = page.locator(f'tr[data-id="{request_id}"]')
     expect(row).to_contain_text("undeliverable", timeout=40_000)
+    expect(page.locator(f'tr[data-id="{told_id}"]')).to_contain_text("delivered")
     page.reload()
     page.get_by_label("Show").select_option("undeliverable")
     expect(page.locator("#rows tr")).to_have_count(1)
@@ -245,6 +247,10 @@ def test_redrive_by_keyboard_alone(pages_stack: RunningStack, context: BrowserCo
     expect(page.get_by_role("dialog")).to_contain_text("dead letters")
     check_contrast(page)
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator("#said")).to_have_text("")
+    count = "ApproximateNumberOfMessages"
+    assert sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=[count])["Attributes"][count] == "2"
     tab_to(page, "Redrive")
     page.keyboard.press("Enter")
     tab_to(page, "Put back")
