@@ -6,7 +6,7 @@ index that has not changed is not read again. The lists are of all callers' requ
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from api.deadline import Deadline
@@ -28,7 +28,14 @@ DONE_MAX = 50
 ROWS_KEPT = 500
 FOREVER_MS = 10**15
 
-Place = tuple[DueKind | EndedKind, RequestKey]
+Kind = DueKind | EndedKind
+LISTED_MAX: Mapping[Kind, int] = {
+    DueKind.OPEN: REQUESTS_MAX,
+    DueKind.DELIVERY: REQUESTS_MAX,
+    EndedKind.UNDELIVERABLE: REQUESTS_MAX,
+    EndedKind.DONE: DONE_MAX,
+}
+Place = tuple[Kind, RequestKey]
 """Where a request stands on the index; as long as it stands there it has not changed."""
 
 
@@ -75,33 +82,26 @@ class Console:
         """Return what this viewer may see; raises `Unavailable`."""
         try:
             async with asyncio.timeout(deadline.left_s()):
-                window, waiting, retrying, unfinished, given_up, done = await asyncio.gather(
+                window, waiting, retrying, rows = await asyncio.gather(
                     self._slots.refresh(),
                     self._store.due_jobs(DueKind.FRESH, FOREVER_MS, JOBS_MAX),
                     self._store.due_jobs(DueKind.RETRY, FOREVER_MS, JOBS_MAX),
-                    self._unfinished(),
-                    self._ended(EndedKind.UNDELIVERABLE, REQUESTS_MAX),
-                    self._ended(EndedKind.DONE, DONE_MAX),
+                    self._rows_of_the_index(),
                 )
-                requests = await self._requests([*unfinished, *given_up, *done], viewer)
+                requests = await self._requests(rows, viewer)
         except TimeoutError:
             raise Unavailable("timeout") from None
-        now_ms = self._clock.now_ms()
-        ready_at_ms = _ready_times_ms(window, now_ms, waiting, retrying)
-        called = {due.job_id for due in retrying}
-        rows = [
-            Row(request, request.job_id in called, ready_at_ms.get(request.job_id) if request.open else None)
-            for request in requests
-        ]
-        listed_since_ms = done[-1][1].due_ms if len(done) == DONE_MAX else 0
+        now_ms, done = self._clock.now_ms(), rows[EndedKind.DONE]
         return Overview(
             now_ms,
             window,
             waiting,
             retrying,
-            rows,
-            more=any(_is_cut_off(kind, [*unfinished, *given_up]) for kind in (*DueKind, *EndedKind)),
-            figures=figures(requests, now_ms, listed_since_ms),
+            rows=_rows(
+                requests, {due.job_id for due in retrying}, _ready_times_ms(window, now_ms, waiting, retrying)
+            ),
+            more=any(len(keys) == LISTED_MAX[kind] for kind, keys in rows.items() if keys is not done),
+            figures=figures(requests, now_ms, done[-1].due_ms if len(done) == DONE_MAX else 0),
         )
 
     async def replay(self, request_id: str, viewer: Viewer, deadline: Deadline) -> Request | None:
@@ -131,18 +131,18 @@ class Console:
         except (Unavailable, TimeoutError) as error:
             self._telemetry.event("processor_not_told", reason=str(error) or "timeout")
 
-    async def _unfinished(self) -> list[Place]:
-        kinds = (DueKind.OPEN, DueKind.DELIVERY)
-        rows = await asyncio.gather(
-            *(self._store.due_requests(kind, FOREVER_MS, REQUESTS_MAX) for kind in kinds)
-        )
-        return [(kind, key) for kind, keys in zip(kinds, rows, strict=True) for key in keys]
+    async def _rows_of_the_index(self) -> dict[Kind, list[RequestKey]]:
+        rows = await asyncio.gather(*(self._rows_of(kind, limit) for kind, limit in LISTED_MAX.items()))
+        return dict(zip(LISTED_MAX, rows, strict=True))
 
-    async def _ended(self, kind: EndedKind, limit: int) -> list[Place]:
-        return [(kind, key) for key in await self._store.ended(kind, limit)]
+    async def _rows_of(self, kind: Kind, limit: int) -> list[RequestKey]:
+        if isinstance(kind, EndedKind):
+            return await self._store.ended(kind, limit)
+        return await self._store.due_requests(kind, FOREVER_MS, limit)
 
-    async def _requests(self, places: Iterable[Place], viewer: Viewer) -> list[Request]:
+    async def _requests(self, rows: Mapping[Kind, Iterable[RequestKey]], viewer: Viewer) -> list[Request]:
         """Return what this viewer may see, each once: the index may show one in two places for a moment."""
+        places = [(kind, key) for kind, keys in rows.items() for key in keys]
         found = await asyncio.gather(*(self._request(place) for place in places))
         latest = {request.id: request for request in found if request is not None}
         return [request for request in latest.values() if viewer.sees(request)]
@@ -162,13 +162,17 @@ class Console:
 def _stands_at(request: Request, place: Place) -> bool:
     """Whether the row is as new as its request; then, as long as it stays, the request is the same."""
     kind, key = place
-    if kind in set(EndedKind):
+    if isinstance(kind, EndedKind):
         return request.ended_ms == key.due_ms and request.undelivered == (kind is EndedKind.UNDELIVERABLE)
     return request.due_ms == key.due_ms and request.open == (kind is DueKind.OPEN)
 
 
-def _is_cut_off(kind: DueKind | EndedKind, places: Iterable[Place]) -> bool:
-    return sum(place[0] is kind for place in places) == REQUESTS_MAX
+def _rows(requests: Iterable[Request], called: Container[str], ready_at_ms: Mapping[str, int]) -> list[Row]:
+    """Join requests with what their jobs' rows show: which were called, and when the next call ends."""
+    return [
+        Row(request, request.job_id in called, ready_at_ms.get(request.job_id) if request.open else None)
+        for request in requests
+    ]
 
 
 def _ready_times_ms(
