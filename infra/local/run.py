@@ -94,7 +94,7 @@ Ready in {took_s:.1f} s. Ctrl-C stops everything and keeps the state.
 
   API       {settings.api_url}
   API docs  {settings.api_url}/docs
-  console   {settings.api_url}/console ({_console_keys(settings)})
+  console   {settings.api_url}/console ({console_keys(settings)})
   upstream  {upstream}
   webhooks  {settings.inbox_url}
   AWS       {settings.aws_url}
@@ -117,7 +117,7 @@ def _shown_key(settings: LocalSettings) -> str:
     return DEFAULT_KEY if DEFAULT_KEY in settings.clients.values() else "<one of your CLIENT_API_KEYS>"
 
 
-def _console_keys(settings: LocalSettings) -> str:
+def console_keys(settings: LocalSettings) -> str:
     """Say which keys open the console; the default operator's is no secret, and shown."""
     if not settings.operators:
         return "a caller's key opens it; OPERATOR_API_KEYS makes operators"

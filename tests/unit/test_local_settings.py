@@ -11,6 +11,7 @@ from core.errors import SettingError
 from core.window import Limits
 from infra import ROOT
 from infra.local.deploy import parameter_name
+from infra.local.run import console_keys
 from infra.local.settings import TEMPLATE_SETTINGS, LocalSettings, Ports, environment
 
 REAL_UPSTREAM = {"UPSTREAM_URL": "https://signing.example", "SYNTHESIA_API_KEY": "real-key"}
@@ -122,6 +123,21 @@ def test_clients_have_keys_of_their_own() -> None:
     settings = LocalSettings.read({**REAL_UPSTREAM, "CLIENT_API_KEYS": "shop:first, billing:sec:ond"})
     assert settings.upstream_key == "real-key"
     assert settings.clients == {"shop": "first", "billing": "sec:ond"}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "operator: local-operator-key"),
+        ({"CLIENT_API_KEYS": "shop:first"}, "OPERATOR_API_KEYS makes operators"),
+        ({"CLIENT_API_KEYS": "shop:first", "OPERATOR_API_KEYS": "olga:second"}, "one of your OPERATOR_API_KEYS"),
+    ],
+)
+def test_the_start_says_which_key_opens_the_console(values: Mapping[str, str], expected: str) -> None:
+    """The default one is shown, since it is no secret; none that somebody set ever is."""
+    said = console_keys(LocalSettings.read(values))
+    assert expected in said
+    assert not {"first", "second"} & set(said.split())
 
 
 @pytest.mark.parametrize(("limit", "expected"), [("1", 3), ("10", 12), ("100", 12)])
