@@ -23,6 +23,8 @@ from service.recording import Recorder
 from service.slots import Slots
 
 BACKLOG_ROWS_MAX = 6_000
+IN_FLIGHT_MAX = 10
+"""On Lambda an instance has one request at a time. A server has many: more than these slow each other."""
 TELL_LIMIT_S = 0.5
 SEEN_LATELY_MS = 250
 UNAVAILABLE_RETRY_MS = 1_000
@@ -129,19 +131,28 @@ class Signing:
         self._clock = clock
         self._telemetry = telemetry
         self._settings = settings
+        self._turns = asyncio.Semaphore(IN_FLIGHT_MAX)
 
     async def sign(self, ask: Ask, deadline: Deadline) -> Signed | Accepted | Declined:
         """Answer within the deadline, whatever fails."""
         try:
-            seen = await self._look(ask, deadline)
-            result = await self._now(ask, seen, deadline)
-            if isinstance(result, Signed | Declined) and not self._may_wait(ask, result):
-                return result
-            tried = result if isinstance(result, _Tried) else None
-            return await self._accept(ask, seen, tried, deadline)
+            async with asyncio.timeout(deadline.left_s(reserve_ms=DURABLE_MS)):
+                await self._turns.acquire()
+            try:
+                return await self._answer(ask, deadline)
+            finally:
+                self._turns.release()
         except (Unavailable, TimeoutError) as error:
             self._telemetry.event("unavailable", request_id=ask.request_id, reason=str(error) or "timeout")
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
+
+    async def _answer(self, ask: Ask, deadline: Deadline) -> Signed | Accepted | Declined:
+        seen = await self._look(ask, deadline)
+        result = await self._now(ask, seen, deadline)
+        if isinstance(result, Signed | Declined) and not self._may_wait(ask, result):
+            return result
+        tried = result if isinstance(result, _Tried) else None
+        return await self._accept(ask, seen, tried, deadline)
 
     @staticmethod
     def _may_wait(ask: Ask, result: Signed | Declined) -> bool:

@@ -591,6 +591,24 @@ def test_an_error_nobody_foresaw() -> None:
     in_world(scenario)
 
 
+def test_a_server_works_at_so_many_at_a_time() -> None:
+    """The others wait for their turn, and who gets none in time is told so in time."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.upstream.takes_ms = 60_000
+        client, started_ms = world.client(), world.clock.monotonic_ms()
+        asking = [asyncio.create_task(sign(client, f"message {number}")) for number in range(12)]
+        await world.clock.sleep_ms(1_000)
+        assert len(world.upstream.calls) == 10
+        answers = await asyncio.gather(*asking)
+        assert [answer.status_code for answer in answers] == [504] * 10 + [503] * 2
+        assert world.clock.monotonic_ms() - started_ms < 2_000
+        world.upstream.takes_ms = 100
+        assert (await sign(client, "afterwards")).status_code == 200
+
+    in_world(scenario, UPSTREAM_LIMIT="20")
+
+
 def test_time_counts_from_the_front() -> None:
     """Where our own front is trusted, time spent in its queue is time spent."""
 
