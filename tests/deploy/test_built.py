@@ -35,7 +35,8 @@ def test_every_library_is_for_the_architecture(function: str, machine: str, tmp_
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    with running_stack(tmp_path_factory.mktemp("stack"), UPSTREAM_LIMIT="1") as running:
+    settings = {"UPSTREAM_LIMIT": "1", "UPSTREAM_WINDOW_SECONDS": "2", "STANDIN_OUTAGE_SHARE": "0"}
+    with running_stack(tmp_path_factory.mktemp("stack"), **settings) as running:
         yield running
 
 

@@ -125,7 +125,7 @@ MUTATIONS = (
         "service/recording.py",
         "return current if job.signature else jobs.signed(job, answer.signature, now_ms)",
         "return jobs.signed(job, answer.signature, now_ms)",
-        first=20,
+        first=70,
     ),
     SimulatedMutation(
         "a delivery's fence ignored",
