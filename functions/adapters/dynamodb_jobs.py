@@ -9,6 +9,7 @@ of their own, the requests that have ended, by when they did, until TTL takes th
 Every write replaces a whole item on condition that its `revision` is the one that was read.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -149,23 +150,36 @@ class DynamoJobStore:
         return [_key_of(row) for row in await self._due(kind, FOREVER_MS, limit, newest_first=True)]
 
     async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
-        """Count the jobs that wait for their first call: at most one page of the index, about 6,000 rows."""
-        rows = await self._due(DueKind.FRESH, FOREVER_MS if until_ms is None else until_ms, limit)
-        return Backlog(len(rows), int(rows[0]["due_ms"]["N"]) if rows else None)
+        """Count the jobs that wait for their first call: at most one page of the index, about 6,000 rows.
+
+        DynamoDB counts them, and only if there is a first one: nobody is sent hundreds of rows.
+        """
+        until_ms = FOREVER_MS if until_ms is None else until_ms
+        first = await self._due(DueKind.FRESH, until_ms, 1)
+        if not first:
+            return Backlog(0, None)
+        answer = await self._query_due(DueKind.FRESH, until_ms, limit, Select="COUNT")
+        return Backlog(max(1, answer["Count"]), int(first[0]["due_ms"]["N"]))
 
     async def _due(
         self, kind: DueKind | EndedKind, until_ms: int, limit: int, *, newest_first: bool = False
     ) -> list[Item]:
-        answer = await in_thread(
+        answer = await self._query_due(kind, until_ms, limit, ScanIndexForward=not newest_first)
+        return list(answer["Items"])
+
+    async def _query_due(
+        self, kind: DueKind | EndedKind, until_ms: int, limit: int, **options: Any
+    ) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = await in_thread(
             self._client.query,
             TableName=self._table,
             IndexName=INDEX,
             KeyConditionExpression="due_kind = :kind AND due_ms <= :until",
             ExpressionAttributeValues={":kind": {"S": kind}, ":until": {"N": str(until_ms)}},
             Limit=limit,
-            ScanIndexForward=not newest_first,
+            **options,
         )
-        return list(answer["Items"])
+        return answer
 
     async def _get(self, key: Item) -> Item | None:
         answer = await in_thread(self._client.get_item, TableName=self._table, Key=key, ConsistentRead=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 SAVE_EVERY_S = 5.0
 SAVE_LIMIT_S = 10
+NICENESS = 5  # on a machine that has nothing left the front still answers in time
 STOP_CONNECTIONS_S = 0.5
 LOG_BYTES_MAX = 10_000_000
 
@@ -108,6 +109,7 @@ async def serve(host: str, port: int) -> None:
 
 def main() -> None:
     """Read where to listen and where to log from the environment that `emulator.py` makes."""
+    os.nice(NICENESS)
     write_function_logs(Path(os.environ["FUNCTION_LOG"]))
     asyncio.run(serve(os.environ["BIND_HOST"], int(os.environ["GATEWAY_PORT"])))
 

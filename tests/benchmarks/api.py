@@ -27,7 +27,7 @@ from starlette.types import ASGIApp
 
 from adapters.aws import THREADS
 from adapters.clock import SystemClock
-from adapters.memory import MemoryQueue, MemoryWindowStore
+from adapters.memory import MemoryQueue
 from api.app import create_app
 from api.wiring import wire
 from tests.functions.world import HOOK, KEY, ApiWorld, ScriptedUpstream
@@ -49,12 +49,6 @@ class RealTime(ApiWorld):
         self.clock = clock = SystemClock()  # type: ignore[assignment]
         self.queue = MemoryQueue(clock)
         self.upstream = ScriptedUpstream(clock, takes_ms=50)
-
-    def app(self) -> ASGIApp:
-        """Return the application."""
-        window_store = MemoryWindowStore(self.window, lambda: None)  # type: ignore[arg-type, return-value]
-        ports = {"store": self.store, "window_store": window_store, "queue": self.queue, "waker": self.waker}
-        return create_app(self._services(ports))
 
 
 def memory_app() -> ASGIApp:

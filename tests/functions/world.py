@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
+from starlette.types import ASGIApp
 
 from adapters.clock import SystemRandomness
 from adapters.memory import (
@@ -160,8 +161,8 @@ class ApiWorld:
         self.waker = CountingWaker()
         self.telemetry = Silent()
 
-    def client(self, **replaced: object) -> httpx.AsyncClient:
-        """Return a client of the application; any of these ports may be replaced."""
+    def app(self, **replaced: object) -> ASGIApp:
+        """Return the application; any of these ports may be replaced."""
         ports: dict[str, Any] = {
             "store": self.store,
             "window_store": self.window_store,
@@ -169,7 +170,11 @@ class ApiWorld:
             "waker": self.waker,
             "dead_letters": self.dead_letters,
         } | replaced
-        transport = httpx.ASGITransport(create_app(self._services(ports)), raise_app_exceptions=False)
+        return create_app(self._services(ports))
+
+    def client(self, **replaced: object) -> httpx.AsyncClient:
+        """Return a client of the application, with the same choice."""
+        transport = httpx.ASGITransport(self.app(**replaced), raise_app_exceptions=False)
         return httpx.AsyncClient(
             transport=transport,
             base_url="https://relay.example",
