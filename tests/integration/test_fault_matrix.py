@@ -6,13 +6,15 @@ Cells run one after another on one stack, with the real two seconds; only the up
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+from adapters.dynamodb_window import KEY, decode
+from core import scheduling
 from infra.local.upstream_model import worst_window
 from tests.integration.burst import PROMISED_S, Answered, accepted_ids, ask, await_webhooks, check_promises
 from tests.integration.fault_proxy import Fault
@@ -24,7 +26,19 @@ pytestmark = pytest.mark.integration
 WORKERS = 4
 DRAIN_LIMIT_S = 20
 DONE_LIMIT_S = 100
+POLL_S = 0.2
 FAULTS = [fault for fault in Fault if fault is not Fault.NONE]
+# What a caller without a webhook is told of an upstream that was tried.
+TRIED = {
+    Fault.REFUSES: 502,
+    Fault.HANGS: 504,
+    Fault.DRIPS: 504,
+    Fault.RESETS: 502,
+    Fault.SLOW: 504,
+    Fault.ERRORS: 502,
+    Fault.GARBAGE: 502,
+    Fault.THROTTLES: 429,
+}
 NO_SIGNATURE = frozenset({429, 502, 504})
 
 
@@ -35,9 +49,15 @@ class Row:
     name: str
     services: tuple[str, ...]
     with_webhook: int
-    without: frozenset[int]
+    without: frozenset[int] | Mapping[Fault, int]
     upstream: Fault = Fault.NONE
     faults: Sequence[Fault] = tuple(FAULTS)
+
+    def is_told_without(self, fault: Fault, status: int) -> bool:
+        """Whether this is what a caller without a webhook is to be told."""
+        if isinstance(self.without, Mapping):
+            return status == self.without[fault]
+        return status in self.without
 
     def turned(self, fault: Fault) -> dict[str, Fault]:
         return {"upstream": self.upstream, **dict.fromkeys(self.services, fault)}
@@ -45,7 +65,7 @@ class Row:
 
 SECRETS = Row("secrets", ("secrets",), 503, frozenset({503}))
 DATABASE = Row("dynamodb", ("dynamodb",), 503, frozenset({503}))
-UPSTREAM = Row("upstream", ("upstream",), 202, NO_SIGNATURE)
+UPSTREAM = Row("upstream", ("upstream",), 202, TRIED)
 # The upstream refuses too, so that it was tried, and every request has to be queued.
 QUEUES = Row("sqs", ("sqs",), 202, NO_SIGNATURE, Fault.REFUSES)
 NOBODY_TOLD = Row(
@@ -73,7 +93,7 @@ class Cell:
             for answer in with_webhook
             if answer.status != self.row.with_webhook
         ]
-        if without.status not in self.row.without:
+        if not self.row.is_told_without(self.fault, without.status):
             wrongs.append(f"{without.status} without a webhook")
         if self.worst_s > PROMISED_S:
             wrongs.append(f"took {self.worst_s:.2f} s")
@@ -108,9 +128,22 @@ async def answered(faulty: FaultyStack, row: Row, fault: Fault) -> Cell:
 
 
 async def drained(faulty: FaultyStack, cell: Cell) -> None:
-    """Lift the fault and wait for the webhooks, so that the next cell's requests try the upstream again."""
+    """Lift the fault and wait until all is done, so that the next cell's requests try the upstream again."""
     await asyncio.to_thread(faulty.proxy.turn)
     await await_webhooks(faulty.running, accepted_ids(cell.answers), DRAIN_LIMIT_S)
+    for _ in range(round(DRAIN_LIMIT_S / POLL_S)):
+        if await asyncio.to_thread(_at_rest, faulty.running):
+            return
+        await asyncio.sleep(POLL_S)
+
+
+def _at_rest(stack: RunningStack) -> bool:
+    """Whether a newcomer would be called at once: every slot is free, and nobody was queued lately."""
+    table = stack.resources["WindowTable"]
+    window = decode(stack.session.client("dynamodb").get_item(TableName=table, Key=KEY)["Item"])
+    now_ms = time.time_ns() // 1_000_000
+    queued_lately = window.fresh_queued_at_ms > now_ms - scheduling.INDEX_LAG_MS
+    return window.free_slots(now_ms) == CALLS and not queued_lately
 
 
 async def matrix(faulty: FaultyStack) -> list[Cell]:
