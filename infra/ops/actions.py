@@ -341,8 +341,8 @@ async def retire_signers(vault: Vault, kind: str) -> int:
         raise NothingFound("there is no older one")
     left = {kind: [newest]}
     if kind == SIGNING_KEYS:
-        published, *earlier = secret[PUBLIC_KEYS]
-        left[PUBLIC_KEYS] = [published]
-        left[RETIRED_PUBLIC_KEYS] = [*earlier, *secret.get(RETIRED_PUBLIC_KEYS, [])]
+        published = secret.get(PUBLIC_KEYS, [])  # a secret filled by hand may publish none
+        left[PUBLIC_KEYS] = published[:1]
+        left[RETIRED_PUBLIC_KEYS] = [*published[1:], *secret.get(RETIRED_PUBLIC_KEYS, [])]
     await vault.write(secret | left)
     return len(older)

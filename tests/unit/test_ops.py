@@ -372,6 +372,15 @@ async def test_a_retired_signing_key_stays_published(world: World) -> None:
     }
 
 
+async def test_a_secret_that_was_filled_by_hand_publishes_what_it_names(world: World) -> None:
+    """Signing keys without public halves beside them can be retired all the same."""
+    world.vault.secret |= {"signing_keys": ["whsk_2", "whsk_1"]}
+    world.vault.secret.pop("public_keys", None)
+    assert await actions.retire_signers(world.vault, "signing_keys") == 1
+    assert world.vault.secret["signing_keys"] == ["whsk_2"]
+    assert world.vault.secret["public_keys"] == []
+
+
 async def test_nothing_shown_is_the_callers(world: World) -> None:
     """Neither the message nor the signature is shown to an operator."""
     request = await world.end(await world.accept(1), DeliveryState.GONE)
