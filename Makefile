@@ -8,7 +8,7 @@ FUNCTION_LOG := .local/logs/functions.log
 RUN := PYTHONPATH=functions:. $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo logs clean test check simulate simulate-window model mutations race kill compose-check \
+.PHONY: help run demo logs clean test test-lambda check simulate simulate-window model mutations race kill compose-check \
   bench-drain bench-cold bench-api bench-costs tools policy secrets audit build sbom lock
 
 help: ## list the targets
@@ -28,6 +28,13 @@ clean: ## delete the local state
 
 test: $(INSTALLED) ## run all tests that need no Docker
 	$(BIN)/pytest -q
+
+LAMBDA_PYTHON ?= python3.13
+
+test-lambda: $(INSTALLED) ## run those that need no stack on Lambda's Python; LAMBDA_PYTHON=/path/to/python3.13
+	@$(BIN)/uv venv --quiet --allow-existing --no-python-downloads --python $(LAMBDA_PYTHON) $(VENV)/lambda
+	@$(BIN)/uv pip sync --quiet --python $(VENV)/lambda/bin/python --require-hashes requirements.lock
+	$(VENV)/lambda/bin/python -m pytest -q tests/unit tests/functions tests/contract
 
 check: $(INSTALLED) ## lint, format, types, template, secrets, known vulnerabilities
 	$(BIN)/ruff check
