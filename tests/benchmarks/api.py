@@ -3,7 +3,8 @@
 `PYTHONPATH=functions python -m tests.benchmarks.api [--requests N]`. Three ways to the same code: uvicorn
 with all in memory, uvicorn with the emulator's tables, and the emulator's gateway, which has a process per
 concurrent request. Every message is new and names a webhook, so nearly each is a durable acceptance: the
-API's dearest answer. The servers' processor time per answer is told too: a busy machine spoils it least.
+API's dearest answer. At last a burst of sixty at once, to a stack that has nothing else to do. The servers'
+processor time per answer is told too: a busy machine spoils it least.
 """
 
 import argparse
@@ -35,6 +36,8 @@ from tests.integration.stack import API_KEY, RunningStack, free_ports, running_s
 
 ROOT = Path(__file__).parents[2]
 AT_ONCE = (1, 10, 60)
+BURST = 60
+PAUSE_S = 3.0
 BUDGET_S = 2.0
 START_LIMIT_S = 20.0
 MEMORY = "tests.benchmarks.api:memory_app"
@@ -190,8 +193,29 @@ def measure(way: Way, requests: int) -> float:
     return worst_s
 
 
+def gateway(stack: RunningStack) -> Way:
+    """Return the way that callers take."""
+    groups = [child.pid for child in stack.stack.children]
+    return Way("gateway", stack.api_url, API_KEY, stack.hook_url, groups)
+
+
+def bursts() -> float:
+    """Send sixty at once to a stack of which nobody has asked anything, twice; return the slowest answer."""
+    worst_s = 0.0
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_stack(Path(folder), STANDIN_OUTAGE_SHARE="0") as stack,
+    ):
+        for window in ("window free", "window full"):
+            result = asyncio.run(load(gateway(stack), "/crypto/sign", BURST, BURST))
+            say(f"{'gateway':14} {window:13} {BURST:3} at once {result.line()}")
+            worst_s = max(worst_s, *result.took_s)
+            time.sleep(PAUSE_S)
+    return worst_s
+
+
 def main() -> int:
-    """Measure all three ways; the exit status says whether the function itself kept the two seconds."""
+    """Measure all ways; the exit status says whether the function itself and a burst kept the two seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=300)
     requests = parser.parse_args().requests
@@ -204,10 +228,10 @@ def main() -> int:
     ):
         with uvicorn(TABLES, environment_of_function(stack), API_KEY, stack.hook_url) as way:
             worst_s = max(worst_s, measure(way, requests))
-        groups = [child.pid for child in stack.stack.children]
-        measure(Way("gateway", stack.api_url, API_KEY, stack.hook_url, groups), requests)
-    say(f"\nslowest answer of the function itself: {worst_s:.2f} s of {BUDGET_S:g} s")
-    return int(worst_s > BUDGET_S)
+        measure(gateway(stack), requests)
+    burst_s = bursts()
+    say(f"\nslowest: the function itself {worst_s:.2f} s, a burst {burst_s:.2f} s; promised {BUDGET_S:g} s")
+    return int(max(worst_s, burst_s) > BUDGET_S)
 
 
 if __name__ == "__main__":
