@@ -83,7 +83,8 @@ tools: $(INSTALLED) ## install what tests of the built functions need
 	@test -x $(VENV)/tools/bin/python || $(BIN)/python -m venv --without-pip $(VENV)/tools
 	@$(BIN)/uv pip install --quiet --python $(VENV)/tools/bin/python $(TOOLS)
 
-policy: $(INSTALLED) ## scan the template; .checkov.yaml explains each exception
+policy: tools ## validate and scan the template; .checkov.yaml explains each exception
+	@SAM_CLI_TELEMETRY=0 $(VENV)/tools/bin/sam validate --lint --region us-east-1
 	@$(BIN)/uv tool run checkov==3.3.30 --config-file .checkov.yaml
 
 secrets: $(INSTALLED) ## scan what is or may be committed for keys; REVIEWED=1 accepts what is found
