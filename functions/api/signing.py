@@ -139,16 +139,22 @@ class Signing:
             async with asyncio.timeout(deadline.left_s(reserve_ms=DURABLE_MS)):
                 await self._turns.acquire()
             try:
-                return await self._answer(ask, deadline)
+                seen = await self._look(ask, deadline)
+                result = await self._now(ask, seen, deadline)
+                if not isinstance(result, Begun):
+                    return await self._finish(ask, seen, result, deadline)
             finally:
                 self._turns.release()
+            # Without a turn: others must not wait for the upstream too, and the window bounds the calls.
+            return await self._finish(ask, seen, await self._call(ask, result, deadline), deadline)
         except (Unavailable, TimeoutError) as error:
             self._telemetry.event("unavailable", request_id=ask.request_id, reason=str(error) or "timeout")
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
 
-    async def _answer(self, ask: Ask, deadline: Deadline) -> Signed | Accepted | Declined:
-        seen = await self._look(ask, deadline)
-        result = await self._now(ask, seen, deadline)
+    async def _finish(
+        self, ask: Ask, seen: _Seen, result: Signed | Declined | _Tried, deadline: Deadline
+    ) -> Signed | Accepted | Declined:
+        """Answer with what there is, or accept the request."""
         if isinstance(result, Signed | Declined) and not self._may_wait(ask, result):
             return result
         tried = result if isinstance(result, _Tried) else None
@@ -171,8 +177,8 @@ class Signing:
             )
         return _Seen(job, window, backlog, self._clock.monotonic_ms() - began_ms)
 
-    async def _now(self, ask: Ask, seen: _Seen, deadline: Deadline) -> Signed | Declined | _Tried:
-        """Answer from what is known, or by one call of our own."""
+    async def _now(self, ask: Ask, seen: _Seen, deadline: Deadline) -> Signed | Declined | Begun | _Tried:
+        """Answer from what is known, or begin a call of our own."""
         job, now_ms, ttl_ms = seen.job, self._clock.now_ms(), self._settings.signature_ttl_ms
         if job and (signature := job.fresh_signature(now_ms, ttl_ms)):
             return Signed(signature)
@@ -187,7 +193,7 @@ class Signing:
         inline = scheduling.may_try_inline(seen.window, now_ms, time_left_ms, fresh_waits=fresh_waits)
         if inline not in {Inline.YES, Inline.SLOW_PROBE}:
             return self._why_not_inline(inline, seen, now_ms)
-        return await self._call(ask, seen, inline, deadline)
+        return await self._begin(ask, seen, inline, deadline)
 
     def _why_wait(self, job: Job, seen: _Seen, now_ms: int) -> Declined:
         """Somebody's call for this message is under way, or it waits for its turn."""
@@ -219,13 +225,8 @@ class Signing:
         earliest_ms = max(job.next_try_ms, job.call_until_ms) if job else 0
         return scheduling.ready_at_ms(seen.window, now_ms, ahead, earliest_ms)
 
-    async def _call(
-        self, ask: Ask, seen: _Seen, inline: Inline, deadline: Deadline
-    ) -> Signed | Declined | _Tried:
+    async def _call(self, ask: Ask, begun: Begun, deadline: Deadline) -> Signed | Declined | _Tried:
         """Call the upstream with the time that is left, less what a durable acceptance will need."""
-        begun = await self._begin(ask, seen, inline, deadline)
-        if not isinstance(begun, Begun):
-            return begun
         answer = await self._caller.send(begun, request_id=ask.request_id)
         if answer.meaning not in {Meaning.SIGNED, Meaning.REFUSED} and ask.may_wait:
             return _Tried(begun, answer)
@@ -312,6 +313,7 @@ class Signing:
         return Accepted(request, self._ready_at_ms(seen, now_ms, job))
 
     def _request(self, ask: Ask, seen: _Seen, now_ms: int) -> Request:
+        window = seen.window or self._slots.window
         return Request(
             id=ask.request_id,
             job_id=jobs.job_id(ask.message),
@@ -320,7 +322,7 @@ class Signing:
             webhook_url=ask.webhook_url,
             created_ms=now_ms,
             attempts_before=seen.job.attempts if seen.job else 0,
-            key_blocked_ms=seen.window.key_blocked_ms if seen.window else 0,
+            key_blocked_ms=window.key_blocked_ms if window else 0,
             estimated_ms=self._ready_at_ms(seen, now_ms, seen.job) or 0,
             due_ms=now_ms + FIRST_LOOK_MS,
         )

@@ -207,6 +207,8 @@ def refused(job: Job, status: int, now_ms: int) -> Job:
         state=JobState.REFUSED,
         refusal=status,
         refused_at_ms=now_ms,
+        failing_since_ms=0,
+        next_try_ms=0,
         call_id="",
         call_until_ms=0,
         due_ms=None,

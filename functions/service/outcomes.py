@@ -99,11 +99,12 @@ class Outcomes:
     async def close_exhausted(self, job: Job, requests: Sequence[Request]) -> list[Request]:
         """Before a call: close those that have had all of theirs, and return those that wait for this one.
 
-        The last call of one may be the API's own, or one that crashed: neither was judged when it ended.
+        The last call of one may be the API's own, which nobody judged when it ended. One of which nothing was
+        heard is not judged here: its owner may still take it back.
         """
         waiting, exhausted = list[Request](), list[tuple[Request, Request]]()
         for request in requests:
-            if request.open and job.attempts - request.attempts_before < self._settings.attempts_max:
+            if request.open and job.ended_calls - request.attempts_before < self._settings.attempts_max:
                 waiting.append(request)
             elif request.open:
                 exhausted.append((request, self._given_up(job, request, scheduling.GivingUp.ATTEMPTS)))

@@ -591,22 +591,42 @@ def test_an_error_nobody_foresaw() -> None:
     in_world(scenario)
 
 
-def test_a_server_works_at_so_many_at_a_time() -> None:
-    """The others wait for their turn, and who gets none in time is told so in time."""
+def test_a_slow_upstream_makes_nobody_wait_for_a_turn() -> None:
+    """A server works at so many at a time, but what waits for the upstream keeps none of them busy."""
 
     async def scenario(world: ApiWorld) -> None:
         world.upstream.takes_ms = 60_000
         client, started_ms = world.client(), world.clock.monotonic_ms()
-        asking = [asyncio.create_task(sign(client, f"message {number}")) for number in range(12)]
-        await world.clock.sleep_ms(1_000)
-        assert len(world.upstream.calls) == 10
-        answers = await asyncio.gather(*asking)
-        assert [answer.status_code for answer in answers] == [504] * 10 + [503] * 2
+        answers = await asyncio.gather(*(sign(client, f"message {number}", HOOK) for number in range(60)))
+        assert {answer.status_code for answer in answers} == {202}
         assert world.clock.monotonic_ms() - started_ms < 2_000
-        world.upstream.takes_ms = 100
-        assert (await sign(client, "afterwards")).status_code == 200
+        assert len(world.upstream.calls) == 10
 
-    in_world(scenario, UPSTREAM_LIMIT="20")
+    in_world(scenario)
+
+
+def test_a_server_works_at_so_many_at_a_time() -> None:
+    """The others wait for their turn; who gets none in time is told so in time."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        job, at_once, most = world.store.job, 0, 0
+
+        async def slow_job(job_id: str) -> Job | None:
+            nonlocal at_once, most
+            at_once, most = at_once + 1, max(most, at_once + 1)
+            await world.clock.sleep_ms(600)
+            at_once -= 1
+            return await job(job_id)
+
+        world.store.job = slow_job  # type: ignore[method-assign]
+        client, started_ms = world.client(), world.clock.monotonic_ms()
+        answers = await asyncio.gather(*(sign(client, f"message {number}") for number in range(40)))
+        assert most == 10
+        assert {answer.status_code for answer in answers} == {429, 503}
+        assert world.clock.monotonic_ms() - started_ms < 2_000
+
+    in_world(scenario)
 
 
 def test_time_counts_from_the_front() -> None:

@@ -162,7 +162,7 @@ def test_a_refused_message_is_told_from_a_refused_key() -> None:
 
 
 def test_no_call_beyond_the_last() -> None:
-    """A request whose last call was the API's own, or crashed, is given up before another one is made."""
+    """A request whose last call was the API's own is given up before another one is made."""
 
     async def scenario() -> None:
         world = ProcessorWorld()

@@ -317,3 +317,9 @@ def test_a_replay_starts_from_the_first_attempt() -> None:
     assert again.delivery == Delivery(DeliveryState.PENDING, not_before_ms=NOW + 9)
     assert (again.due_ms, again.expires_ms) == (NOW + 9 + jobs.RESEND_MS, None)
     assert (again.state, again.signature) == (PENDING.state, PENDING.signature)
+
+
+def test_a_refusal_ends_the_outage() -> None:
+    """Tried again days later, a message that then fails is retried as one that has only just failed."""
+    refused = jobs.refused(_fence(NEW), 404, NOW)
+    assert (refused.failing_since_ms, refused.next_try_ms) == (0, 0)
