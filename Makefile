@@ -96,7 +96,7 @@ audit: $(INSTALLED) ## look the locked packages up among known vulnerabilities, 
 # PLATFORM, if it is given, reaches functions/Makefile through sam.
 SAM ?= $(or $(shell command -v sam),$(VENV)/tools/bin/sam)
 
-build: $(INSTALLED) ## build the functions for Lambda, with an SBOM of each; PLATFORM=aarch64-manylinux_2_28 for arm64
+build: $(INSTALLED) $(if $(shell command -v sam),,tools) ## build the functions for Lambda, with an SBOM of each; PLATFORM=aarch64-manylinux_2_28 for arm64
 	@PATH="$(abspath $(BIN)):$$PATH" $(SAM) build
 	@$(MAKE) --no-print-directory sbom
 

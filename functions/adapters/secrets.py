@@ -134,6 +134,10 @@ class SecretsManager:
             raise Unavailable("the secret was never fetched")
         return self._secrets
 
+    def expire(self) -> None:
+        """Have it fetched anew at the next use: a key of it was refused, and may have been changed."""
+        self._refresh_at_ms = 0
+
     async def _refresh(self) -> None:
         try:
             async with asyncio.timeout(FETCH_LIMIT_MS / 1000):

@@ -50,11 +50,21 @@ class _Exchange:
 
 
 class HttpUpstream:
-    """A `ports.Upstream`. `key` is asked for at each call, so that a rotated one is used at once."""
+    """A `ports.Upstream`. `key` is asked for at each call, so that a rotated one is used at once.
 
-    def __init__(self, url: str, key: Callable[[], str], clock: Clock) -> None:
+    `key_refused` is told of a 401 or 403: the key at hand may be an old one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: Callable[[], str],
+        clock: Clock,
+        key_refused: Callable[[], None] = lambda: None,
+    ) -> None:
         self._url = url
         self._key = key
+        self._key_refused = key_refused
         self._clock = clock
         # Made at once: it loads forty modules and all certificates, for which no caller should wait.
         self._client = _new_client()
@@ -104,6 +114,8 @@ class HttpUpstream:
             await response.aclose()
         status = response.status_code
         means = meaning(status, body)
+        if means is Meaning.KEY_REFUSED:
+            self._key_refused()
         return exchange.answer(
             means,
             status=status,

@@ -17,7 +17,7 @@ class Meaning(StrEnum):
 
     SIGNED = "signed"
     WELCOME = "welcome"  # a probe: the key is good
-    REFUSED = "refused"  # for good
+    REFUSED = "refused"  # this message
     LIMITED = "limited"  # 429: somebody else uses the key
     KEY_REFUSED = "key_refused"  # 401, 403: our key, or this message
     FAILED = "failed"  # any other answer

@@ -33,7 +33,7 @@ class JobState(StrEnum):
     RETRYING = "retrying"  # called, somebody waits
     IDLE = "idle"  # called, nobody waits
     SIGNED = "signed"
-    REFUSED = "refused"  # the upstream will never sign it
+    REFUSED = "refused"  # by the upstream, when it was last asked
 
 
 SCHEDULED = frozenset({JobState.WAITING, JobState.RETRYING})
@@ -201,7 +201,7 @@ def signed(job: Job, signature: str, now_ms: int) -> Job:
 
 
 def refused(job: Job, status: int, now_ms: int) -> Job:
-    """Record that the upstream will never sign it."""
+    """Record that the upstream refuses to sign it: an outcome, which ends what came before."""
     return replace(
         job,
         state=JobState.REFUSED,

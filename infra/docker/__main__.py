@@ -84,8 +84,8 @@ def _deploy(*, only_if_missing: bool = False) -> None:
     """Deploy, see to the window, and start workers: once, then end."""
     settings, session = _settings(), LocalStackSession(HOSTS.aws)
     with _one_at_a_time():
-        if only_if_missing and is_deployed(session):  # by the deploy step, whose settings may be newer
-            return
+        if only_if_missing and is_deployed(session) and not UNSETTLED.exists():
+            return  # the deploy step was here first; its settings may be newer
         deployment = deploy(session, settings, Keys.load(KEYS, settings.webhook_secret), _package())
         table = deployment.resources["WindowTable"]
         print(prepare_window(session, table, settings, clean=not UNSETTLED.exists()), flush=True)

@@ -16,7 +16,7 @@ from infra.local.processes import StackError
 LOOK_EVERY_S = 2.0
 STOP_LIMIT_S = 5.0
 NOWHERE = "http://127.0.0.1:1"  # nobody listens there: the front answers 503
-PASSING = (StackError, BotoCoreError, ClientError, httpx.TransportError)
+PASSING = (StackError, BotoCoreError, ClientError, httpx.HTTPError, ValueError)
 """What is said while something starts, stops or is deployed: look again."""
 
 
@@ -34,8 +34,6 @@ class Watch:
         while True:
             with subprocess.Popen(self._command(target)) as front:  # noqa: S603 - our own program
                 try:
-                    if target == NOWHERE:
-                        self._deploy_again()
                     status, target = self._wait(front, target)
                 finally:
                     front.terminate()
@@ -52,7 +50,8 @@ class Watch:
             time.sleep(LOOK_EVERY_S)
             if (status := front.poll()) is not None:
                 return status, target
-            if (current := self._target(target)) != target or current == NOWHERE:
+            is_served = target != NOWHERE or self._deployed_again()
+            if is_served and (current := self._target(target)) != target:
                 return None, current
 
     def _target(self, before: str) -> str:
@@ -64,8 +63,11 @@ class Watch:
         except PASSING:
             return before
 
-    def _deploy_again(self) -> None:
+    def _deployed_again(self) -> bool:
+        """Whether the deployment went through, the window included: half of one is not served."""
         try:
             self.deploy()
         except PASSING as error:
             print(f"not deployed yet: {error}", file=sys.stderr, flush=True)
+            return False
+        return True

@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from adapters.aws import error_code
 from infra import ROOT
 from infra.local.aws import AwsSession
 from infra.local.keys import Keys
@@ -23,6 +24,7 @@ CODE_BUCKET = "signing-relay-code"
 DIGEST_TAG = "digest"
 EXPIRY_ATTRIBUTE = "expires_s"
 STAGE = "prod"
+NO_SUCH_STACK = "ValidationError"  # CloudFormation has no error of its own for it
 # Kept when their stack is gone: the parameter that hands each to the next stack.
 KEPT_TABLES = {"SigningTable": "SigningTableName", "WindowTable": "WindowTableName"}
 UPDATABLE = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
@@ -82,8 +84,9 @@ def deployed(session: AwsSession) -> Deployment:
 
 
 def is_deployed(session: AwsSession) -> bool:
-    """Whether there is a stack, ready or not."""
-    return _stack(session.client("cloudformation")) is not None
+    """Whether there is a stack that is ready."""
+    stack = _stack(session.client("cloudformation"))
+    return stack is not None and stack["StackStatus"] in UPDATABLE
 
 
 def _digest(package: Package, parameters: Mapping[str, str]) -> str:
@@ -94,7 +97,9 @@ def _digest(package: Package, parameters: Mapping[str, str]) -> str:
 def _stack(cloudformation: Any) -> dict[str, Any] | None:
     try:
         stacks: list[dict[str, Any]] = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"]
-    except ClientError:  # CloudFormation has no error of its own for "does not exist"
+    except ClientError as error:
+        if error_code(error) != NO_SUCH_STACK:
+            raise
         return None
     return stacks[0]
 

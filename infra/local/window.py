@@ -21,7 +21,7 @@ def prepare_window(session: AwsSession, table: str, settings: LocalSettings, *, 
     Where nothing is known, the window is full: after an unclean stop its own last writes may be what is lost.
     """
     client = session.client("dynamodb")
-    quiet = _upstream_is_quiet(settings)
+    quiet = clean and _upstream_is_quiet(settings)
     return asyncio.run(_prepare(client, table, settings.calls, clean=clean, upstream_quiet=quiet))
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from adapters import ed25519
-from adapters.secrets import Secrets
+from adapters.clock import SystemClock
+from adapters.secrets import Secrets, SecretsManager
 from core.errors import Unavailable
 from core.webhook import public_key_set
 from tests.functions import world
@@ -99,3 +100,21 @@ def test_a_signing_key_of_another_form_is_refused_at_once() -> None:
     """Found at the first webhook only, it would hold up all of them."""
     with pytest.raises(Unavailable, match="malformed"):
         parse(signing_keys=["whsk_short"])
+
+
+async def test_a_refused_key_is_fetched_anew() -> None:
+    """An instance may have kept an old one: the next use asks again, before five minutes are over."""
+    fetched = []
+
+    class Manager:
+        def get_secret_value(self, **_: str) -> dict[str, object]:
+            fetched.append(1)
+            return {"SecretString": json.dumps(DOCUMENT), "ResponseMetadata": {"RequestId": "id"}}
+
+    secrets = SecretsManager(Manager(), "secret", SystemClock())
+    await secrets.get()
+    await secrets.get()
+    assert len(fetched) == 1
+    secrets.expire()
+    await secrets.get()
+    assert len(fetched) == 2

@@ -291,3 +291,21 @@ async def test_the_probe_asks_the_root() -> None:
     async with serving(answers("200 OK", body="Welcome")) as (upstream, log):
         answer = await upstream.probe(call_limit_ms=CALL_LIMIT_MS, may_send=lambda: True)
     assert (answer.meaning, log.targets) == (Meaning.WELCOME, ["/"])
+
+
+async def test_a_refused_key_is_told() -> None:
+    """Of each 401, and of nothing else: whoever keeps the key has it fetched anew."""
+    told: list[int] = []
+    async with serving(answers("401 Unauthorized", body="no")) as (_, log):
+        upstream = HttpUpstream(
+            f"http://127.0.0.1:{log.port}", lambda: "key", SystemClock(), lambda: told.append(1)
+        )
+        assert (await sign(upstream)).meaning is Meaning.KEY_REFUSED
+        await upstream.aclose()
+    async with serving(answers("200 OK", body=SIGNATURE)) as (_, log):
+        upstream = HttpUpstream(
+            f"http://127.0.0.1:{log.port}", lambda: "key", SystemClock(), lambda: told.append(1)
+        )
+        await sign(upstream)
+        await upstream.aclose()
+    assert told == [1]
