@@ -87,6 +87,7 @@ MUTATIONS = (
         "adapters/memory.py",
         "if stored is None or stored.revision != before.revision:\n            return Conflict",
         "if stored is None:\n            return Conflict",
+        first=30,
     ),
     SimulatedMutation(
         "a live call not respected by the processor",
