@@ -8,7 +8,7 @@ FUNCTION_LOG := .local/logs/functions.log
 RUN := PYTHONPATH=functions:. $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo logs clean test test-lambda check simulate simulate-window model mutations race kill compose-check \
+.PHONY: help run demo logs clean test test-fast test-lambda check simulate simulate-window model mutations race kill compose-check \
   bench-drain bench-cold bench-api bench-costs tools policy secrets audit build sbom lock
 
 help: ## list the targets
@@ -26,6 +26,9 @@ logs: ## follow the log lines of all three functions
 clean: ## delete the local state
 	rm -rf .local
 
+test-fast: $(INSTALLED) ## run the unit, contract and component tests
+	$(BIN)/pytest -q tests/unit tests/contract tests/component
+
 test: $(INSTALLED) ## run all tests that need no Docker
 	$(BIN)/pytest -q
 
@@ -34,7 +37,7 @@ LAMBDA_PYTHON ?= python3.13
 test-lambda: $(INSTALLED) ## run those that need no stack on Lambda's Python; LAMBDA_PYTHON=/path/to/python3.13
 	@$(BIN)/uv venv --quiet --allow-existing --no-python-downloads --python $(LAMBDA_PYTHON) $(VENV)/lambda
 	@$(BIN)/uv pip sync --quiet --python $(VENV)/lambda/bin/python --require-hashes requirements.lock
-	$(VENV)/lambda/bin/python -m pytest -q tests/unit tests/functions tests/contract
+	$(VENV)/lambda/bin/python -m pytest -q tests/unit tests/component tests/contract
 
 check: $(INSTALLED) ## lint, format, types, template, secrets, known vulnerabilities
 	$(BIN)/ruff check
@@ -44,37 +47,37 @@ check: $(INSTALLED) ## lint, format, types, template, secrets, known vulnerabili
 	@$(MAKE) --no-print-directory secrets audit
 
 simulate: $(INSTALLED) ## simulate the whole service under faults; SEEDS=1000
-	$(RUN) tests.simulation --seeds $(or $(SEEDS),1000)
+	$(RUN) proofs.simulation --seeds $(or $(SEEDS),1000)
 
 simulate-window: $(INSTALLED) ## run the window for 10,000 simulated hours under faults; HOURS= SEEDS=
-	$(RUN) tests.simulation.window_run --hours $(or $(HOURS),10000) --seeds $(or $(SEEDS),200)
+	$(RUN) proofs.simulation.window_run --hours $(or $(HOURS),10000) --seeds $(or $(SEEDS),200)
 
 model: $(INSTALLED) ## search every order of events in a small world, with and without each guard
-	$(RUN) tests.model
+	$(RUN) proofs.model
 
 mutations: $(INSTALLED) ## put faults into the code, and see that the tests catch each
-	$(BIN)/pytest -q tests/mutations
+	$(BIN)/pytest -q proofs/mutations
 
 race: $(INSTALLED) ## 20 processes race for slots on the embedded DynamoDB
-	$(RUN) tests.integration.race
+	$(RUN) tests.system.race
 
 kill: $(INSTALLED) ## kill workers, queues and the emulator for real, and count what is lost
-	$(RUN) tests.integration.kill
+	$(RUN) tests.system.kill
 
 compose-check: $(INSTALLED) ## send 60 requests to the running containers; RESTARTS=1 restarts each meanwhile
-	$(RUN) tests.deploy.compose $(if $(RESTARTS),--restarts)
+	$(RUN) tests.system.compose $(if $(RESTARTS),--restarts)
 
 bench-drain: $(INSTALLED) ## measure the scheduling beside its references, in simulated time
-	$(RUN) tests.benchmarks.drain
+	$(RUN) benchmarks.drain
 
 bench-cold: $(INSTALLED) tools ## measure a cold start in Lambda's own runtime
-	$(RUN) tests.benchmarks.cold
+	$(RUN) benchmarks.cold
 
 bench-api: $(INSTALLED) ## measure the API's answers through the gateway and through uvicorn
-	$(RUN) tests.benchmarks.api
+	$(RUN) benchmarks.api
 
 bench-costs: $(INSTALLED) ## count what requests cost on AWS, in real time (half an hour); FAST=1 compresses it
-	$(RUN) tests.benchmarks.costs $(if $(FAST),--fast)
+	$(RUN) benchmarks.costs $(if $(FAST),--fast)
 
 # In environments of their own: they pin what the project uses in other versions.
 TOOLS := aws-sam-cli==1.170.0 awslambdaric==4.2.2

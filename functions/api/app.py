@@ -32,10 +32,10 @@ from api.redriving import Redriving
 from api.settings import ApiSettings
 from api.signing import Accepted, Ask, Signed, Signing
 from api.statuses import Found, Statuses
+from calling.redelivery import NotReplayable
 from core.config import VERSION
 from core.errors import RelayError, Unavailable, described
 from ports import Clock, Randomness, Telemetry
-from service.redelivery import NotReplayable
 
 NAME = "Signing Relay"
 HEALTH_LIMIT_S = 1.0

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from api.deadline import Deadline
 from api.figures import Figures, figures
 from api.statuses import Viewer
+from calling.redelivery import replay
+from calling.slots import Slots
 from core import scheduling
 from core.errors import Unavailable
 from core.job import Request
@@ -19,8 +21,6 @@ from core.messages import REQUEST_ID
 from core.scheduling import Due
 from core.window import Window
 from ports import Clock, DueKind, EndedKind, JobStore, RequestKey, Telemetry, Waker
-from service.redelivery import replay
-from service.slots import Slots
 
 JOBS_MAX = 200
 REQUESTS_MAX = 30

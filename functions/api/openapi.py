@@ -1,6 +1,6 @@
 """The interface, as OpenAPI 3.1. Imported only when somebody asks: no cold start pays for it.
 
-`docs/openapi.json` is this document, kept true by `tests/functions/test_openapi.py`, which also holds every
+`docs/openapi.json` is this document, kept true by `tests/component/test_openapi.py`, which also holds every
 answer of the other tests against it.
 """
 

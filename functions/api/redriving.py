@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from api.deadline import Deadline
 from api.statuses import Viewer
+from calling.redrive import Line, Redriven, readable, redrive
 from core.errors import Unavailable
 from ports import Clock, Telemetry
-from service.redrive import Line, Redriven, readable, redrive
 
 MESSAGES_MAX = 100
 COUNTED_MS = 5_000

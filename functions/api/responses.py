@@ -15,11 +15,11 @@ from api.console import Overview, Row
 from api.figures import Figures
 from api.signing import Accepted, Declined, Reason, Signed
 from api.statuses import Found
+from calling.redrive import Redriven
 from core import scheduling, webhook
 from core.job import Request, RequestState
 from core.scheduling import Due
 from core.window import Window
-from service.redrive import Redriven
 
 KEY_SET_MAX_AGE_S = 300
 PROBLEM_TYPE = "application/problem+json"

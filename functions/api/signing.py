@@ -7,6 +7,9 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from api.deadline import DURABLE_MS, Deadline
+from calling.calls import Begun, Caller, NotBegun
+from calling.recording import Recorder
+from calling.slots import Slots
 from core import job as jobs
 from core import scheduling
 from core import window as windows
@@ -18,9 +21,6 @@ from core.messages import FreshMessage
 from core.scheduling import Inline
 from core.window import Change, Kind, Window
 from ports import Backlog, Clock, JobStore, Queue, Telemetry, Waker, Written
-from service.calls import Begun, Caller, NotBegun
-from service.recording import Recorder
-from service.slots import Slots
 
 BACKLOG_ROWS_MAX = 6_000
 IN_FLIGHT_MAX = 10

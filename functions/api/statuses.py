@@ -4,12 +4,12 @@ import asyncio
 from dataclasses import dataclass
 
 from api.deadline import Deadline
+from calling.slots import Slots
 from core import scheduling
 from core.errors import Unavailable
 from core.job import Job, JobState, Request
 from core.messages import REQUEST_ID
 from ports import Clock, JobStore
-from service.slots import Slots
 
 ROWS_MAX = 6_000
 

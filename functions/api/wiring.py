@@ -19,12 +19,12 @@ from api.redriving import Redriving
 from api.settings import ApiSettings
 from api.signing import Signing
 from api.statuses import Statuses
+from calling.calls import Caller
+from calling.recording import Recorder
+from calling.redrive import RECEIVE_WAIT_MS, Line
+from calling.slots import Slots
 from core import window as windows
 from core.messages import decode_fresh, decode_notification
-from service.calls import Caller
-from service.recording import Recorder
-from service.redrive import RECEIVE_WAIT_MS, Line
-from service.slots import Slots
 
 ATTEMPTS = 2
 HELD_S = 30  # what a redrive has in its hands when it is cut short is there again after that

@@ -6,6 +6,10 @@ Runs may overlap: every call is fenced and every slot is a conditional write, so
 import asyncio
 from dataclasses import dataclass, field
 
+from calling.calls import Begun, Caller, NotBegun
+from calling.outcomes import Outcomes
+from calling.recording import BLAMELESS, Recorder
+from calling.slots import Slots
 from core import scheduling
 from core import window as windows
 from core.answers import Answer
@@ -17,10 +21,6 @@ from core.window import Kind, Window
 from ports import Clock, DueKind, JobStore, Queue, Received, Telemetry
 from processor.keycheck import KeyCheck
 from processor.sweep import Sweep
-from service.calls import Begun, Caller, NotBegun
-from service.outcomes import Outcomes
-from service.recording import BLAMELESS, Recorder
-from service.slots import Slots
 
 RUN_MS = 65_000
 HORIZON_MS = 60_000

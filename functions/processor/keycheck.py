@@ -1,10 +1,10 @@
 """Finds out whether the upstream refuses our key."""
 
+from calling.slots import Slots
 from core import window as windows
 from core.answers import Meaning
 from core.window import Kind, NotBefore
 from ports import Clock, Telemetry, Upstream
-from service.slots import Slots
 
 
 class KeyCheck:

@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeGuard
 
+from calling.outcomes import Outcomes
 from core import job as jobs
 from core.errors import Unavailable
 from core.job import Job, Request
 from core.messages import NotificationMessage
 from ports import Clock, DueKind, JobStore, Queue, RequestKey, Telemetry, Written
-from service.outcomes import Outcomes
 
 ROWS_MAX = 100
 PAGES_MAX = 5

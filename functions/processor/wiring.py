@@ -11,6 +11,10 @@ from adapters.secrets import SecretsManager
 from adapters.sqs import SqsQueue
 from adapters.telemetry import JsonTelemetry
 from adapters.upstream import HttpUpstream
+from calling.calls import Caller
+from calling.outcomes import Outcomes
+from calling.recording import Recorder
+from calling.slots import Slots
 from core import window as windows
 from core.config import CallSettings
 from ports import Clock, JobStore, Queue, Randomness, Telemetry, Upstream, WindowStore
@@ -19,10 +23,6 @@ from processor.figures import waiting
 from processor.keycheck import KeyCheck
 from processor.settings import ProcessorSettings
 from processor.sweep import Sweep
-from service.calls import Caller
-from service.outcomes import Outcomes
-from service.recording import Recorder
-from service.slots import Slots
 
 ATTEMPTS = 3
 READ_TIMEOUT_S = 8.0  # longer than any wait at the queue

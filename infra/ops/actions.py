@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from calling import redrive as redriving
+from calling.redrive import BATCH, RECEIVE_WAIT_MS, Line
 from core import job as jobs
 from core import window as windows
 from core.errors import InvalidMessage, RelayError, Unavailable
@@ -14,8 +16,6 @@ from core.job import DeliveryState, Job, Request
 from core.messages import FreshMessage, NotificationMessage
 from core.window import Change, Window
 from ports import Clock, JobStore, Queue, WindowStore, Written
-from service import redrive as redriving
-from service.redrive import BATCH, RECEIVE_WAIT_MS, Line
 
 PURGED = "purged_by_operator"
 PURGED_STATUS = 503

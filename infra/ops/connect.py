@@ -15,13 +15,13 @@ from adapters.dead_letters import SqsDeadLetters
 from adapters.dynamodb_jobs import DynamoJobStore, decode_request
 from adapters.dynamodb_window import DynamoWindowStore
 from adapters.sqs import SqsQueue
+from calling.redrive import Line
 from core.errors import Unavailable
 from core.job import Request
 from core.messages import decode_fresh, decode_notification
 from core.window import Window
 from infra.local.aws import LocalSession
 from infra.ops.actions import NothingFound, Ports, Secret
-from service.redrive import Line
 
 ATTEMPTS = 4
 READ_TIMEOUT_S = 10.0

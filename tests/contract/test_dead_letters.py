@@ -9,9 +9,9 @@ import pytest
 from moto import mock_aws
 
 from adapters.dead_letters import SqsDeadLetters
-from adapters.memory import MemoryDeadLetters
 from core.errors import Unavailable
-from tests.simulation.virtual_time import VirtualClock
+from proofs.simulation.virtual_time import VirtualClock
+from tests.fakes.memory import MemoryDeadLetters
 
 DeadLetterQueue = MemoryDeadLetters | SqsDeadLetters  # what is sent here comes by the queue's own redrive
 

@@ -8,9 +8,9 @@ import pytest
 from moto import mock_aws
 
 from adapters.dynamodb_hosts import DynamoHostStore
-from adapters.memory import MemoryHostStore
 from core.circuit import Health, Host, admit, release
 from ports import Conflict, HostStore, Written
+from tests.fakes.memory import MemoryHostStore
 
 TABLE = "signing"
 NAME = "receiver.example:443"

@@ -11,12 +11,12 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from adapters.dynamodb_jobs import DynamoJobStore
-from adapters.memory import MemoryJobStore, MemoryTable
 from core import job as jobs
 from core.errors import Unavailable
 from core.job import Delivery, DeliveryState, Job, Request, RequestState
 from core.scheduling import Due
 from ports import Backlog, Conflict, DueKind, EndedKind, JobStore, RequestKey, Written
+from tests.fakes.memory import MemoryJobStore, MemoryTable
 
 NOW_MS = 1_800_000_000_000
 TABLE = "signing"

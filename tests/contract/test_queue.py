@@ -7,12 +7,12 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from adapters.memory import MemoryQueue
 from adapters.sqs import SqsQueue
 from core.errors import Unavailable
 from ports import Queue
-from tests.simulation import virtual_time
-from tests.simulation.virtual_time import VirtualClock
+from proofs.simulation import virtual_time
+from proofs.simulation.virtual_time import VirtualClock
+from tests.fakes.memory import MemoryQueue
 
 Check = Callable[[Queue], Awaitable[None]]
 

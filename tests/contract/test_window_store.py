@@ -12,12 +12,12 @@ from moto import mock_aws
 
 from adapters.clock import SystemClock, SystemRandomness
 from adapters.dynamodb_window import KEY, DynamoWindowStore, encode
-from adapters.memory import MemoryWindow, MemoryWindowStore
+from calling.slots import Lease, Slots
 from core import window as windows
 from core.errors import Unavailable
 from core.window import Change, Grant, Kind, Limits, Slot, Timing, Window
 from ports import Conflict, WindowStore, Written
-from service.slots import Lease, Slots
+from tests.fakes.memory import MemoryWindow, MemoryWindowStore
 
 TABLE = "window"
 LIMITS = Limits(3, 60_000)

@@ -62,7 +62,7 @@ def shipped() -> set[str]:
 @cache
 def loaded_by(module: str) -> frozenset[str]:
     """Return the modules that importing this one loads in a new process."""
-    path = os.pathsep.join([str(FUNCTIONS), str(ROOT / "tests" / "benchmarks")])
+    path = os.pathsep.join([str(FUNCTIONS), str(ROOT / "benchmarks")])
     answer = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", SHOW, module, json.dumps(sorted(shipped()))],
         env={**ENVIRONMENT, "PYTHONPATH": path},

@@ -11,11 +11,11 @@ FUNCTIONS = Path(__file__).parents[2] / "functions"
 ALLOWED = {
     "core": {"core"},
     "ports": {"core"},
-    "service": {"core", "ports", "service"},
+    "calling": {"core", "ports", "calling"},
     "adapters": {"core", "ports", "adapters"},
-    "api": {"core", "ports", "service", "adapters", "api"},
-    "processor": {"core", "ports", "service", "adapters", "processor"},
-    "notifier": {"core", "ports", "service", "adapters", "notifier"},
+    "api": {"core", "ports", "calling", "adapters", "api"},
+    "processor": {"core", "ports", "calling", "adapters", "processor"},
+    "notifier": {"core", "ports", "calling", "adapters", "notifier"},
 }
 # What would let the world into the core: clock, randomness, environment, network, AWS.
 IMPURE = {

@@ -7,14 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.memory import (
-    MemoryDeadLetters,
-    MemoryJobStore,
-    MemoryQueue,
-    MemoryTable,
-    MemoryWindow,
-    MemoryWindowStore,
-)
+from calling.redrive import Line
 from core import job as jobs
 from core import window as windows
 from core.errors import RelayError
@@ -24,7 +17,14 @@ from core.window import Limits
 from infra.ops import actions, show
 from infra.ops.actions import Filter, NothingFound, Ports, Refused, State
 from ports import DueKind, Received
-from service.redrive import Line
+from tests.fakes.memory import (
+    MemoryDeadLetters,
+    MemoryJobStore,
+    MemoryQueue,
+    MemoryTable,
+    MemoryWindow,
+    MemoryWindowStore,
+)
 
 NOW_MS = 1_800_000_000_000
 HOOK = "https://receiver.example/hook"

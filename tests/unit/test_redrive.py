@@ -2,10 +2,10 @@
 
 import pytest
 
-from adapters.memory import MemoryDeadLetters, MemoryQueue
+from calling.redrive import Line, Redriven, readable, redrive
 from core.messages import FreshMessage, decode_fresh
-from service.redrive import Line, Redriven, readable, redrive
-from tests.simulation.virtual_time import VirtualClock, run
+from proofs.simulation.virtual_time import VirtualClock, run
+from tests.fakes.memory import MemoryDeadLetters, MemoryQueue
 
 LETTER = FreshMessage("0" * 64).encode()
 

@@ -3,13 +3,13 @@ from itertools import count
 
 import pytest
 
-from adapters.memory import MemoryWindow, MemoryWindowStore
+from calling.slots import TRIES_MAX, Lease, Slots
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.errors import Unavailable
 from core.window import Change, Denial, Kind, Limits, NotBefore, Slot, Timing, Window
 from ports import Conflict, Written
-from service.slots import TRIES_MAX, Lease, Slots
+from tests.fakes.memory import MemoryWindow, MemoryWindowStore
 
 NOW_MS = 1_000_000
 TIMING = Timing(grace_ms=10_000, margin_ms=250)

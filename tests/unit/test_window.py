@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.memory import MemoryWindow, MemoryWindowStore
 from core import window as windows
 from core.window import (
     Change,
@@ -17,6 +16,7 @@ from core.window import (
     Window,
 )
 from ports import Conflict, Written
+from tests.fakes.memory import MemoryWindow, MemoryWindowStore
 
 NOW_MS = 1_000_000
 TIMING = Timing(grace_ms=10_000, margin_ms=250)

@@ -6,11 +6,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from adapters.memory import MemoryWindow, MemoryWindowStore
 from core import window as windows
 from core.window import Change, Grant, Kind, Limits, Permit, Timing, Window
 from ports import Written
-from tests.simulation.at_once import at_once
+from proofs.simulation.at_once import at_once
+from tests.fakes.memory import MemoryWindow, MemoryWindowStore
 
 START_MS = 1_000_000
 TIMING = Timing(grace_ms=400, margin_ms=100, send_limit_ms=200)

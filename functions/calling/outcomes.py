@@ -1,0 +1,159 @@
+"""What a job came to is told to every request that waits for it.
+
+Truth first, messages second: the outcome is on the job before any request is closed, and a request is closed
+before its notification is sent. A crash in between leaves a request on the due index, where it is found.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from calling.slots import Slots
+from core import job as jobs
+from core import scheduling
+from core.config import CallSettings
+from core.errors import Unavailable
+from core.job import Job, JobState, Request
+from core.messages import NotificationMessage
+from ports import Clock, Conflict, JobStore, Queue, Telemetry, Written
+
+BATCH = 10
+BAD_GATEWAY = 502
+GATEWAY_TIMEOUT = 504
+
+
+class Outcomes:
+    """Closes requests and sends their notifications."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        notifications: Queue,
+        slots: Slots,
+        clock: Clock,
+        telemetry: Telemetry,
+        settings: CallSettings,
+    ) -> None:
+        self._store = store
+        self._notifications = notifications
+        self._slots = slots
+        self._clock = clock
+        self._telemetry = telemetry
+        self._settings = settings
+
+    async def finish(self, job_id: str) -> int:
+        """Close every request that the job has an outcome for; return how many stay open.
+
+        A job that nobody waits for any more is parked.
+        """
+        job, requests = await self._store.load(job_id)
+        if job is None:
+            return 0
+        waiting = [request for request in requests if request.open]
+        self._judge_estimates(job, waiting)
+        closing = {request.id: self.outcome(job, request, after_call=True) for request in waiting}
+        await self.close([(request, after) for request in waiting if (after := closing[request.id])])
+        still_open = sum(after is None for after in closing.values())
+        if not still_open:
+            await self.park(job)
+        return still_open
+
+    def _judge_estimates(self, job: Job, waiting: Sequence[Request]) -> None:
+        """Hold what callers were told against the end of their first call."""
+        now_ms = self._clock.now_ms()
+        errors_ms = [
+            abs(now_ms - request.estimated_ms)
+            for request in waiting
+            if request.estimated_ms and job.ended_calls == request.attempts_before + 1
+        ]
+        if errors_ms:
+            self._telemetry.event("first_call_ended", {"EtaErrorMs": max(errors_ms)}, job_id=job.id)
+
+    async def park(self, job: Job) -> None:
+        """Leave a job alone that nobody waits for: no call for it until somebody does."""
+        if job.scheduled and not job.call_live(self._clock.now_ms()):
+            await self._store.write_job(job, jobs.park(job))
+
+    def outcome(self, job: Job, request: Request, *, after_call: bool) -> Request | None:
+        """Return the request closed by what the job came to; None if it is to wait on.
+
+        Giving up is judged only after a call's outcome, never because we were away for long.
+        """
+        now_ms, calls = self._clock.now_ms(), request.calls_of(job)
+        if job.signature:
+            return jobs.close_signed(request, job.signature, now_ms, calls=calls)
+        if job.state is JobState.REFUSED:
+            reason = f"upstream_refused_{job.refusal}"
+            return jobs.close_failed(request, BAD_GATEWAY, reason, now_ms, calls=calls)
+        if not after_call or job.call_live(now_ms):
+            return None
+        key_blocked_ms = self._slots.window.key_blocked_ms if self._slots.window else request.key_blocked_ms
+        age_ms = now_ms - request.created_ms - max(0, key_blocked_ms - request.key_blocked_ms)
+        given_up = scheduling.give_up(
+            job.attempts - request.attempts_before,
+            age_ms,
+            attempts_max=self._settings.attempts_max,
+            age_max_ms=self._settings.age_max_ms,
+        )
+        return self._given_up(job, request, given_up) if given_up else None
+
+    async def close_exhausted(self, job: Job, requests: Sequence[Request]) -> list[Request]:
+        """Before a call: close those that have had all of theirs, and return those that wait for this one.
+
+        The last call of one may be the API's own, which nobody judged when it ended. One of which nothing was
+        heard is not judged here: its owner may still take it back.
+        """
+        waiting, exhausted = list[Request](), list[tuple[Request, Request]]()
+        for request in requests:
+            if request.open and job.ended_calls - request.attempts_before < self._settings.attempts_max:
+                waiting.append(request)
+            elif request.open:
+                exhausted.append((request, self._given_up(job, request, scheduling.GivingUp.ATTEMPTS)))
+        await self.close(exhausted)
+        return waiting
+
+    def _given_up(self, job: Job, request: Request, why: scheduling.GivingUp) -> Request:
+        status = BAD_GATEWAY if why is scheduling.GivingUp.ATTEMPTS else GATEWAY_TIMEOUT
+        return jobs.close_failed(request, status, why, self._clock.now_ms(), calls=request.calls_of(job))
+
+    async def close(self, changes: Sequence[tuple[Request, Request]]) -> None:
+        """Write closed requests, then send their notifications. One that somebody else closed is theirs."""
+        results = await asyncio.gather(
+            *(self._close(before, after) for before, after in changes), return_exceptions=True
+        )
+        closed = [result for result in results if isinstance(result, Request)]
+        for request in closed:
+            self._report(request)
+        await self.notify([request for request in closed if request.delivery_due])
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures:  # each of them is on the due index still
+            raise failures[0]
+
+    async def _close(self, before: Request, after: Request) -> Request | None:
+        """Write one closed request; None if somebody else closed it. A sweep may only have moved it on."""
+        result = await self._store.write_request(before, after)
+        while isinstance(result, Conflict) and result.record and result.record.open:
+            result = await self._store.write_request(result.record, after)
+        return result.record if isinstance(result, Written) else None
+
+    def _report(self, request: Request) -> None:
+        took_ms = request.closed_ms - request.created_ms
+        self._telemetry.event(
+            "request_closed",
+            {"TimeToOutcomeMs": took_ms, f"Requests{request.state.title()}": 1},
+            request_id=request.id,
+            job_id=request.job_id,
+            state=request.state,
+            reason=request.failure_reason,
+        )
+
+    async def notify(self, requests: Sequence[Request]) -> None:
+        """Send the notifications of closed requests. A lost one is sent again by the due index."""
+        texts = [
+            NotificationMessage(request.job_id, request.id, request.delivery.attempts).encode()
+            for request in requests
+        ]
+        try:
+            for start in range(0, len(texts), BATCH):
+                await self._notifications.send(texts[start : start + BATCH])
+        except Unavailable as error:
+            self._telemetry.event("notify_failed", count=len(texts), reason=str(error))

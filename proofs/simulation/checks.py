@@ -1,0 +1,348 @@
+"""The guarantees, checked at every write, every call and every answer, and once more when all is at rest."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.signing import Accepted, Declined, Signed
+from api.statuses import Found
+from core.job import EARLY_MS, Delivery, DeliveryState, Job, JobState, Request, RequestState, job_id
+from core.scheduling import GivingUp
+from core.webhook import PostResult
+from proofs.simulation.plan import CALM, MARGIN_MS, Call, Plan
+from proofs.simulation.virtual_time import EPOCH_MS
+from tests.fakes.memory import MemoryTable
+
+ANSWER_MS_MAX = 2_000
+JUST_ENDED_MS = 75_000
+"""The longest that an instance may stand still between reading an outcome and writing what follows."""
+OVERDUE_MS_MAX = 130_000
+LAG_MS_MAX = 8_000
+CLOSED_MS_MAX = 20_000
+TOLD_MS_MAX = 5_000
+PROGRESS = {"waiting": 0, "retrying": 1, "signed": 2, "failed": 2}
+
+
+def signature_of(message: str) -> str:
+    """Return what the upstream of the simulation signs a message with."""
+    return f"signed({message})"
+
+
+class Checks:
+    """Watches a whole simulated world, whose true time it knows. Violations are collected, not raised."""
+
+    def __init__(self, plan: Plan, table: MemoryTable) -> None:
+        self._plan = plan
+        self._settings = plan.settings
+        self._table = table
+        self.violations: list[str] = []
+        self.counts: defaultdict[str, int] = defaultdict(int)
+        self.accepted: dict[str, Call] = {}
+        self.declined: dict[str, Call] = {}
+        self._arrivals_ms: list[int] = []
+        self._granted = 0
+        self._sent = 0
+        self._callers: dict[str, str] = {}
+        self._under_way: set[str] = set()
+        self._call_ended_ms: dict[str, int] = {}
+        self._first_call_ms: dict[str, int] = {}
+        self._progress: dict[str, int] = {}
+        self._outcomes: dict[str, tuple[object, ...]] = {}
+        self._posts: defaultdict[str, list[tuple[bytes, PostResult]]] = defaultdict(list)
+
+    @property
+    def _calm(self) -> bool:
+        """Whether nothing goes wrong on our side: then what only faults may delay is prompt."""
+        return self._plan.rates is CALM
+
+    def expect(self, holds: bool, rule: str, *what: object) -> None:
+        """Note a violation unless the rule holds."""
+        if not holds:
+            self.violations.append(f"{_elapsed_ms()} ms: {rule} {' '.join(map(str, what))}")
+
+    # G1, G4, G7: calls
+
+    def granted(self) -> None:
+        """A slot of the window was taken."""
+        self._granted += 1
+
+    def sent(self, message: str, *, until_ms: int, inline: bool) -> None:
+        """A call is on its way: there is a slot for it, its fence outlives it, and it overtakes nobody."""
+        self._sent += 1
+        self.expect(self._sent <= self._granted, "G7: a call without a slot", message)
+        self._first_call_ms.setdefault(job_id(message), _now_ms())
+        job = self._table.jobs.get(job_id(message))
+        fenced = job is not None and (bool(job.signature) or job.call_until_ms >= until_ms)
+        self.expect(fenced, "a call that outlives its fence", message)
+        if inline:
+            self._overtakes_nobody(message)
+
+    @contextmanager
+    def call_under_way(self, message: str) -> Iterator[None]:
+        """A caller waits for its call's answer: there are never two for one message."""
+        self.expect(message not in self._under_way, "two calls at once for", message)
+        self._under_way.add(message)
+        try:
+            yield
+        finally:
+            self._under_way.discard(message)
+
+    def _overtakes_nobody(self, message: str) -> None:
+        waiting = [
+            job
+            for job in self._table.jobs.values()
+            if job.state is JobState.WAITING and (job.due_ms or 0) < _now_ms() - LAG_MS_MAX
+        ]
+        self.expect(not waiting, "G4: overtaken", *(job.message for job in waiting), "by", message)
+
+    def arrived(self) -> None:
+        """A call reached the upstream: never more than N in any W."""
+        calls, window_ms = self._settings.limits.calls, self._settings.limits.window_ms
+        self._arrivals_ms.append(_now_ms())
+        self.counts["upstream calls"] += 1
+        if len(self._arrivals_ms) > calls:
+            gap_ms = self._arrivals_ms[-1] - self._arrivals_ms[-1 - calls]
+            self.expect(gap_ms >= window_ms, f"G1: {calls + 1} calls in", gap_ms, "ms")
+
+    # G3, G6: records
+
+    def job_written(self, before: Job | None, after: Job, writer: str) -> None:
+        """Every transition of a job. `writer`: the instance, empty if it does not wait any more."""
+        if after.call_id and after.call_id not in self._callers:
+            self._callers[after.call_id] = writer
+            self._call_begun(before, after)
+        if before and before.call_id and not after.call_id and not after.signature:
+            own = writer in {"", self._callers[before.call_id]} or not before.call_live(_now_ms() - MARGIN_MS)
+            self.expect(own, "a call ended by somebody else", after.id, writer)
+        if before and before.call_id and before.call_id != after.call_id:
+            self._call_ended_ms[after.id] = _now_ms()
+        self.expect(not after.scheduled or after.due_ms is not None, "G3: scheduled, but never due", after.id)
+        self.expect(not after.scheduled or after.expires_ms is None, "G3: scheduled, but expires", after.id)
+        if before and before.signature:
+            self.expect(
+                not self._kept(before)
+                or (after.state, after.signature) == (JobState.SIGNED, before.signature),
+                "G6: signature lost",
+                after.id,
+            )
+            again = self._kept(before) and after.signed_at_ms != before.signed_at_ms
+            self.expect(not again, "G6: two recorded successes", after.id)
+        if before and before.scheduled and after.state is JobState.IDLE:
+            self.expect(not self._waited_for_long(after.id), "G3: parked while somebody waits", after.id)
+        if after.signature and not (before and before.signature):
+            self.counts["signed"] += 1
+            self.expect(after.signature == signature_of(after.message), "G3: wrong signature", after.id)
+
+    def _call_begun(self, before: Job | None, after: Job) -> None:
+        self.expect(after.attempts == (before.attempts if before else 0) + 1, "a call not counted", after.id)
+        if before is None:
+            return
+        self.expect(not self._kept(before), "G6: called although signed", after.id)
+        refused = before.refuses(_now_ms() + MARGIN_MS, self._settings.signature_ttl_ms)
+        self.expect(not refused, "called although refused", after.id)
+        live = before.call_live(_now_ms() + MARGIN_MS)
+        self.expect(not live, "two calls for one message", after.id)
+        too_early = not before.signature and before.next_try_ms > _now_ms() + MARGIN_MS
+        self.expect(before.state is JobState.WAITING or not too_early, "called too early", after.id)
+        if before.scheduled:
+            self.expect(self._waited_for(after.id), "G5: called for nobody", after.id)
+
+    def _kept(self, job: Job) -> bool:
+        return bool(job.fresh_signature(_now_ms() + MARGIN_MS, self._settings.signature_ttl_ms))
+
+    def _waited_for(self, wanted_id: str) -> bool:
+        """Whether somebody waits for it, or did until a moment ago."""
+        requests = self._table.requests.get(wanted_id, {}).values()
+        return any(request.open or _now_ms() - request.closed_ms < JUST_ENDED_MS for request in requests)
+
+    def _waited_for_long(self, wanted_id: str) -> bool:
+        """Whether somebody waits whom nobody can have overlooked."""
+        requests = self._table.requests.get(wanted_id, {}).values()
+        return any(request.open and _now_ms() - request.created_ms > JUST_ENDED_MS for request in requests)
+
+    def job_deleted(self, job: Job) -> None:
+        """Only what nobody needs may go."""
+        self.expect(not job.scheduled, "G3: a scheduled job was deleted", job.id)
+        self.expect(not self._kept(job), "G6: a signature was deleted", job.id)
+
+    def request_written(self, before: Request | None, after: Request) -> None:
+        """Every transition of a request and its delivery."""
+        unfinished = after.open or after.delivery_due
+        self.expect(not unfinished or after.due_ms is not None, "G3: unfinished, but never due", after.id)
+        self.expect(not unfinished or after.expires_ms is None, "G3: unfinished, but expires", after.id)
+        if before is None:
+            self.expect(after.open, "G3: born closed", after.id)
+            return
+        if before.open and not after.open:
+            self._closed(before, after)
+        elif not before.open:
+            self.expect(_outcome(before) == _outcome(after), "G3: a second outcome", after.id)
+        self._delivery_written(before.delivery, after.delivery, after.id)
+
+    def _closed(self, before: Request, after: Request) -> None:
+        """The truth is on the job before any request is closed, and giving up follows a call's outcome."""
+        job = self._table.jobs.get(after.job_id)
+        self.expect(after.calls is not None, "closed without its calls", after.id)
+        if self._calm and job and job.signature:
+            since_ms = _now_ms() - max(job.signed_at_ms, before.created_ms)
+            self.expect(
+                since_ms <= CLOSED_MS_MAX, "closed", since_ms, "ms after its job was signed", after.id
+            )
+        if after.state is RequestState.SIGNED:
+            self.expect(after.signature == signature_of(after.message), "G3: wrong signature", after.id)
+            recorded = job is not None and (job.signature == after.signature or job.call_id != "")
+            self.expect(recorded, "G3: closed before its job was signed", after.id)
+        elif after.failure_reason in set(GivingUp):
+            self._given_up(before, after, job)
+
+    def _given_up(self, before: Request, after: Request, job: Job | None) -> None:
+        if after.failure_reason == GivingUp.AGE:
+            old = _now_ms() - before.created_ms >= self._settings.age_max_ms - MARGIN_MS
+            self.expect(old, "G3: given up too young", after.id)
+            just_ended = _now_ms() - self._call_ended_ms.get(after.job_id, 0) < JUST_ENDED_MS
+            self.expect(just_ended, "G3: given up without a call's outcome", after.id)
+        elif job is not None:
+            ended = job.attempts - job.call_live(_now_ms() - MARGIN_MS) - before.attempts_before
+            self.expect(ended >= self._settings.attempts_max, "G3: given up too early", after.id, ended)
+
+    def _delivery_written(self, before: Delivery, after: Delivery, request_id: str) -> None:
+        over = before.state not in {DeliveryState.NONE, DeliveryState.PENDING}
+        self.expect(not over or after == before, "G3: a delivery went on after its end", request_id)
+        self.expect(after.attempts in {before.attempts, before.attempts + 1}, "attempts jumped", request_id)
+        if after.attempts != before.attempts:
+            allowed_ms = _now_ms() + EARLY_MS + MARGIN_MS
+            self.expect(before.until_ms <= allowed_ms, "two attempts at once", request_id)
+            early = before.not_before_ms > allowed_ms
+            self.expect(not early, "a webhook before its time", request_id)
+
+    # G2, G3: answers
+
+    def in_answer_time(self, took_ms: int, request_id: str) -> None:
+        """Every answer comes within two seconds of reaching the gateway."""
+        self.expect(took_ms <= ANSWER_MS_MAX, "G2: answered after", took_ms, "ms:", request_id)
+
+    def answered(self, call: Call, request_id: str, answer: Signed | Accepted | Declined) -> None:
+        """Every answer of the API."""
+        self.counts[f"answered {type(answer).__name__.lower()}"] += 1
+        if isinstance(answer, Signed):
+            self.expect(answer.signature == signature_of(call.message), "G3: wrong signature", request_id)
+        elif isinstance(answer, Accepted):
+            self.accepted[request_id] = call
+            self.expect(self.request(request_id) is not None, "G7: 202 without a durable write", request_id)
+            self.expect(bool(call.webhook_url) or call.keep, "G3: 202 for nobody", request_id)
+        else:
+            self.declined[request_id] = call
+
+    def request(self, request_id: str) -> Request | None:
+        """Return a request as it truly is."""
+        wanted_id = self._table.pointers.get(request_id)
+        return self._table.requests[wanted_id].get(request_id) if wanted_id else None
+
+    def polled(self, request_id: str, found: Found | None, state: str) -> bool:
+        """Check what the status API says of an accepted request; return whether that is its end."""
+        self.expect(found is not None, "status: an accepted request is unknown", request_id)
+        if found is None:
+            return True
+        progress = PROGRESS[state]
+        self.expect(progress >= self._progress.get(request_id, 0), "status: went back", request_id, state)
+        self._progress[request_id] = progress
+        if found.request.open:
+            return False
+        outcome = self._outcomes.setdefault(request_id, _outcome(found.request))
+        self.expect(outcome == _outcome(found.request), "status: changed its outcome", request_id)
+        return True
+
+    def posted(self, request_id: str, body: bytes, result: PostResult) -> None:
+        """Every webhook that reached a receiver: the same bytes each time, only for what was recorded."""
+        posts = self._posts[request_id]
+        posts.append((body, result))
+        self.counts["webhooks"] += 1
+        self.expect(posts[0][0] == body, "G3: two bodies for one request", request_id)
+        request = self.request(request_id)
+        self.expect(request is not None and not request.open, "G3: told before it was closed", request_id)
+        if self._calm and request and len(posts) == 1 and "good" in request.webhook_url:
+            since_ms = _now_ms() - request.closed_ms
+            self.expect(since_ms <= TOLD_MS_MAX, "told", since_ms, "ms after it was closed", request_id)
+
+    # Rest
+
+    def in_time(self) -> None:
+        """After the faults, whatever is due is dealt with soon."""
+        for requests in self._table.requests.values():
+            for request in requests.values():
+                overdue_ms = _now_ms() - (request.due_ms or _now_ms())
+                self.expect(
+                    overdue_ms <= OVERDUE_MS_MAX, "G3: nobody looks at", request.id, overdue_ms, "ms overdue"
+                )
+
+    def unfinished(self) -> list[str]:
+        """Return what stands on the due index still."""
+        jobs = [
+            f"job {job.message} {job.state}" for job in self._table.jobs.values() if job.due_ms is not None
+        ]
+        requests = [
+            f"request {request.id} {request.state} {request.delivery.state}"
+            for requests in self._table.requests.values()
+            for request in requests.values()
+            if request.due_ms is not None
+        ]
+        return jobs + requests
+
+    def at_rest(self) -> None:
+        """Whoever got a 202 has one outcome, and was told; nobody else was told anything."""
+        for request_id, call in self.accepted.items():
+            request = self.request(request_id)
+            self.expect(request is not None and not request.open, "G3: no outcome for", request_id)
+            if request and call.webhook_url:
+                self._told(request)
+        for request_id in self._posts:
+            known = self.request(request_id) is not None
+            self.expect(known, "G3: a webhook for a request that was never written", request_id)
+        if self._calm:
+            self._served_in_time()
+
+    def _told(self, request: Request) -> None:
+        statuses = [result.status for _, result in self._posts[request.id]]
+        taken, refused = 204 in statuses, any(status != 204 for status in statuses)
+        by_state = {
+            DeliveryState.DELIVERED: taken,
+            DeliveryState.GONE: refused,
+            DeliveryState.UNDELIVERABLE: refused,
+        }
+        told = by_state.get(request.delivery.state, False)
+        self.expect(told, "G3: not told:", request.id, request.delivery.state)
+
+    def _served_in_time(self) -> None:
+        """Without faults an accepted request has its first call within half of the greatest age."""
+        for request_id in self.accepted:
+            request = self.request(request_id)
+            if request is None:
+                continue
+            called_ms = self._first_call_ms.get(request.job_id)
+            waited_ms = (called_ms or _now_ms()) - request.created_ms
+            allowed_ms = self._settings.age_max_ms // 2 + self._burst_ms(request)
+            self.expect(waited_ms <= allowed_ms, "G4: waited", waited_ms, "ms:", request_id)
+
+    def _burst_ms(self, request: Request) -> int:
+        """How much longer it may take: a lease, and what came so close that the index did not show it yet."""
+        limits, timing = self._settings.limits, self._settings.timing
+        close = [
+            other
+            for other in map(self.request, self.accepted)
+            if other and abs(other.created_ms - request.created_ms) < LAG_MS_MAX
+        ]
+        lease_ms = timing.lease_ms(self._settings.call_limit_ms, limits.window_ms)
+        return lease_ms + (len(close) // limits.calls + 1) * (limits.window_ms + 1_000)
+
+
+def _outcome(request: Request) -> tuple[object, ...]:
+    return request.state, request.signature, request.failure_status, request.failure_reason
+
+
+def _now_ms() -> int:
+    return EPOCH_MS + _elapsed_ms()
+
+
+def _elapsed_ms() -> int:
+    return round(asyncio.get_running_loop().time() * 1000)

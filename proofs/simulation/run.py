@@ -1,0 +1,407 @@
+"""One seed, from its first caller until all is at rest."""
+
+import asyncio
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Any, cast
+
+from api import responses
+from api.deadline import Deadline
+from api.signing import Accepted, Ask, Declined, Signed, Signing
+from api.statuses import Statuses, Viewer
+from calling.calls import Caller
+from calling.recording import Recorder
+from calling.slots import Slots
+from core import webhook
+from core import window as windows
+from core.errors import InvalidMessage, Unavailable
+from core.messages import decode_notification
+from notifier.deliver import Deliverer
+from notifier.hosts import Hosts
+from ports import HostStore, JobStore, Poster, Queue, Received, Upstream, Waker, WindowStore
+from processor.wiring import Ports, assemble
+from proofs.simulation import virtual_time
+from proofs.simulation.checks import Checks
+from proofs.simulation.faults import Faults, FaultyPort, Instance, LossyQueue, adopt_tasks
+from proofs.simulation.plan import WEBHOOK_DELAYS_MS, Call, Plan, plan, stream
+from proofs.simulation.virtual_time import VirtualClock
+from proofs.simulation.world import (
+    ObservedStore,
+    ObservedWindow,
+    Receivers,
+    SeededRandomness,
+    SimulatedUpstream,
+)
+from tests.fakes.memory import MemoryHostStore, MemoryQueue, MemoryTable, MemoryWindow
+
+SCHEDULE_MS = 60_000
+PROCESSOR_LIMIT_MS = 110_000
+NOTIFIER_LIMIT_MS = 60_000
+NOTIFICATION_VISIBILITY_MS = 90_000
+NOTIFICATION_RECEIVES_MAX = 5
+NOTIFIERS_MAX = 20
+API_INSTANCES_MAX = 4
+COLD_MS = (50, 700)
+SETTLING_MS = 200_000
+REST_MS = 4 * 3_600_000
+WATCH_MS = 5_000
+WEBHOOK_SECRET = "whsec_" + "A" * 32
+GARBAGE = ("", "{", '{"v": 2}', '{"v": 1, "job_id": "x"}', '{"v": 1, "job_id": "' + "0" * 64 + '"}', "[]")
+
+
+@dataclass(slots=True)
+class Result:
+    """What a seed came to. `digest` covers every event: the same seed gives the same one."""
+
+    seed: int
+    violations: list[str]
+    counts: dict[str, int]
+    digest: int
+    ended_ms: int
+    trace: list[str] = field(default_factory=list)
+
+
+class Telemetry:
+    """A `ports.Telemetry` that writes into the trace."""
+
+    def __init__(self, simulation: "Simulation", instance: Instance) -> None:
+        self._simulation = simulation
+        self._instance = instance
+
+    def event(self, name: str, metrics: Mapping[str, float] | None = None, **fields: object) -> None:
+        """Note it."""
+        self._simulation.trace(self._instance.name, name, *fields.values(), *(metrics or ()))
+
+
+class ProcessorWaker:
+    """A `ports.Waker`."""
+
+    def __init__(self, simulation: "Simulation") -> None:
+        self._simulation = simulation
+
+    async def wake(self) -> None:
+        """Start a processor run before long."""
+        self._simulation.start_processor(delay_ms=self._simulation.rng.randint(10, 300))
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One API instance."""
+
+    instance: Instance
+    signing: Signing
+    statuses: Statuses
+
+
+class Simulation:
+    """All functions and the world around them, in virtual time."""
+
+    def __init__(self, planned: Plan, *, keep_trace: bool) -> None:
+        self.plan = planned
+        self.rng = stream(planned.seed, "run")
+        self._keep_trace = keep_trace
+        self._lines: list[str] = []
+        self._digest = 0
+        clock = VirtualClock()
+        table = MemoryTable()
+        self._checks = Checks(planned, table)
+        self._faults = Faults(planned, self._stream("faults"))
+        self._store = ObservedStore(table, self._checks, self._faults, self._stream("index"))
+        self._window = ObservedWindow(MemoryWindow(), self._first_window, self._checks)
+        self._fresh_dead_letters = MemoryQueue(clock)
+        self._fresh_queue = MemoryQueue(clock, dead_letters=self._fresh_dead_letters)
+        self._notification_dead_letters = MemoryQueue(clock)
+        self._hosts = MemoryHostStore()
+        self._notifications = MemoryQueue(
+            clock,
+            visibility_ms=NOTIFICATION_VISIBILITY_MS,
+            receives_max=NOTIFICATION_RECEIVES_MAX,
+            dead_letters=self._notification_dead_letters,
+        )
+        self._upstream = SimulatedUpstream(planned, self._checks, self._faults, self._stream("upstream"))
+        self._receivers = Receivers(self._checks, self._stream("receivers"))
+        self._randomness = SeededRandomness(self._stream("ids"))
+        self._apis: list[Api] = []
+        self._names = count(1)
+        self._background: dict[asyncio.Task[Any], None] = {}
+        self._asking = 0
+
+    def _stream(self, name: str) -> Random:
+        return stream(self.plan.seed, name)
+
+    def _first_window(self) -> windows.Window:
+        limits, settings = self.plan.settings.limits, self.plan.settings
+        if self.plan.window_exists:
+            return windows.empty(limits)
+        lease_ms = settings.timing.lease_ms(settings.call_limit_ms, limits.window_ms)
+        return windows.full(limits, VirtualClock().now_ms() + lease_ms)
+
+    def trace(self, *parts: object) -> None:
+        """Note an event."""
+        line = " ".join(map(str, (VirtualClock().monotonic_ms(), *parts)))
+        self._digest = zlib.crc32(line.encode(), self._digest)
+        if self._keep_trace:
+            self._lines.append(line)
+
+    async def run(self) -> Result:
+        """Run until all is at rest, or something is wrong."""
+        loop = asyncio.get_running_loop()
+        adopt_tasks(loop)
+        loop.set_exception_handler(self._unforeseen)
+        self._spawn(self._schedule())
+        self._spawn(self._deliver_messages())
+        self._spawn(self._disturb())
+        for call in self.plan.calls:
+            self._spawn(self._call(call))
+        await self._rest()
+        if not self._checks.violations:
+            self._checks.at_rest()
+        return self._result()
+
+    def _result(self) -> Result:
+        counts = {**self._checks.counts, **{f"fault {name}": n for name, n in self._faults.counts.items()}}
+        ended_ms = VirtualClock().monotonic_ms()
+        return Result(self.plan.seed, self._checks.violations, counts, self._digest, ended_ms, self._lines)
+
+    def _unforeseen(self, _loop: object, context: dict[str, Any]) -> None:
+        self._checks.expect(False, "unforeseen:", repr(context.get("exception") or context["message"]))
+
+    def _spawn(self, work: Any) -> None:
+        """Run something in the world; what goes wrong in it is a violation."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background[task] = None
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._background.pop(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._checks.expect(False, "unforeseen:", repr(error))
+
+    async def _rest(self) -> None:
+        """Wait until every caller has gone and nothing stands on the due index any more."""
+        clock = VirtualClock()
+        last_ms = self.plan.faults_end_ms
+        while not self._checks.violations:
+            await asyncio.sleep(WATCH_MS / 1000)
+            now_ms = clock.monotonic_ms()
+            if now_ms > last_ms + SETTLING_MS:
+                self._checks.in_time()
+            if now_ms > last_ms and not self._asking and not self._checks.unfinished():
+                return
+            if now_ms > last_ms + REST_MS:
+                self._checks.expect(False, "no rest:", *self._checks.unfinished())
+
+    # The world's own movements
+
+    async def _schedule(self) -> None:
+        """Start a processor run each minute, and let what has expired go."""
+        await asyncio.sleep(self.rng.uniform(0, SCHEDULE_MS / 1000))
+        while True:
+            if self.rng.random() >= self._faults.rates.crash:
+                self.start_processor(delay_ms=0)
+            self._store.expire()
+            await asyncio.sleep(SCHEDULE_MS / 1000)
+
+    async def _disturb(self) -> None:
+        """Lose whole queues, and put nonsense into them."""
+        for at_ms in self.plan.purges_ms:
+            await asyncio.sleep(max(0, at_ms - VirtualClock().monotonic_ms()) / 1000)
+            self.trace("world", "purge")
+            queues = self._fresh_queue, self._notifications
+            for queue in self.rng.choice((queues[:1], queues[1:], queues)):
+                queue.purge()
+            for text in GARBAGE:
+                await self.rng.choice(queues).send([text])
+
+    async def _deliver_messages(self) -> None:
+        """The event source mapping: batches of notifications to as many notifiers as may run at once."""
+        slots = asyncio.Semaphore(NOTIFIERS_MAX)
+        while True:
+            await slots.acquire()
+            batch = await self._notifications.receive(10, 20_000)
+            if batch:
+                self._spawn(self._notify(batch, slots))
+            else:
+                slots.release()
+
+    # The functions
+
+    def _instance(self, kind: str) -> Instance:
+        return Instance(f"{kind}-{next(self._names)}", self.rng)
+
+    def _port(self, inner: object, name: str, instance: Instance, *, raises: bool = True) -> Any:
+        return FaultyPort(inner, name, instance, self._faults, self.trace, raises=raises)
+
+    def _store_port(self, instance: Instance) -> JobStore:
+        return cast(JobStore, self._port(self._store, "store", instance))
+
+    def _window_port(self, instance: Instance) -> WindowStore:
+        return cast(WindowStore, self._port(self._window, "window", instance))
+
+    def _upstream_port(self, instance: Instance) -> Upstream:
+        return cast(Upstream, self._port(self._upstream, "upstream", instance, raises=False))
+
+    def _queue_port(self, queue: MemoryQueue, name: str, instance: Instance) -> Queue:
+        return cast(Queue, self._port(LossyQueue(queue, self._faults), name, instance))
+
+    def start_processor(self, *, delay_ms: int) -> None:
+        """Start a processor run."""
+        self._spawn(self._process(self._instance("processor"), delay_ms))
+
+    async def _process(self, instance: Instance, delay_ms: int) -> None:
+        await asyncio.sleep(delay_ms / 1000)
+        ports = Ports(
+            store=self._store_port(instance),
+            window_store=self._window_port(instance),
+            upstream=self._upstream_port(instance),
+            fresh_queue=self._queue_port(self._fresh_queue, "fresh_queue", instance),
+            dead_letters=self._queue_port(self._fresh_dead_letters, "dead_letters", instance),
+            notifications=self._queue_port(self._notifications, "notifications", instance),
+            clock=instance.clock,
+            randomness=self._randomness,
+            telemetry=Telemetry(self, instance),
+        )
+        await self._invoke(instance, assemble(ports, self.plan.settings).run(), PROCESSOR_LIMIT_MS)
+
+    async def _invoke(self, instance: Instance, work: Any, limit_ms: int) -> Any:
+        """Run a handler to its end, its crash or its time limit; None unless it returned."""
+        task = instance.start(work)
+        await asyncio.wait({task}, timeout=limit_ms / 1000)
+        ended = task.done()
+        if not ended or instance.dead or task.cancelled():
+            instance.crash()
+            return None
+        try:
+            return task.result()
+        except Unavailable:
+            return None
+
+    async def _notify(self, batch: list[Received], slots: asyncio.Semaphore) -> None:
+        """Invoke a notifier with a batch; what it says is done is deleted, the rest comes again."""
+        instance = self._instance("notifier")
+        telemetry = Telemetry(self, instance)
+        hosts = cast(HostStore, self._port(self._hosts, "hosts", instance))
+        deliverer = Deliverer(
+            self._store_port(instance),
+            self._queue_port(self._notifications, "notifications", instance),
+            Hosts(hosts, instance.clock, self._randomness, telemetry),
+            cast(Poster, self._port(self._receivers, "poster", instance, raises=False)),
+            _sign,
+            instance.clock,
+            self._randomness,
+            telemetry,
+            WEBHOOK_DELAYS_MS,
+        )
+        done = await self._invoke(instance, _deliver_all(deliverer, batch), NOTIFIER_LIMIT_MS)
+        receipts = [message.receipt for message, fine in zip(batch, done or [], strict=False) if fine]
+        await self._notifications.delete(receipts)
+        slots.release()
+
+    def _api(self) -> tuple[Api, int]:
+        """Return an instance and how long its cold start takes: 0 for a warm one."""
+        self._apis = [api for api in self._apis if not api.instance.dead]
+        if self._apis and (len(self._apis) >= API_INSTANCES_MAX or self.rng.random() < 0.7):
+            return self.rng.choice(self._apis), 0
+        api = self._new_api()
+        self._apis.append(api)
+        return api, self.rng.randint(*COLD_MS)
+
+    def _new_api(self) -> Api:
+        instance, calls = self._instance("api"), self.plan.settings
+        store, telemetry, clock = self._store_port(instance), Telemetry(self, instance), instance.clock
+        slots = Slots(self._window_port(instance), clock, self._randomness, calls.timing)
+        upstream = self._upstream_port(instance)
+        caller = Caller(store, slots, upstream, clock, self._randomness, telemetry, calls)
+        recorder = Recorder(store, clock, self._randomness, calls)
+        fresh_queue = self._queue_port(self._fresh_queue, "fresh_queue", instance)
+        waker = cast(Waker, self._port(ProcessorWaker(self), "waker", instance))
+        signing = Signing(store, slots, caller, recorder, fresh_queue, waker, clock, telemetry, calls)
+        return Api(instance, signing, Statuses(store, slots, clock))
+
+    # The callers
+
+    async def _call(self, call: Call) -> None:
+        """Ask once, then follow what was accepted to its end."""
+        self._asking += 1
+        await asyncio.sleep(call.at_ms / 1000)
+        reached_ms = VirtualClock().now_ms()
+        request_id = self._randomness.request_id(reached_ms)
+        api, cold_ms = self._api()
+        await asyncio.sleep(cold_ms / 1000)
+        ask = Ask(request_id, call.client, call.message, call.webhook_url, call.keep)
+        deadline = Deadline.of(api.instance.clock, reached_ms)
+        answer = await self._invoke_api(api, api.signing.sign(ask, deadline))
+        self.trace("caller", call.message, request_id, answer)
+        if isinstance(answer, Signed | Accepted | Declined):
+            self._checks.answered(call, request_id, answer)
+            self._in_answer_time(api, reached_ms, request_id)
+        if isinstance(answer, Accepted):
+            await self._follow(call, request_id)
+        self._asking -= 1
+
+    def _in_answer_time(self, api: Api, since_ms: int, request_id: str) -> None:
+        if not api.instance.was_frozen(since_ms):
+            self._checks.in_answer_time(VirtualClock().now_ms() - since_ms, request_id)
+
+    async def _invoke_api(self, api: Api, work: Any) -> Any:
+        """Invoke an API instance, which lives on unless it crashes."""
+        task = api.instance.start(work)
+        await asyncio.wait({task})
+        return None if api.instance.dead or task.cancelled() else task.result()
+
+    async def _follow(self, call: Call, request_id: str) -> None:
+        while not self._checks.violations:
+            found = await self._find(request_id, call.client)
+            if found is not None:
+                state = responses.state(found.request, called=found.called) if found else ""
+                if self._checks.polled(request_id, found, state):
+                    break
+            await asyncio.sleep(self.rng.choice((0.05, 2, 20, 60)))
+        stranger = await self._find(request_id, "mallory")
+        self._checks.expect(stranger is None, "status: shown to a stranger", request_id)
+
+    async def _find(self, request_id: str, client: str) -> Any:
+        """Ask for a status; None if there was no answer, or nothing found."""
+        api, _ = self._api()
+        asked_ms = VirtualClock().now_ms()
+        deadline = Deadline.of(api.instance.clock, asked_ms)
+        task = api.instance.start(api.statuses.find(request_id, Viewer(client), deadline))
+        await asyncio.wait({task})
+        if api.instance.dead or task.cancelled():
+            return None
+        self._in_answer_time(api, asked_ms, request_id)
+        try:
+            found = task.result()
+        except Unavailable:
+            return None
+        known = found is not None or client == "mallory"
+        self._checks.expect(known, "status: an accepted request is unknown", request_id)
+        return found
+
+
+async def _sign(body: bytes, webhook_id: str, timestamp_s: int, _client: str) -> dict[str, str]:
+    return webhook.sign(body, webhook_id, timestamp_s, [WEBHOOK_SECRET])
+
+
+async def _deliver_all(deliverer: Deliverer, batch: list[Received]) -> list[bool]:
+    return await asyncio.gather(*(_deliver(deliverer, message) for message in batch))
+
+
+async def _deliver(deliverer: Deliverer, message: Received) -> bool:
+    try:
+        await deliverer.deliver(decode_notification(message.text))
+    except (InvalidMessage, Unavailable):
+        return False
+    return True
+
+
+def run_seed(seed: int, *, keep_trace: bool = False) -> Result:
+    """Run one seed to its end."""
+    return virtual_time.run(_run(seed, keep_trace=keep_trace))
+
+
+async def _run(seed: int, *, keep_trace: bool) -> Result:
+    return await Simulation(plan(seed), keep_trace=keep_trace).run()

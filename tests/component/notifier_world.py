@@ -1,0 +1,197 @@
+"""A world in memory for the notifier: its event source, receivers to script, and time that jumps."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+from urllib.parse import urlsplit
+
+from adapters.clock import SystemRandomness
+from calling.outcomes import Outcomes
+from core import job as jobs
+from core import webhook
+from core.circuit import Host
+from core.job import Request
+from core.messages import NotificationMessage, decode_notification
+from core.webhook import PostResult
+from notifier.deliver import Deliverer
+from notifier.hosts import Hosts
+from ports import Clock, Conflict, HostStore, Randomness, Received, Written
+from processor.sweep import Sweep
+from proofs.simulation.virtual_time import VirtualClock
+from tests.component.world import SIGNATURE, Silent
+from tests.fakes.memory import MemoryHostStore, MemoryJobStore, MemoryQueue, MemoryTable
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+DELAYS_MS = (5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000)
+HOOK = "https://receiver.example/hook"
+TIMEOUT = PostResult(None, "timeout", None, "")
+BATCH = 10
+DISTANCE_S = 0.005
+INVOCATION_S = 0.02
+SWEEP_MS = 5_000
+
+
+def answered(status: int, retry_after: str | None = None, excerpt: str = "") -> PostResult:
+    return PostResult(status, f"http_{status}", retry_after, excerpt)
+
+
+class Unhurried(SystemRandomness):
+    """Chance without jitter, so that times are exact."""
+
+    def fraction(self) -> float:
+        return 0.0
+
+
+class Seeded(SystemRandomness):
+    """Chance that repeats itself."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+
+    def fraction(self) -> float:
+        return self._rng.random()
+
+
+@dataclass(frozen=True)
+class Post:
+    """One attempt as a receiver saw it."""
+
+    at_ms: int
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass
+class ScriptedReceivers:
+    """A `ports.Poster`. `behave`: from a URL and how often it was called to what, after how long."""
+
+    clock: Clock
+    behave: Callable[[str, int], tuple[PostResult, int]]
+    posts: list[Post] = field(default_factory=list)
+    in_flight_max: dict[str, int] = field(default_factory=dict)
+    _in_flight: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> PostResult:
+        before = sum(post.url == url for post in self.posts)
+        self.posts.append(Post(self.clock.now_ms(), url, headers, body))
+        result, takes_ms = self.behave(url, before)
+        host = urlsplit(url).netloc
+        self._in_flight[host] += 1
+        self.in_flight_max[host] = max(self.in_flight_max.get(host, 0), self._in_flight[host])
+        await self.clock.sleep_ms(takes_ms)
+        self._in_flight[host] -= 1
+        return result
+
+
+class DistantHosts(MemoryHostStore):
+    """As far away as DynamoDB is: what was read may have changed by the time it is written."""
+
+    async def host(self, name: str) -> Host:
+        await asyncio.sleep(DISTANCE_S)
+        return await super().host(name)
+
+    async def write_host(self, before: Host, after: Host) -> Written[Host] | Conflict[Host]:
+        await asyncio.sleep(DISTANCE_S)
+        return await super().write_host(before, after)
+
+
+class NotifierWorld:
+    """Notifiers behind their event source, in virtual time."""
+
+    def __init__(
+        self,
+        behave: Callable[[str, int], tuple[PostResult, int]],
+        *,
+        hosts: HostStore | None = None,
+        randomness: Randomness | None = None,
+        instances_max: int = 10,
+    ) -> None:
+        self.clock = VirtualClock()
+        self.table = MemoryTable()
+        self.store = MemoryJobStore(self.table)
+        self.dead_letters = MemoryQueue(self.clock)
+        self.queue = MemoryQueue(
+            self.clock, visibility_ms=120_000, receives_max=10, dead_letters=self.dead_letters
+        )
+        self.receivers = ScriptedReceivers(self.clock, behave)
+        self.telemetry = Silent()
+        self.randomness = randomness or Unhurried()
+        self.instances_max = instances_max
+        self.secrets = {"alice": [SECRET]}
+        self.deliverer = Deliverer(
+            self.store,
+            self.queue,
+            Hosts(hosts or DistantHosts(), self.clock, self.randomness, self.telemetry),
+            self.receivers,
+            self._sign,
+            self.clock,
+            self.randomness,
+            self.telemetry,
+            DELAYS_MS,
+        )
+
+    async def _sign(self, body: bytes, webhook_id: str, timestamp_s: int, client: str) -> dict[str, str]:
+        await asyncio.sleep(DISTANCE_S)
+        return webhook.sign(body, webhook_id, timestamp_s, self.secrets[client])
+
+    async def closed(self, url: str = HOOK) -> Request:
+        """Store a request that was just signed, and return it; no message is sent."""
+        now_ms = self.clock.now_ms()
+        request_id = self.randomness.request_id(now_ms)
+        opened = Request(request_id, jobs.job_id(request_id), request_id, "alice", url, now_ms)
+        stored = await self.store.accept(opened)
+        written = await self.store.write_request(stored, jobs.close_signed(stored, SIGNATURE, now_ms))
+        assert isinstance(written, Written)
+        return written.record
+
+    async def announce(self, *requests: Request) -> None:
+        """Send the messages that say that these are due."""
+        await self.queue.send([message_of(request).encode() for request in requests])
+
+    async def now(self, request: Request) -> Request:
+        """Return a request as it is stored now."""
+        stored = await self.store.request_of(request.job_id, request.id)
+        assert stored
+        return stored
+
+    async def run(self, duration_ms: int) -> None:
+        """Let the event source and the due index work: batches to as many notifiers as may run."""
+        try:
+            async with asyncio.timeout(duration_ms / 1000), asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._resend())
+                await self._poll(tasks)
+        except TimeoutError:
+            return
+
+    async def _poll(self, tasks: asyncio.TaskGroup) -> None:
+        free = asyncio.Semaphore(self.instances_max)
+        while True:
+            await free.acquire()
+            batch = await self.queue.receive(BATCH, 20_000)
+            task = tasks.create_task(self._notify(batch))
+            task.add_done_callback(lambda _: free.release())
+
+    async def _notify(self, batch: Sequence[Received]) -> None:
+        """One invocation: it ends, and its batch is deleted, when its slowest record is done."""
+        await asyncio.sleep(INVOCATION_S)
+        await asyncio.gather(*(self.deliverer.deliver(_decoded(message)) for message in batch))
+        await self.queue.delete([message.receipt for message in batch])
+
+    async def _resend(self) -> None:
+        """The part of the processor's sweep that a delivery needs."""
+        sweep = Sweep(self.store, self.queue, cast(Outcomes, None), self.clock, self.telemetry)
+        while True:
+            await sweep.run()
+            await self.clock.sleep_ms(SWEEP_MS)
+
+
+def message_of(request: Request) -> NotificationMessage:
+    return NotificationMessage(request.job_id, request.id, request.delivery.attempts)
+
+
+def _decoded(message: Received) -> NotificationMessage:
+    return decode_notification(message.text)

@@ -1,0 +1,436 @@
+"""The console's JSON: what it shows, to whom, and what it costs."""
+
+import asyncio
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from api.console import DONE_MAX, REQUESTS_MAX
+from api.redriving import COUNTED_MS, MESSAGES_MAX
+from core import job as jobs
+from core import window as windows
+from core.answers import Meaning
+from core.job import DeliveryState, Request
+from core.messages import FreshMessage, NotificationMessage
+from ports import DueKind, Received, RequestKey
+from tests.component.test_api import AUTH, check_problem, in_world, sign
+from tests.component.world import HOOK, OPERATOR_KEY, SIGNATURE, ApiWorld, Down
+
+OPERATOR = {"Authorization": OPERATOR_KEY}
+BOB = {"Authorization": "key-of-bob"}
+FRESH = FreshMessage("0" * 64).encode()
+NOTIFICATION = NotificationMessage("0" * 64, "00000000-0000-7000-8000-000000000000", 0).encode()
+
+
+async def state(client: httpx.AsyncClient, **headers: str) -> httpx.Response:
+    return await client.get("/console/state", headers=headers or AUTH)
+
+
+async def ended_delivery(world: ApiWorld, client: httpx.AsyncClient) -> Request:
+    """Return a request whose webhook was given up."""
+    world.fill_window()
+    request_id = (await sign(client, webhook_url=HOOK)).json()["request_id"]
+    request = await world.store.request(request_id)
+    assert request
+    now_ms = world.clock.now_ms()
+    closed = replace(jobs.close_signed(request, SIGNATURE, now_ms), delivery=jobs.Delivery(attempts=7))
+    await world.store.write_request(request, jobs.undeliverable(closed, now_ms, "http_500", "oops"))
+    stored = await world.store.request(request_id)
+    assert stored
+    return stored
+
+
+async def finished(
+    world: ApiWorld, client: httpx.AsyncClient, text: str = "hello", took_ms: int = 40_000, **headers: str
+) -> Request:
+    """Return a request that its first call signed some time later, with its webhook delivered at once."""
+    world.fill_window(free_in_ms=30_000)
+    request_id = (await sign(client, text, HOOK, **headers)).json()["request_id"]
+    await world.clock.sleep_ms(took_ms)
+    request = await world.store.request(request_id)
+    assert request
+    now_ms = world.clock.now_ms()
+    closed = jobs.close_signed(request, SIGNATURE, now_ms, calls=1)
+    written = await world.store.write_request(request, jobs.delivered(closed, now_ms, "http_204"))
+    assert written.record
+    return written.record
+
+
+def test_what_has_finished_is_seen_by_whoever_looks_then() -> None:
+    """A request that ended before is listed with what became of it, and the figures are judged by it."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        request = await finished(world, client)
+        body = (await state(client)).json()
+        (row,) = body["requests"]
+        assert (row["request_id"], row["state"], row["attempts"]) == (request.id, "signed", 1)
+        assert row["delivery"]["state"] == "delivered"
+        assert row["estimated_ready_at"] is None
+        error_ms = abs(request.closed_ms - request.estimated_ms)
+        assert 0 < error_ms < 10_000
+        assert body["figures"] == {
+            "signed": 1,
+            "seconds": 300,
+            "signed_per_minute": 0.2,
+            "time_to_signature_ms": 40_000,
+            "estimate_error_ms": error_ms,
+            "delivered": 1,
+            "failing": 0,
+            "undeliverable": 0,
+        }
+        status = (await client.get(f"/crypto/requests/{request.id}", headers=AUTH)).json()
+        assert (status["state"], status["attempts"]) == ("signed", 1)
+
+    in_world(scenario)
+
+
+def test_a_webhook_that_was_given_up_is_seen_however_many_ended_since() -> None:
+    """It stands apart from what ended well, of which the last ones are shown."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        undeliverable = await ended_delivery(world, client)
+        texts = [f"message {number}" for number in range(DONE_MAX + 1)]
+        last = [await finished(world, client, text, 2_000) for text in texts]
+        body = (await state(client)).json()
+        ids = {row["request_id"] for row in body["requests"]}
+        assert ids == {undeliverable.id, *(request.id for request in last[1:])}
+        assert (body["figures"]["undeliverable"], body["more"]) == (1, False)
+        listed_for_s = 2 * (DONE_MAX - 1)
+        assert (body["figures"]["signed"], body["figures"]["seconds"]) == (DONE_MAX - 1, listed_for_s)
+        assert body["figures"]["signed_per_minute"] == 30
+
+    in_world(scenario)
+
+
+def test_more_is_said_of_what_is_not_listed() -> None:
+    """Too many open ones, or too many that were given up: never those that ended well."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        request = await ended_delivery(world, client)
+        for number in range(REQUESTS_MAX - 1):
+            assert not (await state(client)).json()["more"]
+            other = replace(request, id=f"{number:08x}-0000-7000-8000-000000000000", due_ms=1)
+            stored = await world.store.accept(other)
+            await world.store.write_request(stored, replace(stored, due_ms=None))
+        assert (await state(client)).json()["more"]
+
+    in_world(scenario)
+
+
+def test_what_ended_meanwhile_is_shown_once_and_as_it_is() -> None:
+    """The index may show a request where it stood before, there and where it stands now, or both."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        client, due_requests = world.client(), world.store.due_requests
+        await sign(client, webhook_url=HOOK)
+        stale = {kind: await due_requests(kind, 10**15, 10) for kind in DueKind}
+        assert (await state(client)).json()["requests"][0]["state"] == "waiting"  # and remembered so
+        (key,) = stale[DueKind.OPEN]
+        request = await world.store.request(key.request_id)
+        assert request
+        closed = jobs.close_signed(replace(request, webhook_url=""), SIGNATURE, key.due_ms, calls=1)
+        await world.store.write_request(request, closed)
+
+        async def lagging(kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
+            del until_ms, limit
+            return stale[kind]
+
+        assert [row["state"] for row in (await state(client)).json()["requests"]] == ["signed"]
+        world.store.due_requests = lagging  # type: ignore[method-assign]
+        assert [row["state"] for row in (await state(client)).json()["requests"]] == ["signed"]
+        world.store.ended = lambda _kind, _limit: asyncio.sleep(0, [])  # type: ignore[method-assign,assignment]
+        unseen = world.client()
+        assert [row["state"] for row in (await state(unseen)).json()["requests"]] == ["signed"]
+
+    in_world(scenario)
+
+
+def test_the_window_and_the_queue() -> None:
+    """Slots with when they free, calls in use, who waits and since when; the upstream is not called."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        assert (await sign(client, "now")).status_code == 200
+        body = (await state(client)).json()
+        assert (body["window"]["calls"], body["window"]["used"], len(body["window"]["slots"])) == (10, 1, 10)
+        assert body["waiting"] == {"count": 0, "oldest_at": None, "next_at": None}
+        world.fill_window()
+        for text in ("one", "two"):
+            assert (await sign(client, text, HOOK)).status_code == 202
+        body = (await state(client)).json()
+        assert (body["window"]["used"], body["waiting"]["count"]) == (10, 2)
+        assert [row["state"] for row in body["requests"]] == ["waiting", "waiting"]
+        assert all(row["estimated_ready_at"] for row in body["requests"])
+        assert world.upstream.calls == ["now"]
+
+    in_world(scenario)
+
+
+def test_retries_pauses_and_blocks_are_shown() -> None:
+    """What keeps the service from calling is seen."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.upstream.meaning, world.upstream.status = Meaning.FAILED, 502
+        client = world.client()
+        assert (await sign(client, webhook_url=HOOK)).status_code == 202
+        body = (await state(client)).json()
+        assert (body["retrying"]["count"], body["requests"][0]["state"]) == (1, "retrying")
+        assert world.window.window
+        until_ms = world.clock.now_ms() + 5_000
+        world.window.window = replace(world.window.window, paused=True, blocked_until_ms=until_ms)
+        window = (await state(client)).json()["window"]
+        assert window["paused"]
+        assert window["blocked_until"]
+
+    in_world(scenario)
+
+
+def test_everybody_sees_their_own() -> None:
+    """A caller's requests are shown to that caller and to operators; without a key nothing is."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        client = world.client()
+        await sign(client, "alice's", HOOK)
+        await sign(client, "bob's", HOOK, **BOB)
+        rows = (await state(client)).json()["requests"]
+        assert [row["client"] for row in rows] == ["alice"]
+        rows = (await state(client, **OPERATOR)).json()["requests"]
+        assert {row["client"] for row in rows} == {"alice", "bob"}
+        await finished(world, client, "bob's, finished", 40_000, **BOB)
+        body = (await state(client)).json()
+        assert [row["client"] for row in body["requests"]] == ["alice"]
+        assert body["figures"]["signed"] == 0
+        body = (await state(client, **OPERATOR)).json()
+        assert sorted(row["client"] for row in body["requests"]) == ["alice", "bob", "bob"]
+        assert body["figures"]["signed"] == 1
+        check_problem(await client.get("/console/state"), 401, "unauthorized")
+
+    in_world(scenario)
+
+
+def test_looking_on_is_cheap() -> None:
+    """What has not changed is not read again, and not sent again."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        client, reads = world.client(), 0
+        for number in range(5):
+            await sign(client, f"message {number}", HOOK)
+        read = world.store.request_of
+
+        async def counted(job_id: str, request_id: str) -> Request | None:
+            nonlocal reads
+            reads += 1
+            return await read(job_id, request_id)
+
+        world.store.request_of = counted  # type: ignore[method-assign]
+        writes = world.table.writes
+        first = await state(client)
+        assert reads == 5
+        again = await state(client, **AUTH, **{"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert (reads, world.table.writes) == (5, writes)
+        await sign(client, "one more", HOOK)
+        assert (await state(client, **AUTH, **{"If-None-Match": first.headers["etag"]})).status_code == 200
+        assert reads == 6
+        await finished(world, client, "finished")
+        reads = 0
+        for _ in range(3):
+            await state(client)
+            assert reads == 1
+
+    in_world(scenario)
+
+
+def test_nothing_to_be_read() -> None:
+    """The database down or silent: 503 in time."""
+
+    async def scenario(world: ApiWorld) -> None:
+        for hangs_s in (0, 30):
+            started_ms = world.clock.monotonic_ms()
+            check_problem(await state(world.client(store=Down(hangs_s))), 503, "service-unavailable")
+            assert world.clock.monotonic_ms() - started_ms < 2_000
+
+    in_world(scenario)
+
+
+def test_replay_starts_a_delivery_again() -> None:
+    """It is due at once, from its first attempt, and somebody is awake to see it."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        request = await ended_delivery(world, client)
+        woken = world.waker.woken
+        response = await client.post("/console/replay", json={"request_id": request.id}, headers=AUTH)
+        assert response.status_code == 200
+        assert response.json()["delivery"]["state"] == "pending"
+        stored = await world.store.request(request.id)
+        assert stored
+        assert (stored.delivery.state, stored.delivery.attempts) == (DeliveryState.PENDING, 0)
+        assert stored.due_ms == world.clock.now_ms()
+        assert world.waker.woken == woken + 1
+
+    in_world(scenario)
+
+
+def test_replay_survives_that_nobody_can_be_woken() -> None:
+    """The due index has it: waking only makes it sooner."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client(waker=Down(30))
+        request = await ended_delivery(world, client)
+        response = await client.post("/console/replay", json={"request_id": request.id}, headers=AUTH)
+        assert response.status_code == 200
+
+    in_world(scenario)
+
+
+def test_what_is_not_replayed() -> None:
+    """Another caller's, an unknown one, one whose outcome is still to come, one that is under way."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        request = await ended_delivery(world, client)
+        body = {"request_id": request.id}
+        check_problem(await client.post("/console/replay", json=body, headers=BOB), 404, "not-found")
+        nonsense = {"request_id": "nonsense"}
+        check_problem(await client.post("/console/replay", json=nonsense, headers=AUTH), 404, "not-found")
+        check_problem(await client.post("/console/replay", json={}, headers=AUTH), 422, "invalid-parameter")
+        check_problem(await client.post("/console/replay", json=body), 401, "unauthorized")
+        still_open = (await sign(client, "another", HOOK)).json()["request_id"]
+        refused = await client.post("/console/replay", json={"request_id": still_open}, headers=AUTH)
+        check_problem(refused, 409, "not-replayable")
+        replayed = jobs.replay_delivery(request, world.clock.now_ms())
+        begun = jobs.begin_delivery(replayed, 0, world.clock.now_ms())
+        assert begun
+        await world.store.write_request(request, begun)
+        check_problem(await client.post("/console/replay", json=body, headers=AUTH), 409, "not-replayable")
+        assert (await client.post("/console/replay", json=body, headers=OPERATOR)).status_code == 409
+
+    in_world(scenario)
+
+
+async def redrive(client: httpx.AsyncClient, **headers: str) -> httpx.Response:
+    return await client.post("/console/redrive", headers=headers or OPERATOR)
+
+
+def test_dead_letters_are_counted_for_operators() -> None:
+    """Callers are told nothing of them; operators every few seconds anew."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        await world.dead_letters.send(["garbage", FRESH])
+        assert "dead_letters" not in (await state(client)).json()
+        counted = {"fresh": 2, "notification": 0}
+        assert (await state(client, **OPERATOR)).json()["dead_letters"] == counted
+        await world.dead_notifications.send([NOTIFICATION])
+        await world.clock.sleep_ms(COUNTED_MS - 1_000)
+        assert (await state(client, **OPERATOR)).json()["dead_letters"] == counted
+        await world.clock.sleep_ms(1_000)
+        assert (await state(client, **OPERATOR)).json()["dead_letters"] == {"fresh": 2, "notification": 1}
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize("hangs_s", [0, 30])
+def test_the_console_does_without_a_count(hangs_s: int) -> None:
+    """A queue that is down or silent costs the number, and no more time than there is."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client, started_ms = world.client(dead_letters=Down(hangs_s)), world.clock.monotonic_ms()
+        body = (await state(client, **OPERATOR)).json()
+        assert body["dead_letters"] == {"fresh": None, "notification": 0}
+        assert world.clock.monotonic_ms() - started_ms < 2_000
+
+    in_world(scenario)
+
+
+def test_a_redrive_puts_dead_letters_back() -> None:
+    """Each to its own queue; what nobody can read stays, and is counted. The count is new afterwards."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client, started_ms = world.client(), world.clock.monotonic_ms()
+        await world.dead_letters.send([FRESH, "garbage"])
+        await world.dead_notifications.send([NOTIFICATION] * 12)
+        await state(client, **OPERATOR)
+        body = (await redrive(client)).json()
+        assert body["moved"] == {"fresh": 1, "notification": 12}
+        assert (body["unreadable"], body["more"]) == ({"fresh": 1, "notification": 0}, False)
+        assert world.clock.monotonic_ms() - started_ms < 2_000
+        assert (world.queue.texts, world.notifications.texts) == ([FRESH], [NOTIFICATION] * 12)
+        assert (world.dead_letters.texts, world.dead_notifications.texts) == (["garbage"], [])
+        counted = (await state(client, **OPERATOR)).json()["dead_letters"]
+        assert counted == {"fresh": 1, "notification": 0}
+        assert ("dead_letters_redriven", "olga") in [
+            (name, fields.get("by")) for name, fields in world.telemetry.events
+        ]
+
+    in_world(scenario)
+
+
+def test_a_redrive_is_bounded() -> None:
+    """So many letters at once and no more; the answer says that there are more."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        await world.dead_notifications.send([NOTIFICATION] * (MESSAGES_MAX + 5))
+        body = (await redrive(client)).json()
+        assert (body["moved"]["notification"], body["more"]) == (MESSAGES_MAX, True)
+        body = (await redrive(client)).json()
+        assert (body["moved"]["notification"], body["more"]) == (5, False)
+
+    in_world(scenario)
+
+
+def test_a_redrive_ends_in_time() -> None:
+    """A slow queue is left in good time, with what was moved by then; a silent one is 503."""
+
+    async def scenario(world: ApiWorld) -> None:
+        receive = world.dead_letters.receive
+
+        async def slow(limit: int, wait_ms: int) -> list[Received]:
+            await world.clock.sleep_ms(400)
+            return await receive(limit, wait_ms)
+
+        world.dead_letters.receive = slow  # type: ignore[method-assign]
+        await world.dead_letters.send([FRESH] * 60)
+        started_ms = world.clock.monotonic_ms()
+        body = (await redrive(world.client())).json()
+        assert 0 < body["moved"]["fresh"] < 60
+        assert body["more"]
+        assert world.clock.monotonic_ms() - started_ms < 2_000
+        started_ms = world.clock.monotonic_ms()
+        silent = await redrive(world.client(dead_letters=Down(30)))
+        check_problem(silent, 503, "service-unavailable")
+        assert world.clock.monotonic_ms() - started_ms < 2_000
+
+    in_world(scenario)
+
+
+def test_a_redrive_is_for_operators() -> None:
+    """A caller gets 403, nobody 401; nothing is moved."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        await world.dead_letters.send([FRESH])
+        check_problem(await redrive(client, **AUTH), 403, "forbidden")
+        check_problem(await client.post("/console/redrive"), 401, "unauthorized")
+        assert (world.dead_letters.texts, world.queue.texts) == ([FRESH], [])
+
+    in_world(scenario)
+
+
+def test_a_missing_window_is_not_an_empty_one() -> None:
+    """Fail closed: where nothing is known, every slot is shown busy."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.window.window = windows.full(world.settings.calls.limits, world.clock.now_ms() + 60_000)
+        assert (await state(world.client())).json()["window"]["used"] == 10
+
+    in_world(scenario)

@@ -1,0 +1,270 @@
+"""Webhooks, from the message that names one to its end: in virtual time, with receivers of every temper."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from typing import Any, cast
+
+import pytest
+
+from core.job import DeliveryState
+from core.messages import NotificationMessage
+from core.webhook import PostResult
+from proofs.simulation.virtual_time import EPOCH_MS, run
+from tests.component.notifier_world import (
+    DELAYS_MS,
+    HOOK,
+    SECRET,
+    TIMEOUT,
+    NotifierWorld,
+    Seeded,
+    answered,
+    message_of,
+)
+from tests.component.world import SIGNATURE, Down
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+OUTAGE_MS = 600_000
+HANGS_MS = 15_000
+QUICK_MS = 50
+
+BATCHES = 10
+
+Behave = Callable[[str, int], tuple[PostResult, int]]
+
+
+def in_world(
+    behave: Behave, scenario: Callable[[NotifierWorld], Awaitable[None]], **options: Any
+) -> NotifierWorld:
+    """Run a scenario in virtual time."""
+
+    async def main() -> NotifierWorld:
+        world = NotifierWorld(behave, **options)
+        await scenario(world)
+        return world
+
+    return run(main())
+
+
+def always(result: PostResult, takes_ms: int = QUICK_MS) -> Behave:
+    return lambda _url, _before: (result, takes_ms)
+
+
+def waits_s(world: NotifierWorld) -> list[int]:
+    """The seconds between attempts, as the receiver saw them."""
+    return [round((later.at_ms - post.at_ms) / 1000) for post, later in pairwise(world.receivers.posts)]
+
+
+async def deliver_one(world: NotifierWorld, duration_ms: int = DAY_MS) -> DeliveryState:
+    request = await world.closed()
+    await world.announce(request)
+    await world.run(duration_ms)
+    return (await world.now(request)).delivery.state
+
+
+def test_the_schedule_of_a_receiver_that_fails() -> None:
+    """Each wait is the schedule's, never shorter; after the last one the delivery is kept with its reason."""
+
+    async def scenario(world: NotifierWorld) -> None:
+        request = await world.closed()
+        await world.announce(request)
+        await world.run(DAY_MS)
+        delivery = (await world.now(request)).delivery
+        assert (delivery.state, delivery.attempts) == (DeliveryState.UNDELIVERABLE, 7)
+        assert (delivery.reason, delivery.excerpt) == ("http_500", "out of order")
+        assert (await world.now(request)).due_ms is None
+
+    world = in_world(always(answered(500, excerpt="out of order")), scenario)
+    for waited_s, delay_ms in zip(waits_s(world), DELAYS_MS, strict=True):
+        assert delay_ms / 1000 <= waited_s <= delay_ms / 1000 + 70  # the circuit's minute, the sweep's 5 s
+
+
+def test_the_id_never_changes_and_every_attempt_is_signed_anew() -> None:
+    """One id over all attempts, the same bytes, and a time that a receiver's tolerance accepts."""
+
+    async def scenario(world: NotifierWorld) -> None:
+        await deliver_one(world, HOUR_MS)
+
+    world = in_world(always(answered(500)), scenario)
+    posts = world.receivers.posts
+    assert len(posts) == 4
+    assert len({(post.headers["webhook-id"], post.body) for post in posts}) == 1
+    assert json.loads(posts[0].body)["signature"] == SIGNATURE
+    assert json.loads(posts[0].body)["request_id"] == posts[0].headers["webhook-id"]
+    for post in posts:
+        assert abs(int(post.headers["webhook-timestamp"]) - post.at_ms / 1000) <= 1
+
+
+def test_gone_stops_for_good() -> None:
+    """410: one attempt, and none after it."""
+
+    async def scenario(world: NotifierWorld) -> None:
+        assert await deliver_one(world) is DeliveryState.GONE
+
+    assert len(in_world(always(answered(410)), scenario).receivers.posts) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("retry_after", ["1200", "Fri, 15 Jan 2027 08:20:00 GMT"])
+def test_retry_after_is_waited_for(status: int, retry_after: str) -> None:
+    """In both forms, and although it is longer than a queue can delay a message."""
+    assert EPOCH_MS == 1_800_000_000_000  # 2027-01-15T08:00:00Z
+
+    def behave(_url: str, before: int) -> tuple[PostResult, int]:
+        return (answered(204) if before else answered(status, retry_after)), QUICK_MS
+
+    async def scenario(world: NotifierWorld) -> None:
+        assert await deliver_one(world) is DeliveryState.DELIVERED
+
+    (waited_s,) = waits_s(in_world(behave, scenario))
+    assert 1200 <= waited_s <= 1200 + 10
+
+
+def test_a_flapping_receiver_gets_everything() -> None:
+    """Every second attempt fails: all are delivered in the end, most at their first or second."""
+
+    def behave(url: str, before: int) -> tuple[PostResult, int]:
+        return (answered(204) if (before + int(url[-1])) % 2 else answered(502)), QUICK_MS
+
+    async def scenario(world: NotifierWorld) -> None:
+        requests = [await world.closed(f"{HOOK}/{number}") for number in range(40)]
+        await world.announce(*requests)
+        await world.run(HOUR_MS)
+        states = {(await world.now(request)).delivery.state for request in requests}
+        assert states == {DeliveryState.DELIVERED}
+
+    in_world(behave, scenario)
+
+
+def test_messages_that_are_late_early_or_repeated_are_dropped() -> None:
+    """Only the message that names the attempt that is due makes one."""
+
+    async def scenario(world: NotifierWorld) -> None:
+        request = await world.closed()
+        first = message_of(request)
+        await world.deliverer.deliver(NotificationMessage(first.job_id, first.request_id, 1))
+        assert len(world.receivers.posts) == 0
+        await world.deliverer.deliver(first)
+        await world.deliverer.deliver(first)  # repeated
+        await world.deliverer.deliver(message_of(await world.now(request)))  # early: the wait is 5 s
+        assert len(world.receivers.posts) == 1
+        await world.clock.sleep_ms(5_000)
+        await world.deliverer.deliver(message_of(await world.now(request)))
+        assert len(world.receivers.posts) == 2
+
+    in_world(always(answered(500)), scenario)
+
+
+def test_an_attempt_is_fenced() -> None:
+    """Of many that hold the same message at the same moment, one posts."""
+
+    async def scenario(world: NotifierWorld) -> None:
+        request = await world.closed()
+        await asyncio.gather(*(world.deliverer.deliver(message_of(request)) for _ in range(4)))
+        assert len(world.receivers.posts) == 1
+        assert (await world.now(request)).delivery.state is DeliveryState.DELIVERED
+
+    in_world(always(answered(204)), scenario)
+
+
+def test_a_delivery_put_off_is_no_attempt() -> None:
+    """Beyond four in flight the others wait: no attempt is counted, and none is lost."""
+
+    async def scenario(world: NotifierWorld) -> None:
+        requests = [await world.closed(f"{HOOK}/{number}") for number in range(30)]
+        await world.announce(*requests)
+        await world.run(60_000)
+        deliveries = [(await world.now(request)).delivery for request in requests]
+        assert {(delivery.state, delivery.attempts) for delivery in deliveries} == {("delivered", 1)}
+
+    world = in_world(always(answered(204)), scenario)
+    assert world.receivers.in_flight_max == {"receiver.example": 4}
+    assert any(name == "webhook_deferred" for name, _ in world.telemetry.events)
+
+
+def test_deliveries_go_on_without_the_host_state() -> None:
+    """It protects receivers, and promises nothing: while it is down all is sent, and the log says so."""
+
+    async def scenario(world: NotifierWorld) -> None:
+        assert await deliver_one(world, 1_000) is DeliveryState.DELIVERED
+
+    world = in_world(always(answered(204)), scenario, hosts=cast(Any, Down()))
+    assert any(fields.get("HostsUnknown") == 1 for _, fields in world.telemetry.events)
+
+
+def test_a_dead_receiver_gets_one_probe_a_minute() -> None:
+    """A hundred webhooks, a receiver that is down for ten minutes: few attempts, then all delivered."""
+
+    def behave(_url: str, _before: int) -> tuple[PostResult, int]:
+        now_ms = round(asyncio.get_running_loop().time() * 1000)
+        return (
+            (PostResult(None, "connect_refused", None, ""), 5) if now_ms < OUTAGE_MS else (answered(204), 5)
+        )
+
+    async def scenario(world: NotifierWorld) -> None:
+        requests = [await world.closed(f"{HOOK}/{number}") for number in range(100)]
+        await world.announce(*requests)
+        await world.run(OUTAGE_MS)
+        assert len(world.receivers.posts) <= 25
+        await world.run(2 * OUTAGE_MS)
+        states = {(await world.now(request)).delivery.state for request in requests}
+        assert states == {DeliveryState.DELIVERED}
+
+    in_world(behave, scenario, randomness=Seeded(1))
+
+
+@pytest.mark.parametrize(("hanging_hosts", "instances_max"), [(1, 10), (2, 10), (5, 50)])
+def test_a_hanging_receiver_delays_nobody_else(hanging_hosts: int, instances_max: int) -> None:
+    """600 webhooks for receivers that hang, 40 for others between them: 95 % of the others within 2 s."""
+
+    def behave(url: str, _before: int) -> tuple[PostResult, int]:
+        return (TIMEOUT, HANGS_MS) if "hanging" in url else (answered(204), QUICK_MS)
+
+    async def scenario(world: NotifierWorld) -> None:
+        requests = [
+            await world.closed(
+                f"https://other-{number}.example/"
+                if number % 16 == 8
+                else f"https://hanging-{number % hanging_hosts}.example/{number}"
+            )
+            for number in range(640)
+        ]
+        await world.announce(*requests)
+        await world.run(20_000)
+
+    world = in_world(behave, scenario, randomness=Seeded(2), instances_max=instances_max)
+    took_ms = sorted(post.at_ms - EPOCH_MS for post in world.receivers.posts if "other" in post.url)
+    assert len(took_ms) == 40
+    assert took_ms[int(len(took_ms) * 0.95) - 1] + QUICK_MS <= 2_000
+    assert {most for host, most in world.receivers.in_flight_max.items() if "hanging" in host} == {4}
+
+
+def test_the_secrets_are_the_callers() -> None:
+    """Each attempt is signed for the caller whose request it is."""
+
+    async def scenario(world: NotifierWorld) -> None:
+        world.secrets["alice"] = [SECRET, "whsec_" + "B" * 32]
+        assert await deliver_one(world, 1_000) is DeliveryState.DELIVERED
+
+    (post,) = in_world(always(answered(204)), scenario).receivers.posts
+    assert post.headers["webhook-signature"].count("v1,") == 2
+
+
+def test_an_attempt_that_cannot_be_signed_is_none() -> None:
+    """While no secret is to be had nothing is posted, and nothing counts against the schedule."""
+
+    async def scenario(world: NotifierWorld) -> None:
+        request = await world.closed()
+        secrets, world.secrets = world.secrets, {}
+        for _ in range(BATCHES):
+            with pytest.raises(KeyError):
+                await world.deliverer.deliver(message_of(request))
+        assert (await world.now(request)).delivery == request.delivery
+        world.secrets = secrets
+        await world.deliverer.deliver(message_of(request))
+        assert (await world.now(request)).delivery.state is DeliveryState.DELIVERED
+
+    world = in_world(always(answered(204)), scenario)
+    assert len(world.receivers.posts) == 1

@@ -1,0 +1,93 @@
+"""The OpenAPI document: committed, true, and enough for a stranger to generate a client from."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.openapi import document
+from api.pages import reference
+from tests.component.contract import errors_of
+
+COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
+METHODS = {"get", "post"}
+
+
+def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document()["paths"].items():
+        for method in METHODS & methods.keys():
+            yield f"{method} {path}", methods[method]
+
+
+def test_the_committed_document_is_the_one_served() -> None:
+    """`docs/openapi.json` is what `GET /openapi.json` says; `python -m infra.openapi` writes it anew."""
+    assert json.loads(COMMITTED.read_text()) == document()
+
+
+def test_it_is_openapi_3_1() -> None:
+    """It loads where clients are generated from."""
+    schemathesis = pytest.importorskip("schemathesis")
+    assert len(list(schemathesis.openapi.from_dict(document()).get_all_operations())) == len([*operations()])
+
+
+def test_operations_are_named_and_tagged() -> None:
+    """Generated clients have one method per operation, with a name of its own."""
+    names = [operation["operationId"] for _, operation in operations()]
+    assert len(names) == len(set(names))
+    assert all(operation["tags"] and operation["summary"] for _, operation in operations())
+
+
+def test_every_example_is_valid() -> None:
+    """An example that its own schema refuses teaches the wrong thing."""
+    examples = [
+        (name, status, body["schema"]["$ref"].rpartition("/")[2], example["value"])
+        for name, operation in operations()
+        for status, answer in operation["responses"].items()
+        for body in answer.get("content", {}).values()
+        for example in body.get("examples", {}).values()
+    ]
+    assert len(examples) > 40
+    assert [(*case[:2], errors) for case in examples if (errors := errors_of(case[2], case[3]))] == []
+    assert all(str(value["status"]) == status for _, status, _, value in examples)
+
+
+def test_every_answer_has_an_example() -> None:
+    """One sees what will come, errors included."""
+    bare = [
+        (name, status)
+        for name, operation in operations()
+        for status, answer in operation["responses"].items()
+        for media_type, body in answer.get("content", {}).items()
+        if media_type.endswith("json") and "$ref" in body["schema"] and not body["examples"]
+    ]
+    assert bare == []
+
+
+def test_the_page_shows_every_operation_and_no_more_than_text() -> None:
+    """`/docs` needs no script and nothing from elsewhere, and escapes what it shows."""
+    hostile = document("https://example.com/<script>alert(1)</script>")
+    page = reference.content(hostile)
+    assert "<script" not in page
+    assert all(f'id="{operation["operationId"]}"' in page for _, operation in operations())
+
+    class Links(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert tag not in {"script", "img", "link", "iframe"}
+            assert all((value or "").startswith("#") for name, value in attrs if name in {"href", "src"})
+
+    Links().feed(page)
+
+
+def test_a_cold_start_does_not_pay_for_it() -> None:
+    """Neither the document nor the pages' renderer is imported before somebody asks."""
+    code = "import sys, api.app; print(sorted({'api.openapi', 'api.pages.reference'} & set(sys.modules)))"
+    functions = COMMITTED.parents[1] / "functions"
+    result = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code], cwd=functions, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

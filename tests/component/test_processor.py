@@ -1,0 +1,327 @@
+"""The processor's run on memory adapters, in virtual time."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from api.settings import ApiSettings
+from core import job as jobs
+from core import window as windows
+from core.answers import Meaning
+from core.errors import Unavailable
+from core.job import DeliveryState, JobState, Request, RequestState
+from core.messages import FreshMessage
+from core.scheduling import Due
+from ports import DueKind
+from processor.wiring import Ports, assemble
+from proofs.simulation.virtual_time import run
+from tests.component.notifier_world import TIMEOUT, NotifierWorld
+from tests.component.world import ENVIRONMENT, HOOK, ScriptedUpstream
+from tests.fakes.memory import MemoryQueue, MemoryWindow, MemoryWindowStore
+
+HOUR_MS = 3_600_000
+MINUTE_S = 60
+CALLS = ApiSettings.read(ENVIRONMENT).calls
+
+
+class ProcessorWorld:
+    """A processor beside notifiers that share its table, woken by the schedule alone."""
+
+    def __init__(self) -> None:
+        self.notifiers = NotifierWorld(lambda _url, _before: (TIMEOUT, 15_000))
+        world = self.notifiers
+        self.window = MemoryWindow(windows.empty(CALLS.limits))
+        self.upstream = ScriptedUpstream(world.clock)
+        self.fresh_queue, self.dead_letters = MemoryQueue(world.clock), MemoryQueue(world.clock)
+        self.ports = Ports(
+            store=world.store,
+            window_store=MemoryWindowStore(self.window, lambda: windows.empty(CALLS.limits)),
+            upstream=self.upstream,
+            fresh_queue=self.fresh_queue,
+            dead_letters=self.dead_letters,
+            notifications=world.queue,
+            clock=world.clock,
+            randomness=world.randomness,
+            telemetry=world.telemetry,
+        )
+
+    async def accept(self, message: str) -> Request:
+        """Store a request whose job waits for its first call, as the API leaves it."""
+        now_ms = self.notifiers.clock.now_ms()
+        await self.notifiers.store.write_job(None, jobs.schedule(None, message, now_ms))
+        return await self.wait_for(message, due_in_ms=5_000, estimated_ms=now_ms + 500)
+
+    async def wait_for(self, message: str, *, due_in_ms: int = 0, estimated_ms: int = 0) -> Request:
+        """Store a request and no more, as an API does that crashes then."""
+        world, now_ms = self.notifiers, self.notifiers.clock.now_ms()
+        request = Request(
+            world.randomness.request_id(now_ms), jobs.job_id(message), message, "alice", HOOK, now_ms,
+            due_ms=now_ms + due_in_ms, estimated_ms=estimated_ms,
+        )  # fmt: skip
+        return await world.store.accept(request)
+
+    async def work(self, minutes: int) -> None:
+        """Make a run each minute."""
+        async with asyncio.TaskGroup() as runs:
+            for _ in range(minutes):
+                runs.create_task(assemble(self.ports, CALLS).run())
+                await asyncio.sleep(MINUTE_S)
+
+
+def test_a_run_calls_and_closes_what_waits() -> None:
+    """A waiting job gets its call; its request is closed, and its delivery is announced."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        request = await world.accept("hello")
+        assert await assemble(world.ports, CALLS).run() == 1
+        closed = await world.notifiers.now(request)
+        assert closed.state is RequestState.SIGNED
+        assert closed.calls == 1
+        assert len(world.notifiers.queue.texts) == 1
+        judged = [fields for name, fields in world.notifiers.telemetry.events if name == "first_call_ended"]
+        assert [fields["EtaErrorMs"] for fields in judged] == [200]  # told 500 ms, took 300
+
+    run(scenario())
+
+
+def test_an_idle_run_ends_at_once() -> None:
+    """With nothing to do a run looks twice and leaves: idle costs next to nothing."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        started_ms = world.notifiers.clock.monotonic_ms()
+        assert await assemble(world.ports, CALLS).run() == 0
+        assert world.notifiers.clock.monotonic_ms() - started_ms <= 2_000
+        assert world.window.window
+        assert world.window.window.awake_until_ms == 0
+
+    run(scenario())
+
+
+def test_a_dead_receiver_costs_no_upstream_call() -> None:
+    """An hour of failing webhooks, and the one call that signed the message is still the only one."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        request = await world.accept("hello")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(world.notifiers.run(HOUR_MS))
+            tasks.create_task(world.work(minutes=60))
+        delivery = (await world.notifiers.now(request)).delivery
+        assert world.upstream.calls == ["hello"]
+        assert (delivery.state, delivery.reason) == (DeliveryState.PENDING, "timeout")
+        assert delivery.attempts >= 3
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("minutes", [1, 2, 10])
+def test_a_refused_key_fails_no_request(minutes: int) -> None:
+    """While our key is refused all calls stop but one probe per window; afterwards everything is signed.
+
+    So it is however soon the key is mended: a good probe says nothing of the message that met the refusal.
+    """
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.upstream.meaning, world.upstream.status = Meaning.KEY_REFUSED, 401
+        world.upstream.probe_meaning = Meaning.KEY_REFUSED
+        request = await world.accept("hello")
+        await world.work(minutes=minutes)
+        assert world.upstream.calls == ["hello"]
+        assert minutes - 2 <= world.upstream.probes <= minutes
+        assert (await world.notifiers.now(request)).open
+        world.upstream.meaning, world.upstream.status = Meaning.SIGNED, 200
+        world.upstream.probe_meaning = Meaning.WELCOME
+        await world.work(minutes=3)
+        assert (await world.notifiers.now(request)).state is RequestState.SIGNED
+
+    run(scenario())
+
+
+def test_a_refused_message_is_told_from_a_refused_key() -> None:
+    """The upstream refuses one message with 401 while the key is good: only that request fails."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.upstream.meaning, world.upstream.status = Meaning.KEY_REFUSED, 401
+        request = await world.accept("hello")
+        await world.work(minutes=3)
+        closed = await world.notifiers.now(request)
+        assert (closed.state, closed.failure_reason) == (RequestState.FAILED, "upstream_refused_401")
+        assert (world.upstream.calls, world.upstream.probes) == (["hello", "hello"], 1)
+        job = await world.notifiers.store.job(request.job_id)
+        assert job
+        assert job.state is JobState.REFUSED
+        assert world.window.window
+        assert not world.window.window.suspect_job
+
+    run(scenario())
+
+
+def test_no_call_beyond_the_last() -> None:
+    """A request whose last call was the API's own is given up before another one is made."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store, clock = world.notifiers.store, world.notifiers.clock
+        request = await world.accept("hello")
+        job = await store.job(request.job_id)
+        assert job
+        await store.write_job(job, replace(job, state=JobState.RETRYING, attempts=CALLS.attempts_max))
+        await clock.sleep_ms(1_000)
+        await assemble(world.ports, CALLS).run(run_ms=5_000)
+        closed = await world.notifiers.now(request)
+        assert (closed.state, closed.failure_reason) == (RequestState.FAILED, "attempts_exhausted")
+        assert world.upstream.calls == []
+
+    run(scenario())
+
+
+def test_a_wake_that_reached_nobody_stops_no_run() -> None:
+    """A run gives way to a later run, not to the mark of an API that may have woken none."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        clock = world.notifiers.clock
+        world.window.window = windows.full(CALLS.limits, clock.now_ms() + 20_000)
+        request = await world.accept("hello")
+        running = asyncio.create_task(assemble(world.ports, CALLS).run())
+        await clock.sleep_ms(12_000)
+        window = world.window.window
+        assert window
+        world.window.window = replace(window, awake_until_ms=clock.now_ms() + windows.WAKE_MS)
+        await running
+        assert (await world.notifiers.now(request)).state is RequestState.SIGNED
+
+    run(scenario())
+
+
+def test_a_sweep_ends_when_all_is_done() -> None:
+    """Hundreds who wait for one message are told by one run, however few rows it reads at a time."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store, now_ms = world.notifiers.store, world.notifiers.clock.now_ms()
+        await world.accept("hello")
+        for _ in range(1_100):
+            await world.wait_for("hello")
+        job = await store.job(jobs.job_id("hello"))
+        assert job
+        await store.write_job(job, jobs.signed(job, "signature", now_ms))  # and its caller crashed
+        await assemble(world.ports, CALLS).run(run_ms=20_000)
+        _, requests = await store.load(jobs.job_id("hello"))
+        assert {request.state for request in requests} == {RequestState.SIGNED}
+        assert len(world.notifiers.queue.texts) >= 1_101
+
+    run(scenario())
+
+
+def test_rows_that_cannot_be_read_stop_no_sweep() -> None:
+    """A page full of damaged records: those behind it are looked at too, and no run spins on them."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store, now_ms = world.notifiers.store, world.notifiers.clock.now_ms()
+        for number in range(150):
+            await world.wait_for(f"damaged {number}")
+        healthy = await world.accept("healthy")
+        job = await store.job(healthy.job_id)
+        assert job
+        await store.write_job(job, jobs.signed(job, "signature", now_ms))
+        load, loads = store.load, 0
+
+        async def load_damaged(job_id: str) -> tuple[jobs.Job | None, list[Request]]:
+            nonlocal loads
+            loads += 1
+            if job_id != healthy.job_id:
+                raise Unavailable("a Request can't be read")
+            return await load(job_id)
+
+        store.load = load_damaged  # type: ignore[method-assign]
+        await world.notifiers.clock.sleep_ms(6_000)
+        await assemble(world.ports, CALLS).run(run_ms=20_000)
+        assert (await world.notifiers.now(healthy)).state is RequestState.SIGNED
+        assert loads < 2_000
+
+    run(scenario())
+
+
+def test_whatever_ends_a_run_its_calls_are_seen_through() -> None:
+    """An error nobody foresaw ends the run, but not before the calls in flight have told their outcome."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        request = await world.accept("hello")
+        drain = assemble(world.ports, CALLS)
+        due_jobs, reads = world.notifiers.store.due_jobs, 0
+
+        async def fail_later(kind: DueKind, until_ms: int, limit: int) -> list[Due]:
+            nonlocal reads
+            reads += 1
+            if reads > 2:
+                raise ZeroDivisionError
+            return await due_jobs(kind, until_ms, limit)
+
+        world.notifiers.store.due_jobs = fail_later  # type: ignore[method-assign]
+        world.upstream.takes_ms = 8_000
+        with pytest.raises(ZeroDivisionError):
+            await drain.run()
+        assert (await world.notifiers.now(request)).state is RequestState.SIGNED
+
+    run(scenario())
+
+
+def test_garbage_ends_in_the_dead_letter_queue() -> None:
+    """A message that no version of ours wrote is buried with its reason told; a stale one is dropped."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        await world.fresh_queue.send(["garbage", FreshMessage(jobs.job_id("long gone")).encode()])
+        await assemble(world.ports, CALLS).run()
+        assert world.fresh_queue.texts == []
+        assert len(world.dead_letters.texts) == 1
+
+    run(scenario())
+
+
+def test_a_job_that_cannot_be_read_holds_up_no_other() -> None:
+    """One damaged record, and the next one is called within seconds."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store = world.notifiers.store
+        await world.accept("damaged")
+        healthy = await world.accept("healthy")
+        load = store.load
+
+        async def load_damaged(job_id: str) -> tuple[jobs.Job | None, list[Request]]:
+            if job_id == jobs.job_id("damaged"):
+                raise Unavailable("a Job can't be read")
+            return await load(job_id)
+
+        store.load = load_damaged  # type: ignore[method-assign]
+        started_ms = world.notifiers.clock.now_ms()
+        await assemble(world.ports, CALLS).run(run_ms=20_000)
+        closed = await world.notifiers.now(healthy)
+        assert closed.state is RequestState.SIGNED
+        assert closed.closed_ms - started_ms <= 5_000
+
+    run(scenario())
+
+
+def test_nobody_is_given_up_for_what_is_not_its_fault() -> None:
+    """A request older than the greatest age stays open when our key, not its message, is refused."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.upstream.meaning, world.upstream.status = Meaning.KEY_REFUSED, 401
+        request = await world.accept("hello")
+        await world.notifiers.clock.sleep_ms(2 * CALLS.age_max_ms)
+        await assemble(world.ports, CALLS).run(run_ms=5_000)
+        assert world.upstream.calls == ["hello"]
+        assert (await world.notifiers.now(request)).open
+
+    run(scenario())

@@ -1,0 +1,232 @@
+"""A world in memory for the API: all that the production wiring gives it, and an upstream to script."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp
+
+from adapters.clock import SystemRandomness
+from adapters.secrets import Secrets
+from api.app import Services, create_app
+from api.console import Console
+from api.redriving import Redriving
+from api.settings import ApiSettings
+from api.signing import Signing
+from api.statuses import Statuses
+from calling.calls import Caller
+from calling.recording import Recorder
+from calling.redrive import Line
+from calling.slots import Slots
+from core import window as windows
+from core.answers import Answer, Meaning
+from core.errors import Unavailable
+from core.messages import decode_fresh, decode_notification
+from ports import Clock
+from proofs.simulation.virtual_time import VirtualClock
+from tests.component.contract import conforms
+from tests.fakes.memory import (
+    MemoryDeadLetters,
+    MemoryJobStore,
+    MemoryQueue,
+    MemoryTable,
+    MemoryWindow,
+    MemoryWindowStore,
+)
+
+KEY = "key-of-alice"
+OPERATOR_KEY = "key-of-olga"
+SIGNATURE = "c2lnbmF0dXJl" * 8
+HOOK = "https://receiver.example/hook"
+SECRETS = Secrets(
+    upstream_key="upstream-key",
+    clients={"alice": KEY, "bob": "key-of-bob"},
+    webhook_secrets=("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",),
+    signing_keys=(),
+    token_key="token-key",
+    operators={"olga": OPERATOR_KEY},
+)
+ENVIRONMENT = {
+    "UPSTREAM_URL": "https://upstream.example",
+    "TABLE_NAME": "table",
+    "WINDOW_TABLE_NAME": "window",
+    "SECRET_ID": "secret",
+    "FRESH_QUEUE_URL": "queue",
+    "FRESH_DEAD_LETTER_QUEUE_URL": "dead-letters",
+    "NOTIFICATION_QUEUE_URL": "notifications",
+    "NOTIFICATION_DEAD_LETTER_QUEUE_URL": "dead-notifications",
+    "PROCESSOR_FUNCTION_NAME": "processor",
+    "PUBLIC_URL": "https://relay.example",
+}
+
+
+@dataclass
+class ScriptedUpstream:
+    """Answers what the test says, after as long as the test says."""
+
+    clock: Clock
+    meaning: Meaning = Meaning.SIGNED
+    status: int = 200
+    takes_ms: int = 300
+    calls: list[str] = field(default_factory=list)
+    probe_meaning: Meaning = Meaning.WELCOME
+    probes: int = 0
+
+    async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
+        assert may_send()
+        self.calls.append(message)
+        await self.clock.sleep_ms(min(self.takes_ms, call_limit_ms))
+        if self.takes_ms > call_limit_ms:
+            return Answer(Meaning.UNANSWERED, reason="TimeoutError", latency_ms=call_limit_ms)
+        signature = SIGNATURE if self.meaning is Meaning.SIGNED else ""
+        mono_ms = self.clock.monotonic_ms()
+        return Answer(
+            self.meaning, self.status, signature, first_byte_mono_ms=mono_ms, latency_ms=self.takes_ms
+        )
+
+    async def probe(self, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
+        assert may_send()
+        self.probes += 1
+        await self.clock.sleep_ms(min(self.takes_ms, call_limit_ms))
+        mono_ms = self.clock.monotonic_ms()
+        return Answer(self.probe_meaning, first_byte_mono_ms=mono_ms)
+
+
+class Silent:
+    """A `ports.Telemetry` that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, object]]] = []
+
+    def event(self, name: str, metrics: Mapping[str, float] | None = None, **fields: object) -> None:
+        self.events.append((name, {**fields, **(metrics or {})}))
+
+
+@dataclass
+class CountingWaker:
+    """A `ports.Waker` that counts."""
+
+    woken: int = 0
+
+    async def wake(self) -> None:
+        self.woken += 1
+
+
+class Down:
+    """Stands for any store that is out of order: every method raises `Unavailable`, or hangs first."""
+
+    def __init__(self, hangs_s: float = 0) -> None:
+        self._hangs_s = hangs_s
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        async def refuse(*_: object, **__: object) -> None:
+            await asyncio.sleep(self._hangs_s)
+            raise Unavailable(name)
+
+        return refuse
+
+
+class Slow:
+    """Stands in front of any store: it works, but every call takes its time."""
+
+    def __init__(self, store: object, clock: Clock, takes_ms: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._takes_ms = takes_ms
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        async def wait(*arguments: object, **named: object) -> object:
+            await self._clock.sleep_ms(self._takes_ms)
+            return await getattr(self._store, name)(*arguments, **named)
+
+        return wait
+
+
+class ApiWorld:
+    """One API instance in virtual time."""
+
+    def __init__(self, **environment: str) -> None:
+        self.clock = VirtualClock()
+        self.settings = ApiSettings.read(ENVIRONMENT | environment)
+        self.table = MemoryTable()
+        self.store = MemoryJobStore(self.table)
+        self.window = MemoryWindow(windows.empty(self.settings.calls.limits))
+        self.window_store = MemoryWindowStore(self.window, lambda: windows.empty(self.settings.calls.limits))
+        self.queue, self.notifications = MemoryQueue(self.clock), MemoryQueue(self.clock)
+        self.dead_letters = MemoryDeadLetters(self.clock, visibility_ms=30_000)
+        self.dead_notifications = MemoryDeadLetters(self.clock, visibility_ms=30_000)
+        self.upstream = ScriptedUpstream(self.clock)
+        self.waker = CountingWaker()
+        self.telemetry = Silent()
+
+    def app(self, **replaced: object) -> ASGIApp:
+        """Return the application; any of these ports may be replaced."""
+        ports: dict[str, Any] = {
+            "store": self.store,
+            "window_store": self.window_store,
+            "queue": self.queue,
+            "waker": self.waker,
+            "dead_letters": self.dead_letters,
+        } | replaced
+        return create_app(self._services(ports))
+
+    def client(self, **replaced: object) -> httpx.AsyncClient:
+        """Return a client of the application, with the same choice."""
+        transport = httpx.ASGITransport(self.app(**replaced), raise_app_exceptions=False)
+        return httpx.AsyncClient(
+            transport=transport,
+            base_url="https://relay.example",
+            event_hooks={"response": [conforms]},  # every answer of every test is one that we describe
+        )
+
+    def _services(self, ports: Mapping[str, Any]) -> Services:
+        calls, randomness = self.settings.calls, SystemRandomness()
+        store, queue, waker = ports["store"], ports["queue"], ports["waker"]
+        slots = Slots(ports["window_store"], self.clock, randomness, calls.timing)
+        caller = Caller(store, slots, self.upstream, self.clock, randomness, self.telemetry, calls)
+        recorder = Recorder(store, self.clock, randomness, calls)
+        signing = Signing(
+            store,
+            slots,
+            caller,
+            recorder,
+            queue,
+            waker,
+            self.clock,
+            self.telemetry,
+            calls,
+        )
+
+        async def secrets() -> Secrets:
+            return SECRETS
+
+        async def up() -> None:
+            return None
+
+        lines = (
+            Line("fresh", queue, ports["dead_letters"], decode_fresh),
+            Line("notification", self.notifications, self.dead_notifications, decode_notification),
+        )
+        return Services(
+            signing=signing,
+            statuses=Statuses(store, slots, self.clock),
+            console=Console(store, slots, waker, self.clock, self.telemetry),
+            redriving=Redriving(lines, self.clock, self.telemetry),
+            secrets=secrets,
+            checks={"database": up, "queue": up},
+            clock=self.clock,
+            randomness=randomness,
+            telemetry=self.telemetry,
+            settings=self.settings,
+        )
+
+    def fill_window(self, free_in_ms: int = 60_000) -> None:
+        """Make every slot busy for that long."""
+        self.window.window = windows.full(self.settings.calls.limits, self.clock.now_ms() + free_in_ms)
+
+    def slow_upstream(self, latency_ms: int) -> None:
+        """Make the last calls look that slow."""
+        assert self.window.window
+        self.window.window = replace(self.window.window, latencies_ms=(latency_ms,) * 8)

@@ -1,0 +1,312 @@
+"""The pages as people meet them: in a real browser, on the embedded stack."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
+
+from infra.local.settings import DEFAULT_OPERATOR_KEY
+from tests.system.browser import WAIT_MS, browsing, require_chromium
+from tests.system.conftest import StartStack
+from tests.system.stack import API_KEY, RunningStack
+
+pytestmark = pytest.mark.integration
+
+SETTINGS = {
+    "UPSTREAM_WINDOW_SECONDS": "10",
+    "UPSTREAM_RETRY_SECONDS": "2",
+    "UPSTREAM_GRACE_SECONDS": "0.5",
+    "WEBHOOK_RETRY_SECONDS": "0.5",
+    "STANDIN_OUTAGE_SHARE": "0",
+    "STANDIN_SLOW_SHARE": "0",
+    "STANDIN_HANG_SHARE": "0",
+}
+AUTH = {"Authorization": API_KEY}
+NOTHINGS_ID = "00000000-0000-7000-8000-000000000000"
+LETTER = json.dumps({"v": 1, "job_id": "0" * 64, "request_id": NOTHINGS_ID, "attempt": 0})
+expect.set_options(timeout=WAIT_MS)
+# What is drawn and can be read, with the least contrast that WCAG AA asks of it.
+CONTRASTS = """() => {
+  const parse = (color) => (color.match(/[\\d.]+/g) || []).map(Number);
+  const channel = (value) => value <= 10.31475 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4;
+  const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const ground = (node) => {
+    for (; node; node = node.parentElement) {
+      const color = parse(getComputedStyle(node).backgroundColor);
+      if (color.length === 3 || color[3] > 0) return color;
+    }
+    return matchMedia("(prefers-color-scheme: dark)").matches ? [18, 18, 18] : [255, 255, 255];
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), low = [];
+  for (let text = walker.nextNode(); text; text = walker.nextNode()) {
+    const node = text.parentElement, style = getComputedStyle(node);
+    if (!text.data.trim() || !node.checkVisibility() || node.matches("script, noscript")) continue;
+    const [light, dark] = [luminance(parse(style.color)), luminance(ground(node))].sort((a, b) => b - a);
+    const ratio = (light + 0.05) / (dark + 0.05);
+    if (ratio < 4.5) low.push(`${ratio.toFixed(1)} ${text.data.trim()}`);
+  }
+  return low;
+}"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def chromium() -> str:
+    return require_chromium()
+
+
+@pytest.fixture
+def context() -> Iterator[BrowserContext]:
+    """Return a browser's context; in the end nothing tried to leave the machine, and nothing went wrong."""
+    strays: list[str] = []
+    errors: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and "status of" not in message.text:
+            errors.append(message.text)
+
+    with browsing(strays, viewport={"width": 1200, "height": 900}) as browser_context:
+        browser_context.on("console", note)
+        browser_context.on("weberror", lambda error: errors.append(str(error.error)))
+        yield browser_context
+    assert strays == []
+    assert errors == []
+
+
+def sign(stack: RunningStack, message: str, hook: str = "", **headers: str) -> httpx.Response:
+    params = {"message": message} | ({"webhook_url": f"{stack.hook_url}/{hook}"} if hook else {})
+    url = f"{stack.api_url}/crypto/sign"
+    return httpx.get(url, params=params, headers={**AUTH, **headers}, trust_env=False, timeout=10)
+
+
+def fill(stack: RunningStack, name: str) -> None:
+    """Use up the window: send until the limit is what refuses."""
+    for number in range(40):
+        if sign(stack, f"{name} {number}").status_code == httpx.codes.TOO_MANY_REQUESTS:
+            return
+    raise AssertionError("the window does not fill")
+
+
+def open_console(page: Page, stack: RunningStack, key: str = API_KEY) -> None:
+    page.goto(f"{stack.api_url}/console")
+    page.get_by_label("Your API key").fill(key)
+    page.get_by_role("button", name="Open").click()
+    expect(page.locator("#slots li")).to_have_count(10)
+
+
+def check_contrast(page: Page) -> None:
+    """WCAG AA, in the light and in the dark."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(CONTRASTS) == []
+
+
+@pytest.fixture(scope="module")
+def pages_stack(module_stacks: StartStack) -> RunningStack:
+    return module_stacks(**SETTINGS)
+
+
+def test_a_waiting_request_turns_into_a_signature(pages_stack: RunningStack, context: BrowserContext) -> None:
+    """The status page waits by itself, shows the signature and copies it; on a phone, without the key."""
+    fill(pages_stack, "before the page")
+    accepted = sign(pages_stack, "for people", Prefer="respond-async")
+    assert accepted.status_code == 202
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.goto(accepted.json()["status_url"])
+    expect(page.locator("#headline")).to_have_text("Waiting for its first try.")
+    assert page.locator("#headline").get_attribute("role") == "status"
+    check_contrast(page)
+    expect(page.locator("#headline")).to_have_text("Signed.")
+    signature = page.locator("#signature").inner_text()
+    assert len(signature) > 100
+    page.get_by_role("button", name="Copy").click()
+    expect(page.locator("#copied")).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == signature
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    check_contrast(page)
+
+
+def test_a_link_that_does_not_open(pages_stack: RunningStack, context: BrowserContext) -> None:
+    """A broken token is told in words."""
+    accepted = sign(pages_stack, "broken link", Prefer="respond-async").json()
+    url = accepted.get("status_url") or f"{pages_stack.api_url}/crypto/requests/{accepted['request_id']}"
+    page = context.new_page()
+    page.goto(url.partition("?")[0] + "?token=1.broken")
+    expect(page.locator("#headline")).to_have_text("This link does not open the request.")
+
+
+def test_the_console_shows_ten_slots_fill(pages_stack: RunningStack, context: BrowserContext) -> None:
+    """Each call takes a slot before one's eyes, who waits is listed and signed, and the slots free again."""
+    page = context.new_page()
+    open_console(page, pages_stack)
+    free = page.locator("#slots li.free")
+    expect(free).to_have_count(10)
+    fill(pages_stack, "slots")
+    expect(free).to_have_count(0)
+    expect(page.locator("#used")).to_contain_text("10 of 10 slots in use")
+    check_contrast(page)
+    accepted = sign(pages_stack, "one that waits", hook="slots").json()
+    row = page.locator(f'tr[data-id="{accepted["request_id"]}"]')
+    expect(row).to_contain_text("waiting")
+    expect(row).to_contain_text("signed")
+    expect(row).to_contain_text("delivered")
+    expect(free).to_have_count(10)
+    assert API_KEY not in page.url
+    page.close()
+
+
+def test_what_has_finished_is_there_on_a_page_opened_afterwards(
+    pages_stack: RunningStack, context: BrowserContext
+) -> None:
+    """Requests and figures come from the service, not from what a page happened to see."""
+    fill(pages_stack, "seen later")
+    request_id = sign(pages_stack, "finished unseen", hook="later").json()["request_id"]
+    url = f"{pages_stack.api_url}/crypto/requests/{request_id}"
+    wait_until(lambda: httpx.get(url, headers=AUTH, trust_env=False).json()["delivery"]["state"], "delivered")
+    page = context.new_page()
+    open_console(page, pages_stack)
+    row = page.locator(f'tr[data-id="{request_id}"]')
+    expect(row).to_contain_text("delivered")
+    expect(row).to_contain_text("signed after")
+    expect(row).to_contain_text("1 call")
+    for figure in ("signed", "took", "off", "delivered"):
+        expect(page.locator(f"#{figure}")).to_contain_text(re.compile(r"^[1-9]|^0\.\d"))
+    check_contrast(page)
+    page.get_by_label("Show").select_option("unfinished")
+    expect(row).to_have_count(0)
+
+
+def wait_until(look: Callable[[], object], wanted: object) -> None:
+    """Look again until there is what is wanted."""
+    end_s = time.monotonic() + WAIT_MS / 1000
+    while look() != wanted:
+        assert time.monotonic() < end_s
+        time.sleep(0.2)
+
+
+def test_replay_by_keyboard_alone(pages_stack: RunningStack, context: BrowserContext) -> None:
+    """Key, search, replay and its confirmation need no mouse; the webhook arrives this time."""
+    httpx.post(f"{pages_stack.inbox_url}/_config", json={"name": "broken", "status": 500}, trust_env=False)
+    fill(pages_stack, "keyboard")
+    request_id = sign(pages_stack, "lost webhook", hook="broken").json()["request_id"]
+    told_id = sign(pages_stack, "told webhook", hook="told").json()["request_id"]
+    page = context.new_page()
+    page.goto(f"{pages_stack.api_url}/console")
+    page.keyboard.type(API_KEY)
+    page.keyboard.press("Enter")
+    expect(page.locator("#slots li")).to_have_count(10)
+    row = page.locator(f'tr[data-id="{request_id}"]')
+    expect(row).to_contain_text("undeliverable", timeout=40_000)
+    expect(page.locator(f'tr[data-id="{told_id}"]')).to_contain_text("delivered")
+    page.reload()
+    page.get_by_label("Show").select_option("undeliverable")
+    expect(page.locator("#rows tr")).to_have_count(1)
+    expect(row).to_contain_text("undeliverable")
+    page.get_by_label("Find by id").focus()
+    httpx.post(f"{pages_stack.inbox_url}/_config", json={"name": "broken", "status": None}, trust_env=False)
+    page.keyboard.type(request_id)
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_have_text("Found: signed.")
+    expect(page.locator("#rows tr")).to_have_count(1)
+    tab_to(page, f"Deliver the webhook of {request_id} again")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("twice")
+    check_contrast(page)
+    page.keyboard.press("Escape")
+    expect(row).to_contain_text("undeliverable")
+    tab_to(page, f"Deliver the webhook of {request_id} again")
+    page.keyboard.press("Enter")
+    tab_to(page, "Deliver again")
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_contain_text("is on its way")
+    expect(row).to_contain_text("delivered")
+    webhooks = httpx.get(f"{pages_stack.inbox_url}/_received", trust_env=False).json()["received"]
+    ours = [row for row in webhooks if row["webhook_id"] == request_id]
+    assert [row["status"] for row in ours] == [204, 500, 500]
+
+
+def test_redrive_by_keyboard_alone(pages_stack: RunningStack, context: BrowserContext) -> None:
+    """An operator sees how many dead letters there are, and puts them back after a confirmation."""
+    sqs, dead = pages_stack.session.client("sqs"), pages_stack.resources["NotificationDeadLetterQueue"]
+    for text in (LETTER, "garbage"):
+        sqs.send_message(QueueUrl=dead, MessageBody=text)
+    page = context.new_page()
+    page.goto(f"{pages_stack.api_url}/console")
+    page.keyboard.type(DEFAULT_OPERATOR_KEY)
+    page.keyboard.press("Enter")
+    letters = page.locator("#letters")
+    expect(letters).to_have_text("New requests: 0. Webhooks: 2.")
+    page.keyboard.press("Shift+Tab")
+    tab_to(page, "Redrive")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("dead letters")
+    check_contrast(page)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator("#said")).to_have_text("")
+    count = "ApproximateNumberOfMessages"
+    assert sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=[count])["Attributes"][count] == "2"
+    tab_to(page, "Redrive")
+    page.keyboard.press("Enter")
+    tab_to(page, "Put back")
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_have_text(
+        "Put back: 0 of new requests, 1 of webhooks. 1 can't be read, and stay."
+    )
+    expect(letters).to_have_text("New requests: 0. Webhooks: 1.")
+    expect(page.get_by_role("button", name="Redrive")).to_be_focused()
+    check_contrast(page)
+
+
+def test_a_caller_redrives_nothing(pages_stack: RunningStack, context: BrowserContext) -> None:
+    """A caller's console shows no dead letters; asking all the same is refused."""
+    page = context.new_page()
+    open_console(page, pages_stack)
+    expect(page.locator("#caption")).to_contain_text("shown")
+    expect(page.get_by_role("button", name="Redrive")).to_be_hidden()
+    refused = httpx.post(f"{pages_stack.api_url}/console/redrive", headers=AUTH, trust_env=False)
+    assert (refused.status_code, refused.json()["title"]) == (httpx.codes.FORBIDDEN, "Forbidden")
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until a control of this name has the focus."""
+    script = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
+    for _ in range(12):
+        if page.evaluate(script) == name:
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not reach {name!r}")
+
+
+def test_a_wrong_key_and_a_forgotten_one(pages_stack: RunningStack, context: BrowserContext) -> None:
+    """The key lives in its tab alone, and goes when it is told to."""
+    page = context.new_page()
+    page.goto(f"{pages_stack.api_url}/console")
+    page.get_by_label("Your API key").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_have_text("That key is not known here.")
+    open_console(page, pages_stack)
+    page.reload()
+    expect(page.locator("#slots li")).to_have_count(10)
+    page.get_by_role("button", name="Forget the key").click()
+    expect(page.get_by_label("Your API key")).to_be_focused()
+    assert page.evaluate("Object.keys(sessionStorage).length + Object.keys(localStorage).length") == 0
+
+
+def test_the_documentation_is_read_without_a_script(
+    pages_stack: RunningStack, context: BrowserContext
+) -> None:
+    """It shows every operation, fits a phone, and can be read."""
+    page = context.new_page()
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.goto(f"{pages_stack.api_url}/docs")
+    expect(page.get_by_role("heading", name="GET /crypto/sign")).to_be_visible()
+    for details in page.locator("details").all():
+        details.evaluate("node => node.open = true")
+    check_contrast(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
