@@ -17,7 +17,7 @@ help: ## list the targets
 run: $(INSTALLED) ## start everything here; Ctrl-C stops it and keeps the state
 	@exec $(BIN)/python -m infra.local.run
 
-demo: $(INSTALLED) ## send a burst of 60 and watch what is promised; FAST=1 compresses time
+demo: $(INSTALLED) ## send a burst of 60 and watch what is promised, in compressed time; SLOW=1 takes the real minute
 	@exec $(BIN)/python -m infra.demo
 
 logs: ## follow the log lines of all three functions

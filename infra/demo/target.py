@@ -70,12 +70,12 @@ class Target:
 
 
 @contextmanager
-def found(values: Mapping[str, str], *, fast: bool, say: Callable[[str], None]) -> Iterator[Target]:
+def found(values: Mapping[str, str], *, compressed: bool, say: Callable[[str], None]) -> Iterator[Target]:
     """Find the stack that runs with these settings, else start one; raises `StackError`, `SettingError`.
 
-    `fast`: always a fresh one, in compressed time.
+    `compressed`: always a fresh one, in compressed time.
     """
-    if not fast:
+    if not compressed:
         settings = LocalSettings.read(values)
         if not settings.uses_stand_in:
             raise StackError("the demo needs the stand-in, which counts: leave UPSTREAM_URL unset")
@@ -85,9 +85,10 @@ def found(values: Mapping[str, str], *, fast: bool, say: Callable[[str], None]) 
             yield target
             return
     say("Starting a fresh stack in a temporary folder.")
-    compressed = COMPRESSED if fast else {}
     with tempfile.TemporaryDirectory(prefix="signing-relay-demo-") as folder:
-        stack = Stack(LocalSettings.read({**compressed, **_free_ports()}), Path(folder), say)
+        stack = Stack(
+            LocalSettings.read({**(COMPRESSED if compressed else {}), **_free_ports()}), Path(folder), say
+        )
         try:
             stack.start()
             yield Target.of(stack.settings)

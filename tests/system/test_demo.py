@@ -19,7 +19,7 @@ def test_the_demo_keeps_every_promise(tmp_path: Path) -> None:
     result = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-m", "infra.demo", "--svg", str(picture)],
         cwd=ROOT,
-        env={**os.environ, "FAST": "1"},
+        env={**os.environ, "SLOW": "0"},
         capture_output=True,
         text=True,
         check=False,
