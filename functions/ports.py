@@ -139,10 +139,6 @@ class JobStore(Protocol):
         """Write a job if the stored one is still `before` (None: if there is none)."""
         ...
 
-    async def delete_job(self, job: Job) -> bool:
-        """Delete a job if the stored one is still this; say whether it was."""
-        ...
-
     async def accept(self, request: Request) -> Request:
         """Store a new request, so that it is found by its own id too, and return it as stored.
 

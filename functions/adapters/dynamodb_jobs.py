@@ -72,21 +72,6 @@ class DynamoJobStore:
         job = _decode_job(current) if current else await self.job(after.id)
         return Written(after) if job and job.revision == after.revision else Conflict(job)
 
-    async def delete_job(self, job: Job) -> bool:
-        """Delete a job if the stored one is still this."""
-        try:
-            await in_thread(
-                self._client.delete_item,
-                keep=CONDITION_FAILED,
-                TableName=self._table,
-                Key=_job_key(job.id),
-                ConditionExpression=UNCHANGED,
-                ExpressionAttributeValues={":revision": {"S": job.revision}},
-            )
-        except ClientError:
-            return False
-        return True
-
     async def accept(self, request: Request) -> Request:
         """Store a new request and its pointer, in one transaction."""
         request = replace(request, revision=_revision())

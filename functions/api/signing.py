@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from api.deadline import DURABLE_MS, Deadline
 from calling.calls import Begun, Caller, NotBegun
+from calling.conditional import amend_job
 from calling.recording import Recorder
 from calling.slots import Slots
 from core import job as jobs
@@ -20,7 +21,7 @@ from core.job import FIRST_LOOK_MS, Job, JobState, Request
 from core.messages import FreshMessage
 from core.scheduling import Inline
 from core.window import Change, Kind, Window
-from ports import Backlog, Clock, JobStore, Queue, Telemetry, Waker, Written
+from ports import Backlog, Clock, JobStore, Queue, Telemetry, Waker
 
 BACKLOG_ROWS_MAX = 6_000
 IN_FLIGHT_MAX = 10
@@ -358,14 +359,7 @@ class Signing:
 
     async def _schedule(self, job: Job | None, message: str) -> Job:
         """See that the processor calls it, if it has no outcome."""
-        while True:
-            after = self._scheduled(job, message)
-            if after is job:
-                return after
-            result = await self._store.write_job(job, after)
-            if isinstance(result, Written):
-                return result.record
-            job = result.record
+        return await amend_job(self._store, job, lambda seen: self._scheduled(seen, message))
 
     def _scheduled(self, job: Job | None, message: str) -> Job:
         ttl_ms = self._settings.signature_ttl_ms

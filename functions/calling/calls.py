@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from calling.conditional import amend
 from calling.slots import Lease, Slots
 from core import job as jobs
 from core import window as windows
@@ -38,19 +39,12 @@ async def undo(
     store: JobStore, before: Job | None, fenced: Job, now_ms: int, *, wanted: bool = False
 ) -> Job | None:
     """Take a fence back and return the job as it is then; an expired one stays, and counts as a call."""
-    current: Job | None = fenced
-    while current and current.call_id == fenced.call_id and current.call_live(now_ms):
-        after = jobs.undone(current, before, now_ms, wanted=wanted)
-        if after is None:
-            if await store.delete_job(current):
-                return None
-            current = await store.job(current.id)
-            continue
-        result = await store.write_job(current, after)
-        if isinstance(result, Written):
-            return result.record
-        current = result.record
-    return current
+
+    def decide(current: Job | None) -> Job | None:
+        ours = current and current.call_id == fenced.call_id and current.call_live(now_ms)
+        return jobs.unfence(current, before, now_ms, wanted=wanted) if current and ours else None
+
+    return (await amend(fenced, decide, store.write_job)).record
 
 
 class Caller:

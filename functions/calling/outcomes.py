@@ -7,6 +7,7 @@ before its notification is sent. A crash in between leaves a request on the due 
 import asyncio
 from collections.abc import Sequence
 
+from calling.conditional import amend_request
 from calling.slots import Slots
 from core import job as jobs
 from core import scheduling
@@ -14,7 +15,7 @@ from core.config import CallSettings
 from core.errors import Unavailable
 from core.job import Job, JobState, Request
 from core.messages import NotificationMessage
-from ports import Clock, Conflict, JobStore, Queue, Telemetry, Written
+from ports import Clock, JobStore, Queue, Telemetry
 
 BATCH = 10
 BAD_GATEWAY = 502
@@ -130,10 +131,7 @@ class Outcomes:
 
     async def _close(self, before: Request, after: Request) -> Request | None:
         """Write one closed request; None if somebody else closed it. A sweep may only have moved it on."""
-        result = await self._store.write_request(before, after)
-        while isinstance(result, Conflict) and result.record and result.record.open:
-            result = await self._store.write_request(result.record, after)
-        return result.record if isinstance(result, Written) else None
+        return await amend_request(self._store, before, lambda seen: after if seen.open else None)
 
     def _report(self, request: Request) -> None:
         took_ms = request.closed_ms - request.created_ms

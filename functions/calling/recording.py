@@ -1,15 +1,14 @@
 """What a call came to is written on its job, before anybody is told."""
 
 from calling.calls import Begun, undo
+from calling.conditional import amend
 from core import job as jobs
 from core import scheduling
 from core.answers import Answer, Meaning
 from core.config import CallSettings
-from core.errors import Unavailable
 from core.job import Job
-from ports import Clock, JobStore, Randomness, Written
+from ports import Clock, JobStore, Randomness
 
-TRIES_MAX = 5
 BLAMELESS = frozenset({Meaning.LIMITED, Meaning.KEY_REFUSED})
 """Not this message's fault: it keeps its place, and the attempt does not count."""
 
@@ -32,29 +31,22 @@ class Recorder:
         if answer.meaning in BLAMELESS:
             now_ms = self._clock.now_ms()
             return await undo(self._store, begun.before, begun.fenced, now_ms, wanted=wanted)
-        current: Job | None = begun.fenced
-        for _ in range(TRIES_MAX):
-            after = self._recorded(current, begun, answer, wanted=wanted)
-            if after is None or after is current:
-                return current
-            try:
-                result = await self._store.write_job(current, after)
-            except Unavailable:
-                current = await self._store.job(begun.fenced.id)
-                continue
-            current = result.record
-            if isinstance(result, Written):
-                return current
-        raise Unavailable("the job kept changing")
+        result = await amend(
+            begun.fenced,
+            lambda current: self._recorded(current, begun, answer, wanted=wanted),
+            self._store.write_job,
+            read=lambda: self._store.job(begun.fenced.id),
+        )
+        return result.record
 
     def _recorded(self, current: Job | None, begun: Begun, answer: Answer, *, wanted: bool) -> Job | None:
-        """Return the job to write, or `current` itself if there is nothing of this call's to write."""
+        """Return the job to write; None if there is nothing of this call's to write."""
         now_ms = self._clock.now_ms()
         if answer.meaning is Meaning.SIGNED:
             job = current or begun.fenced
-            return current if job.signature else jobs.signed(job, answer.signature, now_ms)
+            return None if job.signature else jobs.signed(job, answer.signature, now_ms)
         if current is None or current.call_id != begun.fenced.call_id:
-            return current
+            return None
         if answer.meaning is Meaning.REFUSED:
             return jobs.refused(current, answer.status, now_ms)
         next_try_ms = scheduling.retry_at_ms(

@@ -1,15 +1,13 @@
 """Slots of the shared window: take one, settle it, give it back. One conditional write each."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from calling.conditional import TooManyConflicts, Unchanged, Wanted, amend_window
 from core import window as windows
 from core.answers import Answer, Meaning
-from core.errors import Unavailable
 from core.window import Change, Denial, Grant, Kind, NotBefore, Permit, Timing, Window
 from ports import Clock, Conflict, Randomness, WindowStore, Written
-
-TRIES_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +53,31 @@ class Slots:
 
         A lost race is tried again on the window as it is now, a bounded number of times.
         """
-        window = self.window or await self.refresh()
-        spread = 0.0
-        for _ in range(TRIES_MAX):
-            mono_ms, now_ms = self._clock.monotonic_ms(), self._clock.now_ms()
+        decisions: list[Grant | NotBefore] = []
+        mono_ms = 0
+
+        def decide(window: Window) -> Grant | None:
+            nonlocal mono_ms
+            mono_ms = self._clock.monotonic_ms()
             decision = windows.take(
                 window,
-                now_ms,
+                self._clock.now_ms(),
                 permit_id=self._randomness.token(),
                 kind=kind,
                 timing=self.timing,
                 call_limit_ms=call_limit_ms,
                 reserve=reserve,
-                spread=spread,
+                spread=self._randomness.fraction() if decisions else 0.0,
             )
-            if isinstance(decision, NotBefore):
-                return decision
-            window, granted = await self._carry_out(decision, hints)
-            if granted:
-                return Lease(decision.permit, mono_ms)
-            spread = self._randomness.fraction()
-        return NotBefore(self._clock.now_ms(), Denial.BUSY)
+            decisions.append(decision)
+            return decision if isinstance(decision, Grant) else None
+
+        try:
+            await self._amend(decide, lambda grant: self._carry_out(grant, hints))
+        except TooManyConflicts:
+            return NotBefore(self._clock.now_ms(), Denial.BUSY)
+        last = decisions[-1]
+        return Lease(last.permit, mono_ms) if isinstance(last, Grant) else last
 
     def may_send(self, lease: Lease, since_mono_ms: int | None = None) -> Callable[[], bool]:
         """Return the question to ask as the last thing before the first byte of a request goes out.
@@ -92,16 +94,18 @@ class Slots:
 
         return question
 
-    async def _carry_out(self, grant: Grant, hints: dict[str, int] | None) -> tuple[Window, bool]:
+    async def _carry_out(
+        self, grant: Grant, hints: dict[str, int] | None
+    ) -> Written[Window] | Conflict[Window]:
         change = grant.change
         if hints:
             change = Change(change.limits_version, change.expected_slots, change.slots, values=hints)
-        result = await self._store.apply(change)
-        window = self._see(result.record) if result.record else await self.refresh()
+        result = await self._apply(change)
         # A repeat of a take that had landed fails its own condition: a holder that is me means granted.
-        mine = window.slots[grant.permit.slot : grant.permit.slot + 1]
-        granted = isinstance(result, Written) or any(slot.holder == grant.permit.id for slot in mine)
-        return window, granted
+        window = self.window
+        mine = window.slots[grant.permit.slot : grant.permit.slot + 1] if window else ()
+        granted = window and any(slot.holder == grant.permit.id for slot in mine)
+        return Written(window) if window and granted else result
 
     async def settle(self, lease: Lease, answer: Answer) -> None:
         """Tell the window what an answer proves.
@@ -128,28 +132,26 @@ class Slots:
 
     async def try_once(self, change: Change) -> bool:
         """Carry out a change if the window allows it as it is; of many who try the same, one succeeds."""
-        result = await self._store.apply(change)
-        if result.record:
-            self._see(result.record)
-        return isinstance(result, Written)
+        return isinstance(await self._apply(change), Written)
 
     async def amend(self, decide: Callable[[Window], Change | None], *, again: bool = False) -> bool:
         """Carry out what `decide` makes of the window; say whether a write landed.
 
         `again`: a decision for nothing on the window as last seen is made once more on a fresh read.
         """
-        window = self.window or await self.refresh()
-        for _ in range(TRIES_MAX):
-            change = decide(window)
-            if change is None:
-                if not again:
-                    return False
-                window, again = await self.refresh(), False
-                continue
-            result = await self._store.apply(change)
-            if isinstance(result, Conflict):
-                window = self._see(result.record) if result.record else await self.refresh()
-                continue
+        if again and decide(self.window or await self.refresh()) is None:
+            await self.refresh()
+        return isinstance(await self._amend(decide, self._apply), Written)
+
+    async def _amend(
+        self,
+        decide: Callable[[Window], Wanted | None],
+        write: Callable[[Wanted], Awaitable[Written[Window] | Conflict[Window]]],
+    ) -> Written[Window] | Unchanged[Window]:
+        return await amend_window(self.window or await self.refresh(), decide, write)
+
+    async def _apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+        result = await self._store.apply(change)
+        if result.record:
             self._see(result.record)
-            return True
-        raise Unavailable("the window kept changing")
+        return result

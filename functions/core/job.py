@@ -170,16 +170,16 @@ def park(job: Job) -> Job:
     )
 
 
-def undone(current: Job, before: Job | None, now_ms: int, *, wanted: bool = False) -> Job | None:
-    """Take a fence back to exactly the job before it; None if there was none and nobody waits.
+def unfence(current: Job, before: Job | None, now_ms: int, *, wanted: bool = False) -> Job:
+    """Take a fence back to the job before it; where there was none, to one that was never called.
 
-    Who came to wait meanwhile is not forgotten: then the job is scheduled. An earlier call that had expired
-    is over for good: it has counted.
+    A job that somebody came to wait for meanwhile is scheduled. An earlier call that had expired stays ended:
+    it has counted.
     """
     before = before and replace(before, call_id="", call_until_ms=0)
     if wanted or (current.scheduled and not (before and before.scheduled)):
         return schedule(before, current.message, now_ms)
-    return before
+    return before or replace(new_job(current.message, now_ms), expires_ms=now_ms + IDLE_KEPT_MS)
 
 
 def signed(job: Job, signature: str, now_ms: int) -> Job:

@@ -6,13 +6,12 @@ It is a protection and no promise: while its state can't be read or written, att
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from calling.conditional import amend
 from core import circuit
 from core.circuit import Deferral, Health, Host
 from core.errors import Unavailable
 from core.webhook import PostResult
-from ports import Clock, HostStore, Randomness, Telemetry, Written
-
-TRIES_MAX = 8
+from ports import Clock, Conflict, HostStore, Randomness, Telemetry, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +61,18 @@ class Hosts:
 
     async def _change(self, host: Host, decide: Callable[[Host], Host | Deferral]) -> Host | Deferral:
         """Write what is decided, again on what is stored if somebody was faster; a deferral never."""
-        for _ in range(TRIES_MAX):
-            decision = decide(host)
-            if isinstance(decision, Deferral):
-                return decision
-            result = await self._store.write_host(host, decision)
-            if isinstance(result, Written):
-                return result.record
-            host = result.record or Host(host.name)
-        raise Unavailable("the host kept changing")
+        decision: Host | Deferral = host
+
+        def write_decided(seen: Host | None) -> Host | None:
+            nonlocal decision
+            decision = decide(seen or Host(host.name))
+            return None if isinstance(decision, Deferral) else decision
+
+        async def write(seen: Host | None, after: Host) -> Written[Host] | Conflict[Host]:
+            return await self._store.write_host(seen or Host(host.name), after)
+
+        result = await amend(host, write_decided, write)
+        return result.record if isinstance(result, Written) else decision
 
     def _report_unknown(self, host: Host, error: Unavailable) -> None:
         self._telemetry.event("host_unknown", {"HostsUnknown": 1}, host=host.name, reason=str(error))

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeGuard
 
+from calling.conditional import amend_job
 from calling.outcomes import Outcomes
 from core import job as jobs
 from core.errors import Unavailable
@@ -103,15 +104,12 @@ class Sweep:
 
     async def _scheduled(self, job: Job | None, message: str) -> Job:
         """Return the job as it is, scheduled if it has no outcome: one that is gone or idle is revived."""
-        while True:
-            after = jobs.schedule(job, message, self._clock.now_ms())
-            if after is job:
-                return after
-            result = await self._store.write_job(job, after)
-            if isinstance(result, Written):
-                self._telemetry.event("job_revived", job_id=after.id, state=after.state)
-                return result.record
-            job = result.record
+        scheduled = await amend_job(
+            self._store, job, lambda seen: jobs.schedule(seen, message, self._clock.now_ms())
+        )
+        if scheduled is not job:
+            self._telemetry.event("job_revived", job_id=scheduled.id, state=scheduled.state)
+        return scheduled
 
     async def _resend(self, key: RequestKey) -> None:
         """Send a delivery's message again: it may be lost. The row moves on first: one sender wins."""

@@ -8,10 +8,11 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from calling import redrive as redriving
+from calling.conditional import amend_request, amend_window
 from calling.redrive import BATCH, RECEIVE_WAIT_MS, Line
 from core import job as jobs
 from core import window as windows
-from core.errors import InvalidMessage, RelayError, Unavailable
+from core.errors import InvalidMessage, RelayError
 from core.job import DeliveryState, Job, Request
 from core.messages import FreshMessage, NotificationMessage
 from core.window import Change, Window
@@ -19,7 +20,6 @@ from ports import Clock, JobStore, Queue, WindowStore, Written
 
 PURGED = "purged_by_operator"
 PURGED_STATUS = 503
-TRIES_MAX = 8
 KEY_BYTES = 32
 CLIENTS, OPERATORS = "clients", "operators"
 WEBHOOK_SECRETS, SIGNING_KEYS = "webhook_secrets", "signing_keys"
@@ -203,16 +203,8 @@ async def _change_requests(
     store: JobStore, requests: Iterable[Request], decide: Callable[[Request], Request | None]
 ) -> list[Request]:
     """Write what `decide` makes of each, and of what is stored now where somebody else was first."""
-    written = []
-    for request in requests:
-        current: Request | None = request
-        while current and (after := decide(current)):
-            result = await store.write_request(current, after)
-            current = result.record
-            if isinstance(result, Written):
-                written.append(result.record)
-                break
-    return written
+    written = [await amend_request(store, request, decide) for request in requests]
+    return [request for request in written if request]
 
 
 async def _notify(queue: Queue, requests: Iterable[Request]) -> None:
@@ -287,16 +279,7 @@ async def set_limits(ports: Ports, calls: int, window_ms: int) -> bool:
 
 
 async def _change_window(store: WindowStore, decide: Callable[[Window], Change | None]) -> bool:
-    window = await store.read()
-    for _ in range(TRIES_MAX):
-        change = decide(window)
-        if change is None:
-            return False
-        result = await store.apply(change)
-        if isinstance(result, Written):
-            return True
-        window = result.record or await store.read()
-    raise Unavailable("the window kept changing")
+    return isinstance(await amend_window(await store.read(), decide, store.apply), Written)
 
 
 async def key_names(vault: Vault, holders: str = CLIENTS) -> list[str]:

@@ -111,7 +111,7 @@ MUTATIONS = (
     SimulatedMutation(
         "a signature recorded twice",
         "calling/recording.py",
-        "return current if job.signature else jobs.signed(job, answer.signature, now_ms)",
+        "return None if job.signature else jobs.signed(job, answer.signature, now_ms)",
         "return jobs.signed(job, answer.signature, now_ms)",
         first=70,
     ),

@@ -70,12 +70,16 @@ MUTATIONS = (
     Mutation(
         "a take that had landed is not recognised",
         "calling/slots.py",
-        "granted = isinstance(result, Written) or any(slot.holder == grant.permit.id for slot in mine)",
-        "granted = isinstance(result, Written)",
+        "return Written(window) if window and granted else result",
+        "return result",
         SLOTS,
     ),
     Mutation(
-        "a lost race is a grant", "calling/slots.py", "            if granted:", "            if True:", SLOTS
+        "a lost race is a grant",
+        "calling/conditional.py",
+        "        if isinstance(result, Written):\n            return result",
+        "        if True:\n            return result",
+        SLOTS,
     ),
     Mutation(
         "the version does not change with the limits",

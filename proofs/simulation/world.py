@@ -60,15 +60,6 @@ class ObservedStore(MemoryJobStore):
             self._show_later(after.id, "", result.record)
         return result
 
-    async def delete_job(self, job: Job) -> bool:
-        """Delete, check, and show it later."""
-        stored = self._table.jobs.get(job.id)
-        deleted = await super().delete_job(job)
-        if deleted and stored:
-            self._checks.job_deleted(stored)
-            self._show_later(job.id, "", None)
-        return deleted
-
     async def accept(self, request: Request) -> Request:
         """Store, check, and show it later."""
         known = request.id in self._table.pointers

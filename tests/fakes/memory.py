@@ -56,15 +56,6 @@ class MemoryJobStore:
         self._table.jobs[after.id] = written
         return Written(written)
 
-    async def delete_job(self, job: Job) -> bool:
-        """Delete a job if the stored one is still this."""
-        stored = self._table.jobs.get(job.id)
-        if stored is None or stored.revision != job.revision:
-            return False
-        self._table.writes += 1
-        del self._table.jobs[job.id]
-        return True
-
     async def accept(self, request: Request) -> Request:
         """Store a new request and its pointer."""
         requests = self._table.requests.setdefault(request.job_id, {})

@@ -116,7 +116,7 @@ def test_parking_remembers_the_attempts_for_a_while() -> None:
 @pytest.mark.parametrize(
     ("before", "wanted", "after"),
     [
-        (None, False, None),
+        (None, False, replace(NEW, expires_ms=NOW + jobs.IDLE_KEPT_MS)),
         (None, True, WAITING),
         (IDLE, False, IDLE),
         (WAITING, False, WAITING),
@@ -124,20 +124,16 @@ def test_parking_remembers_the_attempts_for_a_while() -> None:
         (SIGNED, True, SIGNED),
     ],
 )
-def test_an_undone_fence_leaves_exactly_what_was_there(
-    before: Job | None, wanted: bool, after: Job | None
-) -> None:
+def test_a_fence_taken_back_leaves_what_was_there(before: Job | None, wanted: bool, after: Job) -> None:
     """No slot was to be had: as if there had been no fence, unless somebody came to wait."""
     fenced = _fence(before or NEW)
-    assert jobs.undone(fenced, before, NOW, wanted=wanted) == after
+    assert jobs.unfence(fenced, before, NOW, wanted=wanted) == after
 
 
-def test_an_undone_fence_does_not_forget_who_came_meanwhile() -> None:
+def test_a_fence_taken_back_does_not_forget_who_came_meanwhile() -> None:
     """Whoever attached while the fence stood made the job scheduled, and it stays so."""
     attached = jobs.schedule(_fence(NEW), "hello", NOW)
-    undone = jobs.undone(attached, None, NOW)
-    assert undone is not None
-    assert undone.scheduled
+    assert jobs.unfence(attached, None, NOW).scheduled
 
 
 def test_a_signature_ends_the_call_and_the_outage() -> None:

@@ -3,7 +3,8 @@ from itertools import count
 
 import pytest
 
-from calling.slots import TRIES_MAX, Lease, Slots
+from calling.conditional import TRIES_MAX
+from calling.slots import Lease, Slots
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.errors import Unavailable

@@ -1,0 +1,106 @@
+"""Optimistic locking: read, decide, write if nothing changed meanwhile, else decide again.
+
+Every record of this service is changed by this one loop. A write lands only if the stored record is still the
+one that was read; a refused write brings what is stored, and the decision is made anew on that.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from core.errors import Unavailable
+from core.job import Job, Request
+from core.window import Window
+from ports import Conflict, JobStore, Written
+
+TRIES_MAX = 8
+
+Record = TypeVar("Record")
+Wanted = TypeVar("Wanted")
+
+
+class TooManyConflicts(Unavailable):
+    """Others changed the record at each of `TRIES_MAX` tries; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged(Generic[Record]):
+    """Nothing was to be written; `record` is what was seen last."""
+
+    record: Record | None
+
+
+async def amend(
+    seen: Record | None,
+    decide: Callable[[Record | None], Wanted | None],
+    write: Callable[[Record | None, Wanted], Awaitable[Written[Record] | Conflict[Record]]],
+    *,
+    read: Callable[[], Awaitable[Record | None]] | None = None,
+) -> Written[Record] | Unchanged[Record]:
+    """Write what `decide` returns (None: nothing), and decide again on what is stored after a conflict.
+
+    `seen`: the record as last seen; it may be stale. `read`: if given, a write of unknown fate is followed by
+    a read and another decision. Raises `TooManyConflicts`, and `Unavailable`.
+    """
+    for _ in range(TRIES_MAX):
+        wanted = decide(seen)
+        if wanted is None:
+            return Unchanged(seen)
+        try:
+            result = await write(seen, wanted)
+        except Unavailable:
+            if read is None:
+                raise
+            seen = await read()
+            continue
+        if isinstance(result, Written):
+            return result
+        seen = result.record
+    raise TooManyConflicts("the record kept changing")
+
+
+async def amend_job(store: JobStore, seen: Job | None, decide: Callable[[Job | None], Job]) -> Job:
+    """Change a job and return it as stored; `decide` returns the same job if it wants no change.
+
+    Raises `TooManyConflicts`, and `Unavailable`.
+    """
+    job = seen
+
+    def changed(current: Job | None) -> Job | None:
+        nonlocal job
+        job = decide(current)
+        return None if job is current else job
+
+    result = await amend(seen, changed, store.write_job)
+    return result.record or decide(None)
+
+
+async def amend_window(
+    seen: Window,
+    decide: Callable[[Window], Wanted | None],
+    write: Callable[[Wanted], Awaitable[Written[Window] | Conflict[Window]]],
+) -> Written[Window] | Unchanged[Window]:
+    """Change the window. Raises `TooManyConflicts`, and `Unavailable`."""
+
+    def decided(current: Window | None) -> Wanted | None:
+        return decide(current) if current else None
+
+    async def write_wanted(_: Window | None, wanted: Wanted) -> Written[Window] | Conflict[Window]:
+        return await write(wanted)
+
+    return await amend(seen, decided, write_wanted)
+
+
+async def amend_request(
+    store: JobStore, seen: Request, decide: Callable[[Request], Request | None]
+) -> Request | None:
+    """Change a request and return it as written; None if `decide` wants no change, or it is gone.
+
+    Raises `TooManyConflicts`, and `Unavailable`.
+    """
+
+    async def write(before: Request | None, after: Request) -> Written[Request] | Conflict[Request]:
+        return await store.write_request(before, after) if before else Conflict(None)
+
+    result = await amend(seen, lambda current: decide(current) if current else None, write)
+    return result.record if isinstance(result, Written) else None
