@@ -3,9 +3,13 @@
 No redirects, no proxies from the environment, no transport retries: httpx opens a connection again only
 before anything was sent. `may_send` is asked in httpcore's trace hook, when the connection stands and the
 next thing is the first byte of the request.
+
+A call that is given up is also taken from the kernel: see `socket_options`.
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +22,26 @@ from ports import Clock
 BODY_BYTES_MAX = 65_536
 CONNECTIONS_MAX = 100
 KEEPALIVE_S = 20
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
+USER_TIMEOUT_MIN_MS = 1_000  # the kernel needs time for an acknowledgement on a healthy link
+
+SocketOption = tuple[int, int, int] | tuple[int, int, bytes]
+
+
+def socket_options(grace_ms: int) -> list[SocketOption]:
+    """Return what keeps a call that we gave up from arriving later than the grace.
+
+    Without them the kernel retransmits for a quarter of an hour after the connection is closed: a request
+    that was written to a dropped link arrives when the link is back, in somebody else's window.
+
+    - `SO_LINGER` with zero seconds: a close, or the process's end, discards unsent bytes and resets.
+    - `TCP_USER_TIMEOUT`: a process that stands still and can't close loses the connection after the grace.
+    """
+    options: list[SocketOption] = [(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)]
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only
+        timeout_ms = max(USER_TIMEOUT_MIN_MS, grace_ms)
+        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms))
+    return options
 
 
 class _TooLate(Exception):
@@ -53,6 +77,7 @@ class HttpUpstream:
     """A `ports.Upstream`. `key` is asked for at each call, so that a rotated one is used at once.
 
     `key_refused` is told of a 401 or 403: the key at hand may be an old one.
+    `grace_ms`: how long after our time-out a call may still arrive (`Timing.grace_ms`).
     """
 
     def __init__(
@@ -61,13 +86,15 @@ class HttpUpstream:
         key: Callable[[], str],
         clock: Clock,
         key_refused: Callable[[], None] = lambda: None,
+        *,
+        grace_ms: int,
     ) -> None:
         self._url = url
         self._key = key
         self._key_refused = key_refused
         self._clock = clock
         # Made at once: it loads forty modules and all certificates, for which no caller should wait.
-        self._client = _new_client()
+        self._client = _new_client(grace_ms)
 
     async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
         """Ask for a signature."""
@@ -129,16 +156,19 @@ class HttpUpstream:
         await self._client.aclose()
 
 
-def _new_client() -> httpx.AsyncClient:
+def _new_client(grace_ms: int) -> httpx.AsyncClient:
+    limits = httpx.Limits(
+        max_connections=CONNECTIONS_MAX,
+        max_keepalive_connections=CONNECTIONS_MAX,
+        keepalive_expiry=KEEPALIVE_S,
+    )
     return httpx.AsyncClient(
+        transport=httpx.AsyncHTTPTransport(
+            trust_env=False, limits=limits, socket_options=socket_options(grace_ms)
+        ),
         trust_env=False,
         follow_redirects=False,
         timeout=None,  # noqa: S113 - each call has one total deadline
-        limits=httpx.Limits(
-            max_connections=CONNECTIONS_MAX,
-            max_keepalive_connections=CONNECTIONS_MAX,
-            keepalive_expiry=KEEPALIVE_S,
-        ),
     )
 
 

@@ -46,7 +46,13 @@ def wire(environment: Mapping[str, str]) -> Services:
         dynamodb, settings.window_table, lambda: windows.full(calls.limits, clock.now_ms() + lease_ms)
     )
     slots = Slots(window_store, clock, randomness, calls.timing)
-    upstream = HttpUpstream(calls.url, lambda: secrets.current().upstream_key, clock, secrets.expire)
+    upstream = HttpUpstream(
+        calls.url,
+        lambda: secrets.current().upstream_key,
+        clock,
+        secrets.expire,
+        grace_ms=calls.timing.grace_ms,
+    )
     caller = Caller(store, slots, upstream, clock, randomness, telemetry, calls)
     recorder = Recorder(store, clock, randomness, calls)
     fresh_queue = SqsQueue(sqs, settings.fresh_queue_url)

@@ -98,7 +98,13 @@ def wire(environment: Mapping[str, str]) -> Services:
         window_store=DynamoWindowStore(
             dynamodb, settings.window_table, lambda: windows.full(calls.limits, clock.now_ms() + lease_ms)
         ),
-        upstream=HttpUpstream(calls.url, lambda: secrets.current().upstream_key, clock, secrets.expire),
+        upstream=HttpUpstream(
+            calls.url,
+            lambda: secrets.current().upstream_key,
+            clock,
+            secrets.expire,
+            grace_ms=calls.timing.grace_ms,
+        ),
         fresh_queue=SqsQueue(sqs, settings.fresh_queue_url),
         dead_letters=SqsQueue(sqs, settings.fresh_dead_letter_url),
         notifications=SqsQueue(sqs, settings.notification_queue_url),

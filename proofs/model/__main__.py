@@ -12,7 +12,7 @@ if __name__ == "__main__":
         started_s = time.perf_counter()
         found = search(without)
         took_s = time.perf_counter() - started_s
-        print(f"\n{f'without: {without}' if without else 'with all six guards'}")  # noqa: T201
+        print(f"\n{f'without: {without}' if without else 'with all seven guards'}")  # noqa: T201
         verdict = "safe" if found.counter_example is None else "one call too many"
         print(f"  {verdict}: {found.states:,} states, {took_s:.1f} s")  # noqa: T201
         for number, step in enumerate(found.counter_example or [], start=1):

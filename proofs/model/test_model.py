@@ -5,7 +5,7 @@ from proofs.model.world import Guard
 
 
 def test_the_window_is_exact_in_every_reachable_state() -> None:
-    """With all six guards no order of events lets one call too many arrive."""
+    """With all seven guards no order of events lets one call too many arrive."""
     found = search()
     assert found.counter_example is None
     assert found.states > 10_000

@@ -22,10 +22,11 @@ SKEW = (0, 1)  # by how many ticks each host's clock is ahead of true time
 SEND_LIMIT, CALL_LIMIT, GRACE, MARGIN = 1, 1, 1, 1
 ANSWERED_BY = SEND_LIMIT + CALL_LIMIT
 ARRIVED_BY = ANSWERED_BY + GRACE
+RETRANSMITTED_BY = ARRIVED_BY + 3  # where no reset takes the call back, the link returns as late as this
 CALLS_MAX = 3
 # Beyond these ages a difference makes no difference any more.
 TAKEN_AGE_MAX = SEND_LIMIT + 1
-SENT_AGE_MAX = ARRIVED_BY + 1
+SENT_AGE_MAX = RETRANSMITTED_BY + 1
 ANSWER_AGE_MAX = WINDOW + MARGIN + max(SKEW) + 1
 
 
@@ -38,6 +39,7 @@ class Guard(StrEnum):
     UNKNOWN_HOLDS = "an unknown outcome holds the lease"
     MARGIN = "the margin covers the clocks' difference"
     ONE_SEND = "one send per permit"
+    RESET = "a call that was given up is reset"
 
 
 class Phase(StrEnum):
@@ -123,13 +125,18 @@ def violated(state: State) -> bool:
     return len(state.arrivals) > LIMITS.calls
 
 
+def _arrives_by(without: Guard | None) -> int:
+    """Return the age at which a call that was sent can arrive last."""
+    return RETRANSMITTED_BY if without is Guard.RESET else ARRIVED_BY
+
+
 def _call_steps(state: State, number: int, call: Call, without: Guard | None) -> Iterator[tuple[str, State]]:
     if call.phase is Phase.TAKEN:
         if call.age <= SEND_LIMIT or without is Guard.SEND_DEADLINE:
             yield "sends", _with(state, number, call._replace(phase=Phase.SENT, previous=NOBODY))
         yield "never sends, and gives the slot back", _give_back(state, number)
     elif call.phase is Phase.SENT:
-        if call.age <= ARRIVED_BY or without is Guard.SEND_DEADLINE:
+        if call.age <= _arrives_by(without) or without is Guard.SEND_DEADLINE:
             yield "arrives, and nothing is heard of it", _arrive(state, number, None)
         if call.age <= ANSWERED_BY:
             answered = call._replace(phase=Phase.ANSWERED, age=0)
@@ -278,7 +285,7 @@ def _powerless(state: State, number: int, without: Guard | None) -> bool:
         other.previous.holder == number for other in state.calls
     )
     if call.phase is Phase.SENT:
-        return call.age > ARRIVED_BY and without is not Guard.SEND_DEADLINE
+        return call.age > _arrives_by(without) and without is not Guard.SEND_DEADLINE
     if call.phase is Phase.TAKEN:
         return call.age > SEND_LIMIT and not held and without is not Guard.SEND_DEADLINE
     return not held and without is not Guard.HOLDER

@@ -140,4 +140,10 @@ MUTATIONS = (
         "if outcome.kind is OutcomeKind.DELIVERED:",
         "if outcome.kind is not OutcomeKind.GONE:",
     ),
+    SimulatedMutation(
+        "a call that was given up is not reset",
+        "adapters/upstream.py",
+        "[(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)]",
+        "[]",
+    ),
 )

@@ -211,4 +211,18 @@ MUTATIONS = (
         "return exchange.answer(Meaning.NEVER_SENT, reason=reason)",
         SEND,
     ),
+    Mutation(
+        "a call that was given up is not reset",
+        "adapters/upstream.py",
+        "[(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)]",
+        "[]",
+        SEND,
+    ),
+    Mutation(
+        "the kernel keeps a call for longer than the grace",
+        "adapters/upstream.py",
+        "timeout_ms = max(USER_TIMEOUT_MIN_MS, grace_ms)",
+        "timeout_ms = 120_000",
+        SEND,
+    ),
 )

@@ -24,12 +24,14 @@ from core.errors import Unavailable
 from core.window import Change, Kind, Limits, NotBefore, Timing, Window
 from ports import Conflict, Written
 from proofs.simulation.at_once import at_once
+from proofs.simulation.link import arrives_by_ms
 from tests.fakes.memory import MemoryWindow, MemoryWindowStore
 
 LIMITS = Limits(calls=10, window_ms=60_000)
 TIMING = Timing(grace_ms=10_000, margin_ms=250)
 CALL_LIMIT_MS = 30_000
 HOSTS = 4
+ARRIVES_BY_MS = arrives_by_ms(CALL_LIMIT_MS, TIMING)
 HOUR_MS = 3_600_000
 START_MS = 1_800_000_000_000
 LATENCY_SIGMA = 0.5  # of a log-normal distribution
@@ -214,7 +216,7 @@ class Run:
 
     def _travel(self, host: int, lease: Lease, transit_ms: int, first_byte_ms: int | None) -> None:
         now_ms, sent_mono_ms = self.world.now_ms, self._clocks[host].monotonic_ms()
-        arrived_ms = now_ms + min(transit_ms, CALL_LIMIT_MS + TIMING.grace_ms)
+        arrived_ms = now_ms + min(transit_ms, ARRIVES_BY_MS)
         self.world.at(arrived_ms, lambda: self.arrivals.arrive(self.world.now_ms))
         if first_byte_ms is None:
             return  # nothing is heard of it
@@ -227,7 +229,7 @@ class Run:
         """How long until the call arrives, and from then on until its answer begins."""
         latency_ms = round(self._dice.lognormvariate(0, LATENCY_SIGMA) * self._latency_ms)
         if self._happens(LATE_ARRIVAL):
-            return self._dice.randint(0, CALL_LIMIT_MS + TIMING.grace_ms), latency_ms
+            return self._dice.randint(0, ARRIVES_BY_MS), latency_ms
         transit_ms = self._dice.randint(0, min(latency_ms, 100))
         return transit_ms, latency_ms - transit_ms
 

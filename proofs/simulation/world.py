@@ -16,6 +16,7 @@ from core.window import Change, Window
 from ports import Backlog, Conflict, DueKind, EndedKind, RequestKey, Written
 from proofs.simulation.checks import Checks, signature_of
 from proofs.simulation.faults import CURRENT, Faults
+from proofs.simulation.link import arrives_by_ms
 from proofs.simulation.plan import CALM, Plan
 from proofs.simulation.virtual_time import EPOCH_MS, VirtualClock
 from tests.fakes.memory import MemoryJobStore, MemoryTable, MemoryWindow, MemoryWindowStore
@@ -198,7 +199,7 @@ class SimulatedUpstream:
             inline = instance is not None and instance.name.startswith("api")
             self._checks.sent(message, until_ms=until_ms, inline=inline)
         sent_s = _now_s()
-        arrives_in_s = self._arrives_in_s(end_s)
+        arrives_in_s = self._arrives_in_s(_ms(end_s - sent_s))
         asyncio.get_running_loop().call_later(arrives_in_s, self._checks.arrived)
         reply = reply_to(message)
         try:
@@ -225,10 +226,10 @@ class SimulatedUpstream:
         slow = self._rng.random() < self._faults.rates.slow
         return self._rng.uniform(0.5, 4) if slow else self._rng.uniform(0.002, 0.05)
 
-    def _arrives_in_s(self, end_s: float) -> float:
+    def _arrives_in_s(self, call_limit_ms: int) -> float:
         """How long the call is on its way; a late one arrives up to the grace after it was given up."""
         if self._rng.random() < self._faults.rates.slow:
-            return self._rng.uniform(0, end_s - _now_s() + self._plan.settings.timing.grace_ms / 1000)
+            return self._rng.uniform(0, arrives_by_ms(call_limit_ms, self._plan.settings.timing) / 1000)
         return self._rng.uniform(0.001, 0.02)
 
     def _reply_to(self, message: str) -> _Reply:

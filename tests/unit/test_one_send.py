@@ -1,19 +1,23 @@
 """The upstream adapter over real sockets: one permit, one request, whatever the server does."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
+from httpcore import AnyIOBackend, AsyncNetworkStream
 
 from adapters.clock import SystemClock
-from adapters.upstream import BODY_BYTES_MAX, HttpUpstream
+from adapters.upstream import BODY_BYTES_MAX, HttpUpstream, socket_options
 from core.answers import Answer, Meaning
 
 CALL_LIMIT_MS = 10_000
+GRACE_MS = 10_000
 SHORT_LIMIT_MS = 500  # for what ends by it
 SIGNATURE = "A" * 172
 LINGER_NONE = struct.pack("ii", 1, 0)  # closing resets
@@ -74,7 +78,7 @@ async def serving(behave: Server) -> AsyncIterator[tuple[HttpUpstream, Log]]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     log.port = server.sockets[0].getsockname()[1]
-    upstream = HttpUpstream(f"http://127.0.0.1:{log.port}", lambda: "key", SystemClock())
+    upstream = HttpUpstream(f"http://127.0.0.1:{log.port}", lambda: "key", SystemClock(), grace_ms=GRACE_MS)
     try:
         yield upstream, log
         await asyncio.sleep(0.02)  # time for a request that should not be
@@ -207,12 +211,13 @@ async def test_no_byte_goes_out_too_late() -> None:
     seen = list[bytes]()
 
     async def behave(wire: Wire) -> None:
-        seen.append(await wire.reader.read())
+        with contextlib.suppress(ConnectionResetError):
+            seen.append(await wire.reader.read(1))
 
     async with serving(behave) as (upstream, log):
         answer = await sign(upstream, may_send=False)
     assert (answer.meaning, answer.reason) == (Meaning.NEVER_SENT, "send_deadline")
-    assert (log.connections, seen) == (1, [b""])
+    assert (log.connections, seen) == (1, [])
 
 
 async def test_no_byte_goes_out_too_late_on_a_reused_connection() -> None:
@@ -228,7 +233,7 @@ async def test_where_nobody_listens_nothing_was_sent() -> None:
     """The slot can be given back."""
     async with serving(drops) as (_, log):
         pass
-    upstream = HttpUpstream(f"http://127.0.0.1:{log.port}", lambda: "key", SystemClock())
+    upstream = HttpUpstream(f"http://127.0.0.1:{log.port}", lambda: "key", SystemClock(), grace_ms=GRACE_MS)
     answer = await sign(upstream)
     await upstream.aclose()
     assert (answer.meaning, answer.first_byte_mono_ms) == (Meaning.NEVER_SENT, None)
@@ -277,7 +282,9 @@ async def test_the_key_is_sent_bare_and_fetched_for_each_call() -> None:
     """Without `Bearer`; a rotated key is used at once."""
     keys = iter(["first", "second"])
     async with serving(answers("200 OK", body=SIGNATURE)) as (_, log):
-        upstream = HttpUpstream(f"http://127.0.0.1:{log.port}", lambda: next(keys), SystemClock())
+        upstream = HttpUpstream(
+            f"http://127.0.0.1:{log.port}", lambda: next(keys), SystemClock(), grace_ms=GRACE_MS
+        )
         await sign(upstream)
         await sign(upstream)
         await upstream.aclose()
@@ -298,14 +305,62 @@ async def test_a_refused_key_is_told() -> None:
     told: list[int] = []
     async with serving(answers("401 Unauthorized", body="no")) as (_, log):
         upstream = HttpUpstream(
-            f"http://127.0.0.1:{log.port}", lambda: "key", SystemClock(), lambda: told.append(1)
+            f"http://127.0.0.1:{log.port}",
+            lambda: "key",
+            SystemClock(),
+            lambda: told.append(1),
+            grace_ms=GRACE_MS,
         )
         assert (await sign(upstream)).meaning is Meaning.KEY_REFUSED
         await upstream.aclose()
     async with serving(answers("200 OK", body=SIGNATURE)) as (_, log):
         upstream = HttpUpstream(
-            f"http://127.0.0.1:{log.port}", lambda: "key", SystemClock(), lambda: told.append(1)
+            f"http://127.0.0.1:{log.port}",
+            lambda: "key",
+            SystemClock(),
+            lambda: told.append(1),
+            grace_ms=GRACE_MS,
         )
         await sign(upstream)
         await upstream.aclose()
     assert told == [1]
+
+
+async def test_a_call_that_is_given_up_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the real socket: closing resets, and the kernel gives up within the grace. See docs/window.md."""
+    seen: list[tuple[bytes, int]] = []
+    connect_tcp = AnyIOBackend.connect_tcp
+
+    async def watched(self: AnyIOBackend, *args: Any, **kwargs: Any) -> AsyncNetworkStream:
+        stream = await connect_tcp(self, *args, **kwargs)
+        connection = stream.get_extra_info("socket")
+        linger = connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(LINGER_NONE))
+        seen.append((linger, connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)))
+        return stream
+
+    monkeypatch.setattr(AnyIOBackend, "connect_tcp", watched)
+    async with serving(answers("200 OK", body=SIGNATURE)) as (upstream, _):
+        await sign(upstream)
+    assert seen == [(LINGER_NONE, GRACE_MS)]
+
+
+async def test_the_server_sees_the_reset_of_a_call_that_is_given_up() -> None:
+    """Not an orderly end, after which the kernel would go on delivering what it holds."""
+    endings: list[str] = []
+
+    async def behave(wire: Wire) -> None:
+        await wire.request()
+        try:
+            await wire.reader.read()
+            endings.append("closed in order")
+        except ConnectionResetError:
+            endings.append("reset")
+
+    async with serving(behave) as (upstream, _):
+        await sign(upstream, call_limit_ms=SHORT_LIMIT_MS)
+    assert endings == ["reset"]
+
+
+def test_a_grace_of_zero_leaves_the_kernel_a_second() -> None:
+    """A late acknowledgement must not end a healthy connection; 0 would mean the system's minutes."""
+    assert (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1_000) in socket_options(grace_ms=0)
