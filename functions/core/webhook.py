@@ -164,13 +164,12 @@ def next_attempt_ms(
 ) -> int | None:
     """Return when the next attempt may start, after `attempts` made; None if that was the last one.
 
-    Jitter (`fraction` in [0, 1)) only ever adds, up to a tenth. A receiver that names its wait is believed,
-    but never called back sooner than the schedule's first delay: `Retry-After: 0` must not burn the attempts.
+    The wait is the schedule's step, or the receiver's `Retry-After` if that is longer: a short one must not
+    use up the attempts. Jitter (`fraction` in [0, 1)) adds up to a tenth and never shortens a wait.
     """
     if attempts > len(delays_ms):
         return None
-    asked_ms = None if retry_after_ms is None else max(retry_after_ms, delays_ms[0])
-    delay_ms = delays_ms[attempts - 1] if asked_ms is None else asked_ms
+    delay_ms = max(delays_ms[attempts - 1], retry_after_ms or 0)
     return now_ms + delay_ms + int(delay_ms * JITTER_SHARE * fraction)
 
 

@@ -7,7 +7,7 @@ from typing import Self
 from core.config import Reader, read_policy
 from core.egress import Policy
 
-DELAYS_S = "5,300,1800,7200,18000,36000"
+DELAYS_S = "5,300,1800,7200,18000,36000,36000"
 DELAY_S_MAX = 1_209_600
 
 

@@ -30,6 +30,7 @@ from core.webhook import (
     sign,
     signature_body,
 )
+from notifier.settings import DELAYS_S
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -275,15 +276,16 @@ def test_a_date_means_its_wait(wait_s: int) -> None:
         (2, 0.0, None, 300_000),
         (3, 0.0, None, 1_800_000),
         (1, 0.0, 60_000, 60_000),
-        (3, 0.0, 60_000, 60_000),
-        (2, 0.0, 0, 5_000),
+        (3, 0.0, 60_000, 1_800_000),
+        (2, 0.0, 0, 300_000),
+        (3, 0.0, 7_200_000, 7_200_000),
         (1, 0.5, 60_000, 63_000),
     ],
 )
 def test_the_delay_schedule(
     attempts: int, fraction: float, retry_after_ms: int | None, delay_ms: int
 ) -> None:
-    """The schedule, or what the receiver asked for; jitter only adds."""
+    """The schedule, or what the receiver asked for if that is longer; jitter only adds."""
     assert NOW_MS + delay_ms == next_attempt_ms(attempts, NOW_MS, DELAYS_MS, fraction, retry_after_ms)
 
 
@@ -294,6 +296,17 @@ def test_the_schedule_ends() -> None:
     assert next_attempt_ms(4, NOW_MS, DELAYS_MS, 0.0, retry_after_ms=1_000) is None
 
 
+def test_the_default_schedule_outlives_a_day() -> None:
+    """Eight attempts in 27.6 h, whatever short `Retry-After` comes with each answer."""
+    delays_ms = [1_000 * int(delay_s) for delay_s in DELAYS_S.split(",")]
+    now_ms = 0
+    for attempts in range(1, 8):
+        next_ms = next_attempt_ms(attempts, now_ms, delays_ms, 0.0, retry_after_ms=30_000)
+        assert next_ms is not None
+        now_ms = next_ms
+    assert (len(delays_ms) + 1, round(now_ms / 3_600_000, 1)) == (8, 27.6)
+
+
 @given(
     st.integers(min_value=1, max_value=3),
     st.floats(min_value=0, max_value=1, exclude_max=True),
@@ -301,7 +314,7 @@ def test_the_schedule_ends() -> None:
 )
 def test_jitter_never_shortens_a_wait(attempts: int, fraction: float, retry_after_ms: int | None) -> None:
     """No attempt starts before the schedule or the receiver said, and none more than a tenth later."""
-    asked_ms = DELAYS_MS[attempts - 1] if retry_after_ms is None else max(retry_after_ms, DELAYS_MS[0])
+    asked_ms = max(DELAYS_MS[attempts - 1], retry_after_ms or 0)
     next_ms = next_attempt_ms(attempts, 0, DELAYS_MS, fraction, retry_after_ms)
     assert next_ms is not None
     assert asked_ms <= next_ms <= asked_ms * 1.1
