@@ -12,6 +12,7 @@ import logging
 import logging.handlers
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,30 @@ def write_function_logs(path: Path) -> None:
             lines.warning("%-9s %s", package, line)
 
     importlib.import_module("ministack.services.lambda_svc")._emit_lambda_logs = emit  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def let_busy_workers_finish() -> None:
+    """Have an update end a function's idle workers only: one at work finishes its call first, as on AWS."""
+    runtime: Any = importlib.import_module("ministack.core.lambda_runtime")
+    service: Any = importlib.import_module("ministack.services.lambda_svc")
+    end_workers, give_back = runtime.invalidate_worker, runtime.release_worker
+    replaced: set[Any] = set()
+
+    def invalidate(name: str, *arguments: Any, **options: Any) -> None:
+        with runtime._lock:  # noqa: SLF001 - the version is pinned
+            for workers in runtime._workers.values():  # noqa: SLF001
+                busy = [worker for worker in workers if worker.in_use and worker.func_name == name]
+                replaced.update(busy)
+                workers[:] = [worker for worker in workers if worker not in busy]
+        end_workers(name, *arguments, **options)
+
+    def release(worker: Any) -> None:
+        give_back(worker)
+        if worker in replaced:
+            replaced.discard(worker)
+            threading.Thread(target=worker.kill).start()  # the answer does not wait for its end
+
+    service.invalidate_worker, service.release_worker = invalidate, release
 
 
 def _log_file(name: str, path: Path) -> logging.Logger:
@@ -111,6 +136,7 @@ def main() -> None:
     """Read where to listen and where to log from the environment that `emulator.py` makes."""
     os.nice(NICENESS)
     write_function_logs(Path(os.environ["FUNCTION_LOG"]))
+    let_busy_workers_finish()
     asyncio.run(serve(os.environ["BIND_HOST"], int(os.environ["GATEWAY_PORT"])))
 
 

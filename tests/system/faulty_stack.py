@@ -88,12 +88,9 @@ class FaultyStack:
         return environment
 
     def _configure(self, function: str, environment: Mapping[str, str]) -> None:
-        """Change a function, and have its aliases point at it as it is now: a version never changes."""
+        """Change a function's environment: new workers start with it."""
         client, name = self.running.session.client("lambda"), self.running.resources[function]
         client.update_function_configuration(FunctionName=name, Environment={"Variables": dict(environment)})
-        for alias in client.list_aliases(FunctionName=name)["Aliases"]:
-            version = client.publish_version(FunctionName=name)["Version"]
-            client.update_alias(FunctionName=name, Name=alias["Name"], FunctionVersion=version)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.integration
 SHORT_OUTAGES = {"STANDIN_OUTAGE_MIN_S": "1", "STANDIN_OUTAGE_MAX_S": "4"}
 WINDOW_S = float(COMPRESSED["UPSTREAM_WINDOW_SECONDS"])
 CALLS, FEWER_CALLS = 10, 5
+REFUSED_HOST = "refused.test"
 KEPT = ("SigningTable", "WindowTable", "FreshQueue", "NotificationQueue", "Secret")
 SEND_EVERY_S = 0.4
 TICK_S = WINDOW_S  # as the window is compressed, so is the minute of the processor's schedule
@@ -104,8 +105,19 @@ async def update(running: RunningStack, package: Package, **settings: str) -> fl
 def code_of(running: RunningStack) -> str:
     """Return the digest of the code that callers reach."""
     client, name = running.session.client("lambda"), running.resources["ApiFunction"]
-    digest: str = client.get_function_configuration(FunctionName=name, Qualifier="live")["CodeSha256"]
+    digest: str = client.get_function_configuration(FunctionName=name)["CodeSha256"]
     return digest
+
+
+async def answer_with_refused_host(running: RunningStack) -> int:
+    """Ask with a webhook to the host that a setting refuses; return the status once a worker has started."""
+    end_s = time.monotonic() + APPLIED_LIMIT_S
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+        while time.monotonic() < end_s:
+            answer = await ask(client, running, "asked again", hook=f"http://{REFUSED_HOST}/hook")
+            if answer.status != 503:
+                return answer.status
+    raise AssertionError("no worker has started")
 
 
 async def limit_is(running: RunningStack, calls: int) -> float:
@@ -137,8 +149,10 @@ async def scenario(running: RunningStack, folder: Path, settings: dict[str, str]
     await asyncio.sleep(BETWEEN_S)
     first_s = await update(running, changed_code(folder, 1), **settings, SIGNATURE_TTL_SECONDS="900")
     await asyncio.sleep(BETWEEN_S)
-    lower = {**settings, "UPSTREAM_LIMIT": str(FEWER_CALLS)}
+    assert await answer_with_refused_host(running) in {200, 202}
+    lower = {**settings, "UPSTREAM_LIMIT": str(FEWER_CALLS), "WEBHOOK_DENY_HOSTS": REFUSED_HOST}
     second_s = await update(running, changed_code(folder, 2), **lower)
+    assert await answer_with_refused_host(running) == 422
     applied_s = await limit_is(running, FEWER_CALLS)
     await asyncio.sleep(BETWEEN_S)
     await cancelled(calling)
