@@ -18,9 +18,10 @@ from core import job as jobs
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.config import CallSettings
+from core.gate import Gate
 from core.job import Job
 from core.messages import NotificationMessage, decode_notification
-from core.window import Change, Limits, Timing, Window
+from core.window import Change, Limits, Timing
 from ports import Conflict, Written
 from processor.wiring import Ports, assemble
 from proofs.simulation.virtual_time import EPOCH_MS, VirtualClock, run
@@ -88,11 +89,11 @@ class _Silence:
 class _CountingWindowStore(MemoryWindowStore):
     """Tells the writes of slots from those of hints alone."""
 
-    def __init__(self, item: MemoryWindow, missing: Callable[[], Window]) -> None:
+    def __init__(self, item: MemoryWindow, missing: Callable[[], Gate]) -> None:
         super().__init__(item, missing)
         self.notes = 0
 
-    async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+    async def apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
         self.notes += not change.slots
         return await super().apply(change)
 
@@ -153,8 +154,8 @@ class _Service:
     def __init__(self, messages: Sequence[Message], random: Random) -> None:
         self.trace = Trace(messages, keeps_reserve=True)
         self.clock = VirtualClock()
-        self.item = MemoryWindow(windows.empty(SETTINGS.limits))
-        self.window_store = _CountingWindowStore(self.item, lambda: windows.full(SETTINGS.limits, 0))
+        self.item = MemoryWindow(Gate(windows.empty(SETTINGS.limits)))
+        self.window_store = _CountingWindowStore(self.item, lambda: Gate(windows.full(SETTINGS.limits, 0)))
         self.store = _WatchedJobStore(MemoryTable())
         self.fresh_queue = MemoryQueue(self.clock)
         self.notifications = MemoryQueue(self.clock)

@@ -10,10 +10,11 @@ from typing import Generic, Protocol, TypeVar
 
 from core.answers import Answer
 from core.circuit import Host
+from core.gate import Gate
 from core.job import Job, Request
 from core.scheduling import Due
 from core.webhook import PostResult
-from core.window import Change, Window
+from core.window import Change
 
 Record = TypeVar("Record")
 
@@ -73,13 +74,13 @@ class Conflict(Generic[Record]):
 
 
 class WindowStore(Protocol):
-    """The one item that all functions share the upstream's limit by."""
+    """The one item that all functions share the upstream's limit by: the gate, with the window in it."""
 
-    async def read(self) -> Window:
-        """Return the window, strongly consistent. A missing one is created full first."""
+    async def read(self) -> Gate:
+        """Return the gate, strongly consistent. A missing one is created with a full window first."""
         ...
 
-    async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+    async def apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
         """Carry out a conditional write, once."""
         ...
 

@@ -1,7 +1,6 @@
-"""The window as one DynamoDB item: every change of it is one conditional `UpdateItem`."""
+"""The gate, window included, as one DynamoDB item: every change of it is one conditional `UpdateItem`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -9,56 +8,52 @@ from botocore.exceptions import ClientError
 from adapters.aws import in_thread
 from adapters.items import Item, attribute, plain
 from core.errors import Unavailable
+from core.gate import DEFAULTS, Gate
 from core.window import Change, FieldValue, Kind, Limits, Slot, Window
 from ports import Conflict, Written
 
 KEY: Item = {"PK": {"S": "WINDOW"}}
 CONDITION_FAILED = frozenset({"ConditionalCheckFailedException"})
-SCALARS = {
-    field.name: field.default
-    for field in fields(Window)
-    if field.name not in {"limits", "slots", "latencies_ms"}
-}
 
 
 class DynamoWindowStore:
-    """A `ports.WindowStore` on a boto3 DynamoDB client. `missing` makes the window where there is none."""
+    """A `ports.WindowStore` on a boto3 DynamoDB client. `missing` makes the gate where there is none."""
 
-    def __init__(self, client: Any, table: str, missing: Callable[[], Window]) -> None:
+    def __init__(self, client: Any, table: str, missing: Callable[[], Gate]) -> None:
         self._client = client
         self._table = table
         self._missing = missing
 
-    async def read(self) -> Window:
-        """Return the window; a missing one is created."""
+    async def read(self) -> Gate:
+        """Return the gate; a missing one is created."""
         answer = await in_thread(self._client.get_item, TableName=self._table, Key=KEY, ConsistentRead=True)
         if item := answer.get("Item"):
             return decode(item)
         await self.create(self._missing())
         return await self.read()
 
-    async def create(self, window: Window) -> bool:
-        """Store a window if there is none; say whether it was stored."""
-        return await self._write(window, {"ConditionExpression": "attribute_not_exists(PK)"})
+    async def create(self, gate: Gate) -> bool:
+        """Store a gate if there is none; say whether it was stored."""
+        return await self._write(gate, {"ConditionExpression": "attribute_not_exists(PK)"})
 
-    async def overwrite(self, window: Window) -> None:
-        """Store a window whatever was there: only where nobody else is at work."""
-        await self._write(window, {})
+    async def overwrite(self, gate: Gate) -> None:
+        """Store a gate whatever was there: only where nobody else is at work."""
+        await self._write(gate, {})
 
-    async def _write(self, window: Window, condition: Mapping[str, Any]) -> bool:
+    async def _write(self, gate: Gate, condition: Mapping[str, Any]) -> bool:
         try:
             await in_thread(
                 self._client.put_item,
                 keep=CONDITION_FAILED,
                 TableName=self._table,
-                Item=encode(window),
+                Item=encode(gate),
                 **condition,
             )
         except ClientError:
             return False
         return True
 
-    async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+    async def apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
         """Carry out a conditional write."""
         update = _Update(change)
         try:
@@ -125,7 +120,7 @@ class _Update:
         if value == "":
             return absent
         unchanged = f"{placeholder} = {self._value(attribute(value))}"
-        return f"({absent} OR {unchanged})" if value == SCALARS[name] else unchanged
+        return f"({absent} OR {unchanged})" if value == DEFAULTS[name] else unchanged
 
     def _set_field(self, path: str, value: FieldValue) -> None:
         if value == "":
@@ -147,31 +142,29 @@ class _Update:
         return placeholder
 
 
-def encode(window: Window) -> Item:
-    """Return the window's item."""
-    scalars = {name: attribute(getattr(window, name)) for name in SCALARS if getattr(window, name) != ""}
+def encode(gate: Gate) -> Item:
+    """Return the gate's item."""
+    values = {name: gate.value(name) for name in DEFAULTS}
     return {
         **KEY,
-        **_encode_limits(window.limits),
-        **scalars,
-        "slots": _encode_slots(dict(enumerate(window.slots))),
-        "latencies_ms": _numbers(window.latencies_ms),
+        **_encode_limits(gate.window.limits),
+        **{name: attribute(value) for name, value in values.items() if value != ""},
+        "slots": _encode_slots(dict(enumerate(gate.window.slots))),
+        "latencies_ms": _numbers(gate.hints.latencies_ms),
     }
 
 
-def decode(item: Item) -> Window:
-    """Return the window of an item; raises `Unavailable` if it can't be read: then there are no calls."""
+def decode(item: Item) -> Gate:
+    """Return the gate of an item; raises `Unavailable` if it can't be read: then there are no calls."""
     try:
         stored = item["slots"]["M"]
         limits = Limits(int(item["calls"]["N"]), int(item["window_ms"]["N"]), int(item["version"]["N"]))
         if len(stored) != limits.calls:
             raise Unavailable("the window item has more or fewer slots than its limit")
-        return Window(
-            limits=limits,
-            slots=tuple(_decode_slot(stored[str(index)]["M"]) for index in range(limits.calls)),
-            latencies_ms=tuple(int(value["N"]) for value in item["latencies_ms"]["L"]),
-            **{name: plain(item[name]) for name in SCALARS if name in item},  # type: ignore[arg-type]
-        )
+        slots = tuple(_decode_slot(stored[str(index)]["M"]) for index in range(limits.calls))
+        latencies_ms = tuple(int(value["N"]) for value in item["latencies_ms"]["L"])
+        values = {name: plain(item[name]) for name in DEFAULTS if name in item}
+        return Gate(Window(limits, slots)).having(latencies_ms, **values)
     except (KeyError, ValueError, TypeError) as error:
         raise Unavailable("the window item is unreadable") from error
 

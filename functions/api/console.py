@@ -16,10 +16,10 @@ from calling.redelivery import replay
 from calling.slots import Slots
 from core import scheduling
 from core.errors import Unavailable
+from core.gate import Gate
 from core.job import Request
 from core.messages import REQUEST_ID
 from core.scheduling import Due
-from core.window import Window
 from ports import Clock, DueKind, EndedKind, JobStore, RequestKey, Telemetry, Waker
 
 JOBS_MAX = 200
@@ -57,7 +57,7 @@ class Overview:
     """
 
     now_ms: int
-    window: Window
+    gate: Gate
     waiting: Sequence[Due]
     retrying: Sequence[Due]
     rows: Sequence[Row]
@@ -82,7 +82,7 @@ class Console:
         """Return what this viewer may see; raises `Unavailable`."""
         try:
             async with asyncio.timeout(deadline.left_s()):
-                window, waiting, retrying, rows = await asyncio.gather(
+                gate, waiting, retrying, rows = await asyncio.gather(
                     self._slots.refresh(),
                     self._store.due_jobs(DueKind.FRESH, FOREVER_MS, JOBS_MAX),
                     self._store.due_jobs(DueKind.RETRY, FOREVER_MS, JOBS_MAX),
@@ -94,11 +94,11 @@ class Console:
         now_ms, done = self._clock.now_ms(), rows[EndedKind.DONE]
         return Overview(
             now_ms,
-            window,
+            gate,
             waiting,
             retrying,
             rows=_rows(
-                requests, {due.job_id for due in retrying}, _ready_times_ms(window, now_ms, waiting, retrying)
+                requests, {due.job_id for due in retrying}, _ready_times_ms(gate, now_ms, waiting, retrying)
             ),
             more=any(len(keys) == LISTED_MAX[kind] for kind, keys in rows.items() if keys is not done),
             figures=figures(requests, now_ms, done[-1].due_ms if len(done) == DONE_MAX else 0),
@@ -176,12 +176,12 @@ def _rows(requests: Iterable[Request], called: Container[str], ready_at_ms: Mapp
 
 
 def _ready_times_ms(
-    window: Window, now_ms: int, waiting: Sequence[Due], retrying: Sequence[Due]
+    gate: Gate, now_ms: int, waiting: Sequence[Due], retrying: Sequence[Due]
 ) -> dict[str, int]:
     """When each job's next call should have ended, by job."""
-    if window.paused:
+    if gate.paused:
         return {}
-    starts_ms = scheduling.call_times_ms(window, now_ms, len(waiting))
-    latency_ms = scheduling.latency_ms(window)
+    starts_ms = scheduling.call_times_ms(gate, now_ms, len(waiting))
+    latency_ms = gate.hints.latency_ms
     ready = {due.job_id: at_ms + latency_ms for due, at_ms in zip(waiting, starts_ms, strict=True)}
-    return ready | {due.job_id: scheduling.ready_at_ms(window, now_ms, 0, due.due_ms) for due in retrying}
+    return ready | {due.job_id: scheduling.ready_at_ms(gate, now_ms, 0, due.due_ms) for due in retrying}

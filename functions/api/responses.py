@@ -16,10 +16,10 @@ from api.figures import Figures
 from api.signing import Accepted, Declined, Reason, Signed
 from api.statuses import Found
 from calling.redrive import Redriven
-from core import scheduling, webhook
+from core import webhook
+from core.gate import Gate
 from core.job import Request, RequestState
 from core.scheduling import Due
-from core.window import Window
 
 KEY_SET_MAX_AGE_S = 300
 PROBLEM_TYPE = "application/problem+json"
@@ -185,7 +185,7 @@ def overview(
     """
     body = {
         "status": 200,
-        "window": _window(seen.window, seen.now_ms),
+        "window": _window(seen.gate, seen.now_ms),
         "waiting": _queue(seen.waiting),
         "retrying": _queue(seen.retrying),
         "requests": [_row(row) for row in sorted(seen.rows, key=lambda row: row.request.id, reverse=True)],
@@ -200,7 +200,8 @@ def overview(
     return JSONResponse({"request_id": request_id, **body}, headers=headers)
 
 
-def _window(window: Window, now_ms: int) -> dict[str, Any]:
+def _window(gate: Gate, now_ms: int) -> dict[str, Any]:
+    window = gate.window
     blocked = window.blocked_until_ms > now_ms
     return {
         "calls": window.limits.calls,
@@ -210,9 +211,9 @@ def _window(window: Window, now_ms: int) -> dict[str, Any]:
             {"free_at": timestamp(slot.free_at_ms or None), "kind": slot.kind} for slot in window.slots
         ],
         "blocked_until": timestamp(window.blocked_until_ms) if blocked else None,
-        "paused": window.paused,
-        "key_refused": bool(window.suspect_job),
-        "latency_ms": scheduling.latency_ms(window),
+        "paused": gate.paused,
+        "key_refused": gate.key.suspected,
+        "latency_ms": gate.hints.latency_ms,
     }
 
 

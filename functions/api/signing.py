@@ -11,16 +11,16 @@ from calling.calls import Begun, Caller, NotBegun
 from calling.conditional import amend_job
 from calling.recording import Recorder
 from calling.slots import Slots
+from core import hints, scheduling
 from core import job as jobs
-from core import scheduling
-from core import window as windows
 from core.answers import Answer, Meaning
 from core.config import CallSettings
 from core.errors import Unavailable
+from core.gate import Gate
 from core.job import FIRST_LOOK_MS, Job, JobState, Request
 from core.messages import FreshMessage
 from core.scheduling import Inline
-from core.window import Change, Kind, Window
+from core.window import Change, Kind
 from ports import Backlog, Clock, JobStore, Queue, Telemetry, Waker
 
 BACKLOG_ROWS_MAX = 6_000
@@ -89,13 +89,13 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was there when the request came: window and backlog are None where they can't be read in time.
+    """What was there when the request came: gate and backlog are None where they can't be read in time.
 
     `look_ms`: how long it took to see that, which tells how long a durable write will take.
     """
 
     job: Job | None
-    window: Window | None
+    gate: Gate | None
     backlog: Backlog | None
     look_ms: int
 
@@ -171,12 +171,12 @@ class Signing:
         # A cold start may have used most of the time: then half of what is left, and the put has the rest.
         limit_s = max(deadline.left_s(reserve_ms=DURABLE_MS), deadline.left_s() / 2)
         async with asyncio.timeout(limit_s):
-            job, window, backlog = await asyncio.gather(
+            job, gate, backlog = await asyncio.gather(
                 self._store.job(jobs.job_id(ask.message)),
                 _if_readable(self._slots.refresh(), limit_s / 2),
                 _if_readable(self._store.backlog(BACKLOG_ROWS_MAX), limit_s / 2),
             )
-        return _Seen(job, window, backlog, self._clock.monotonic_ms() - began_ms)
+        return _Seen(job, gate, backlog, self._clock.monotonic_ms() - began_ms)
 
     async def _now(self, ask: Ask, seen: _Seen, deadline: Deadline) -> Signed | Declined | Begun | _Tried:
         """Answer from what is known, or begin a call of our own."""
@@ -187,11 +187,11 @@ class Signing:
             return Declined(Reason.REFUSED, upstream_status=job.refusal)
         if job and not job.callable_by_api(now_ms, ttl_ms):
             return self._why_wait(job, seen, now_ms)
-        if seen.window is None or seen.backlog is None:  # no window, no call
+        if seen.gate is None or seen.backlog is None:  # no window, no call
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
         time_left_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
         fresh_waits = seen.backlog.waits(now_ms)
-        inline = scheduling.may_try_inline(seen.window, now_ms, time_left_ms, fresh_waits=fresh_waits)
+        inline = scheduling.may_try_inline(seen.gate, now_ms, time_left_ms, fresh_waits=fresh_waits)
         if inline not in {Inline.YES, Inline.SLOW_PROBE}:
             return self._why_not_inline(inline, seen, now_ms)
         return await self._begin(ask, seen, inline, deadline)
@@ -219,12 +219,12 @@ class Signing:
 
     def _ready_at_ms(self, seen: _Seen, now_ms: int, job: Job | None) -> int | None:
         """When the next call for this message should have ended; None where the window can't be read."""
-        if seen.window is None or seen.window.paused:
+        if seen.gate is None or seen.gate.paused:
             return None
         fresh = job is None or not job.attempts
         ahead = seen.backlog.count if seen.backlog and fresh else 0
         earliest_ms = max(job.next_try_ms, job.call_until_ms) if job else 0
-        return scheduling.ready_at_ms(seen.window, now_ms, ahead, earliest_ms)
+        return scheduling.ready_at_ms(seen.gate, now_ms, ahead, earliest_ms)
 
     async def _call(self, ask: Ask, begun: Begun, deadline: Deadline) -> Signed | Declined | _Tried:
         """Call the upstream with the time that is left, less what a durable acceptance will need."""
@@ -244,12 +244,12 @@ class Signing:
         If that took so long that no answer is likely in time any more, nothing is sent: a call that times out
         would hold its slot for a whole lease. What a durable acceptance needs is not spent on undoing it.
         """
-        hints = {"slow_probe_at_ms": self._clock.now_ms()} if inline is Inline.SLOW_PROBE else None
+        noted = {"slow_probe_at_ms": self._clock.now_ms()} if inline is Inline.SLOW_PROBE else None
         call_limit_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
         try:
             async with asyncio.timeout(call_limit_ms / 1000):
                 begun = await self._caller.begin(
-                    seen.job, ask.message, Kind.FRESH, call_limit_ms=call_limit_ms, hints=hints
+                    seen.job, ask.message, Kind.FRESH, call_limit_ms=call_limit_ms, hints=noted
                 )
         except (Unavailable, TimeoutError):  # what landed of it expires, and counts as a call
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
@@ -257,9 +257,7 @@ class Signing:
             return self._why_not_begun(begun, seen)
         left_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
         expected_ms = (
-            scheduling.latency_ms(seen.window)
-            if seen.window and inline is Inline.YES
-            else scheduling.INLINE_MIN_MS
+            seen.gate.hints.latency_ms if seen.gate and inline is Inline.YES else scheduling.INLINE_MIN_MS
         )
         if left_ms < expected_ms:
             if ask.may_wait:
@@ -314,7 +312,7 @@ class Signing:
         return Accepted(request, self._ready_at_ms(seen, now_ms, job))
 
     def _request(self, ask: Ask, seen: _Seen, now_ms: int) -> Request:
-        window = seen.window or self._slots.window
+        gate = seen.gate or self._slots.gate
         return Request(
             id=ask.request_id,
             job_id=jobs.job_id(ask.message),
@@ -323,17 +321,17 @@ class Signing:
             webhook_url=ask.webhook_url,
             created_ms=now_ms,
             attempts_before=seen.job.attempts if seen.job else 0,
-            key_blocked_ms=window.key_blocked_ms if window else 0,
+            key_blocked_ms=gate.key.key_blocked_ms if gate else 0,
             estimated_ms=self._ready_at_ms(seen, now_ms, seen.job) or 0,
             due_ms=now_ms + FIRST_LOOK_MS,
         )
 
     def _backlog_too_long(self, seen: _Seen, now_ms: int) -> bool:
         """Whether a new job could not have its first call within half of the greatest age."""
-        if seen.window is None or seen.backlog is None or (seen.job and seen.job.scheduled):
+        if seen.gate is None or seen.backlog is None or (seen.job and seen.job.scheduled):
             return False
         waited_ms = now_ms - (seen.backlog.oldest_ms or now_ms)
-        will_wait_ms = scheduling.call_times_ms(seen.window, now_ms, seen.backlog.count + 1)[-1] - now_ms
+        will_wait_ms = scheduling.call_times_ms(seen.gate, now_ms, seen.backlog.count + 1)[-1] - now_ms
         return max(waited_ms, will_wait_ms) > self._settings.age_max_ms // 2
 
     async def _attach(self, request: Request, seen: Job | None, tried: _Tried | None) -> Job:
@@ -377,10 +375,10 @@ class Signing:
         """If no run is at work, wake one: of a whole burst, the one whose write lands does it."""
         now_ms, woken = self._clock.now_ms(), False
 
-        def decide(window: Window) -> Change | None:
+        def decide(gate: Gate) -> Change | None:
             nonlocal woken
-            woken = window.awake_until_ms <= now_ms
-            return windows.announce(window, now_ms, fresh_waits=fresh_waits)
+            woken = gate.hints.awake_until_ms <= now_ms
+            return hints.announce(gate.hints, gate.window, now_ms, fresh_waits=fresh_waits)
 
         await self._slots.recent(SEEN_LATELY_MS)
         if await self._slots.amend(decide) and woken:

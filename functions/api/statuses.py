@@ -69,13 +69,13 @@ class Statuses:
     async def _found(self, request: Request, job: Job | None) -> Found:
         if job is None:
             return Found(request)
-        window, position = await self._slots.refresh(), await self._position(job)
+        gate, position = await self._slots.refresh(), await self._position(job)
         called = job.ended_calls > request.attempts_before
-        if window.paused:
+        if gate.paused:
             return Found(request, job, None, position, called)
         earliest_ms = max(job.next_try_ms, job.call_until_ms)
         ahead = position - 1 if position else 0
-        ready_at_ms = scheduling.ready_at_ms(window, self._clock.now_ms(), ahead, earliest_ms)
+        ready_at_ms = scheduling.ready_at_ms(gate, self._clock.now_ms(), ahead, earliest_ms)
         return Found(request, job, ready_at_ms, position, called)
 
     async def _position(self, job: Job) -> int | None:

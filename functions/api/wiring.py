@@ -24,6 +24,7 @@ from calling.recording import Recorder
 from calling.redrive import RECEIVE_WAIT_MS, Line
 from calling.slots import Slots
 from core import window as windows
+from core.gate import Gate
 from core.messages import decode_fresh, decode_notification
 
 ATTEMPTS = 2
@@ -43,7 +44,7 @@ def wire(environment: Mapping[str, str]) -> Services:
     store = DynamoJobStore(dynamodb, settings.table)
     lease_ms = calls.timing.lease_ms(calls.call_limit_ms, calls.limits.window_ms)
     window_store = DynamoWindowStore(
-        dynamodb, settings.window_table, lambda: windows.full(calls.limits, clock.now_ms() + lease_ms)
+        dynamodb, settings.window_table, lambda: Gate(windows.full(calls.limits, clock.now_ms() + lease_ms))
     )
     slots = Slots(window_store, clock, randomness, calls.timing)
     upstream = HttpUpstream(

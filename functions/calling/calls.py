@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from calling.conditional import amend
 from calling.slots import Lease, Slots
 from core import job as jobs
+from core import key_guard
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.config import CallSettings
@@ -140,10 +141,10 @@ class Caller:
 
     def _understood(self, job: Job, answer: Answer) -> Answer:
         """Tell a message that the upstream refuses from a key that it refuses."""
-        window = self.slots.window
-        if answer.meaning is not Meaning.KEY_REFUSED or window is None:
+        gate = self.slots.gate
+        if answer.meaning is not Meaning.KEY_REFUSED or gate is None:
             return answer
-        refused = windows.refuses_message(window, job.id, self._clock.now_ms())
+        refused = gate.key.refuses_message(job.id, self._clock.now_ms())
         return replace(answer, meaning=Meaning.REFUSED) if refused else answer
 
     async def settle(self, begun: Begun, answer: Answer) -> None:
@@ -159,6 +160,8 @@ class Caller:
         now_ms = self._clock.now_ms()
         if answer.meaning is Meaning.LIMITED:
             pause_ms = answer.retry_after_ms or begun.lease.permit.limits.window_ms
-            await self.slots.amend(lambda window: windows.block(window, now_ms + pause_ms))
+            await self.slots.amend(lambda gate: windows.block(gate.window, now_ms + pause_ms))
         elif answer.meaning is Meaning.KEY_REFUSED:
-            await self.slots.amend(lambda window: windows.suspect_key(window, begun.fenced.id, now_ms))
+            await self.slots.amend(
+                lambda gate: key_guard.suspect(gate.key, gate.window, begun.fenced.id, now_ms)
+            )

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from core.errors import Unavailable
+from core.gate import Gate
 from core.job import Job, Request
-from core.window import Window
 from ports import Conflict, JobStore, Written
 
 TRIES_MAX = 8
@@ -75,17 +75,17 @@ async def amend_job(store: JobStore, seen: Job | None, decide: Callable[[Job | N
     return result.record or decide(None)
 
 
-async def amend_window(
-    seen: Window,
-    decide: Callable[[Window], Wanted | None],
-    write: Callable[[Wanted], Awaitable[Written[Window] | Conflict[Window]]],
-) -> Written[Window] | Unchanged[Window]:
-    """Change the window. Raises `TooManyConflicts`, and `Unavailable`."""
+async def amend_gate(
+    seen: Gate,
+    decide: Callable[[Gate], Wanted | None],
+    write: Callable[[Wanted], Awaitable[Written[Gate] | Conflict[Gate]]],
+) -> Written[Gate] | Unchanged[Gate]:
+    """Change the gate. Raises `TooManyConflicts`, and `Unavailable`."""
 
-    def decided(current: Window | None) -> Wanted | None:
+    def decided(current: Gate | None) -> Wanted | None:
         return decide(current) if current else None
 
-    async def write_wanted(_: Window | None, wanted: Wanted) -> Written[Window] | Conflict[Window]:
+    async def write_wanted(_: Gate | None, wanted: Wanted) -> Written[Gate] | Conflict[Gate]:
         return await write(wanted)
 
     return await amend(seen, decided, write_wanted)

@@ -87,7 +87,8 @@ class Outcomes:
             return jobs.close_failed(request, BAD_GATEWAY, reason, now_ms, calls=calls)
         if not after_call or job.call_live(now_ms):
             return None
-        key_blocked_ms = self._slots.window.key_blocked_ms if self._slots.window else request.key_blocked_ms
+        gate = self._slots.gate
+        key_blocked_ms = gate.key.key_blocked_ms if gate else request.key_blocked_ms
         age_ms = now_ms - request.created_ms - max(0, key_blocked_ms - request.key_blocked_ms)
         given_up = scheduling.give_up(
             job.attempts - request.attempts_before,

@@ -1,12 +1,14 @@
 """Slots of the shared window: take one, settle it, give it back. One conditional write each."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from calling.conditional import TooManyConflicts, Unchanged, Wanted, amend_window
+from calling.conditional import TooManyConflicts, Unchanged, Wanted, amend_gate
+from core import gate as gates
 from core import window as windows
 from core.answers import Answer, Meaning
-from core.window import Change, Denial, Grant, Kind, NotBefore, Permit, Timing, Window
+from core.gate import Gate
+from core.window import Change, Denial, Grant, Kind, NotBefore, Permit, Timing
 from ports import Clock, Conflict, Randomness, WindowStore, Written
 
 
@@ -23,28 +25,28 @@ class Lease:
 
 
 class Slots:
-    """Keeps the window as last seen, so that most decisions cost no read."""
+    """Keeps the gate as last seen, so that most decisions cost no read."""
 
     def __init__(self, store: WindowStore, clock: Clock, randomness: Randomness, timing: Timing) -> None:
         self._store = store
         self._clock = clock
         self._randomness = randomness
         self.timing = timing
-        self.window: Window | None = None
+        self.gate: Gate | None = None
         self._seen_mono_ms = 0
 
-    async def refresh(self) -> Window:
-        """Read the window; raises `Unavailable`."""
+    async def refresh(self) -> Gate:
+        """Read the gate; raises `Unavailable`."""
         return self._see(await self._store.read())
 
-    async def recent(self, age_max_ms: int) -> Window:
-        """Return the window as it was at most so long ago; raises `Unavailable`."""
+    async def recent(self, age_max_ms: int) -> Gate:
+        """Return the gate as it was at most so long ago; raises `Unavailable`."""
         age_ms = self._clock.monotonic_ms() - self._seen_mono_ms
-        return self.window if self.window and age_ms <= age_max_ms else await self.refresh()
+        return self.gate if self.gate and age_ms <= age_max_ms else await self.refresh()
 
-    def _see(self, window: Window) -> Window:
-        self.window, self._seen_mono_ms = window, self._clock.monotonic_ms()
-        return window
+    def _see(self, gate: Gate) -> Gate:
+        self.gate, self._seen_mono_ms = gate, self._clock.monotonic_ms()
+        return gate
 
     async def take(
         self, kind: Kind, call_limit_ms: int, *, reserve: int = 0, hints: dict[str, int] | None = None
@@ -56,11 +58,11 @@ class Slots:
         decisions: list[Grant | NotBefore] = []
         mono_ms = 0
 
-        def decide(window: Window) -> Grant | None:
+        def decide(gate: Gate) -> Grant | None:
             nonlocal mono_ms
             mono_ms = self._clock.monotonic_ms()
-            decision = windows.take(
-                window,
+            decision = gates.take(
+                gate,
                 self._clock.now_ms(),
                 permit_id=self._randomness.token(),
                 kind=kind,
@@ -94,18 +96,16 @@ class Slots:
 
         return question
 
-    async def _carry_out(
-        self, grant: Grant, hints: dict[str, int] | None
-    ) -> Written[Window] | Conflict[Window]:
+    async def _carry_out(self, grant: Grant, hints: dict[str, int] | None) -> Written[Gate] | Conflict[Gate]:
         change = grant.change
         if hints:
             change = Change(change.limits_version, change.expected_slots, change.slots, values=hints)
         result = await self._apply(change)
         # A repeat of a take that had landed fails its own condition: a holder that is me means granted.
-        window = self.window
-        mine = window.slots[grant.permit.slot : grant.permit.slot + 1] if window else ()
-        granted = window and any(slot.holder == grant.permit.id for slot in mine)
-        return Written(window) if window and granted else result
+        gate = self.gate
+        mine = gate.window.slots[grant.permit.slot : grant.permit.slot + 1] if gate else ()
+        granted = gate and any(slot.holder == grant.permit.id for slot in mine)
+        return Written(gate) if gate and granted else result
 
     async def settle(self, lease: Lease, answer: Answer) -> None:
         """Tell the window what an answer proves.
@@ -115,12 +115,13 @@ class Slots:
         """
         if answer.first_byte_mono_ms is not None:
             at_ms = lease.wall_ms(answer.first_byte_mono_ms) + self._slept_ms(lease)
-            await self.amend(
-                lambda seen: windows.settle(seen, lease.permit, at_ms, self.timing, answer.latency_ms),
-                again=True,
-            )
+            await self.amend(lambda gate: self._settled(gate, lease, at_ms, answer.latency_ms), again=True)
         elif answer.meaning is Meaning.NEVER_SENT:
-            await self.amend(lambda seen: windows.give_back(seen, lease.permit), again=True)
+            await self.amend(lambda gate: windows.give_back(gate.window, lease.permit), again=True)
+
+    def _settled(self, gate: Gate, lease: Lease, at_ms: int, latency_ms: int) -> Change | None:
+        change = windows.settle(gate.window, lease.permit, at_ms, self.timing)
+        return change and replace(change, latencies_ms=gate.hints.latencies_with(latency_ms))
 
     def _slept_ms(self, lease: Lease) -> int:
         """How long the machine slept since the take: monotonic time stood still meanwhile.
@@ -131,26 +132,26 @@ class Slots:
         return max(0, self._clock.now_ms() - lease.permit.taken_at_ms - awake_ms)
 
     async def try_once(self, change: Change) -> bool:
-        """Carry out a change if the window allows it as it is; of many who try the same, one succeeds."""
+        """Carry out a change if the gate allows it as it is; of many who try the same, one succeeds."""
         return isinstance(await self._apply(change), Written)
 
-    async def amend(self, decide: Callable[[Window], Change | None], *, again: bool = False) -> bool:
+    async def amend(self, decide: Callable[[Gate], Change | None], *, again: bool = False) -> bool:
         """Carry out what `decide` makes of the window; say whether a write landed.
 
-        `again`: a decision for nothing on the window as last seen is made once more on a fresh read.
+        `again`: a decision for nothing on the gate as last seen is made once more on a fresh read.
         """
-        if again and decide(self.window or await self.refresh()) is None:
+        if again and decide(self.gate or await self.refresh()) is None:
             await self.refresh()
         return isinstance(await self._amend(decide, self._apply), Written)
 
     async def _amend(
         self,
-        decide: Callable[[Window], Wanted | None],
-        write: Callable[[Wanted], Awaitable[Written[Window] | Conflict[Window]]],
-    ) -> Written[Window] | Unchanged[Window]:
-        return await amend_window(self.window or await self.refresh(), decide, write)
+        decide: Callable[[Gate], Wanted | None],
+        write: Callable[[Wanted], Awaitable[Written[Gate] | Conflict[Gate]]],
+    ) -> Written[Gate] | Unchanged[Gate]:
+        return await amend_gate(self.gate or await self.refresh(), decide, write)
 
-    async def _apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+    async def _apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
         result = await self._store.apply(change)
         if result.record:
             self._see(result.record)

@@ -109,6 +109,15 @@ def new_job(message: str, now_ms: int) -> Job:
     return Job(job_id(message), message, now_ms)
 
 
+# Two callers of one message. The write of `fence` lands only if the job is still the one that was read.
+#
+#   A  read ── fence ════════ call under way ════════ record: only if the fence is A's ──▶
+#   B     read ── fence: refused, the job has changed
+#   C                  read: a call is under way ──▶ nothing
+#   D                                                  (A crashed)  fence expires ── read ── fence ═══▶
+#              │◀─ send limit + call limit + margin ─▶│
+#
+#   A's own record is refused once D has fenced; an expired fence counts as a call.
 def fence(
     job: Job, call_id: str, now_ms: int, *, call_for_ms: int, retry_ms: int, oldest_ms: int | None = None
 ) -> Job:

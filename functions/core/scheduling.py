@@ -8,8 +8,8 @@ has the measurements behind each rule. Times are integer milliseconds since the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import median
 
+from core.gate import Gate
 from core.window import Kind, Window
 
 RESERVE_MAX = 4
@@ -17,7 +17,6 @@ OLD_RETRY_WINDOWS = 10
 JITTER_SHARE = 0.1
 OUTAGE_SHARE = 10
 INDEX_LAG_MS = 2_000
-DEFAULT_LATENCY_MS = 500
 INLINE_MIN_MS = 100
 
 
@@ -96,7 +95,7 @@ class Inline(StrEnum):
     NO_TIME = "no_time"
 
 
-def may_try_inline(window: Window, now_ms: int, time_left_ms: int, *, fresh_waits: bool) -> Inline:
+def may_try_inline(gate: Gate, now_ms: int, time_left_ms: int, *, fresh_waits: bool) -> Inline:
     """Only while no fresh request waits, a slot is free and an answer is likely in time.
 
     A call that times out holds its slot for a whole lease and tells nothing, so while the upstream is slower
@@ -105,47 +104,43 @@ def may_try_inline(window: Window, now_ms: int, time_left_ms: int, *, fresh_wait
     """
     if time_left_ms < INLINE_MIN_MS:
         return Inline.NO_TIME
-    if held_back := _held_back(window, now_ms, fresh_waits=fresh_waits):
+    if held_back := _held_back(gate, now_ms, fresh_waits=fresh_waits):
         return held_back
-    if latency_ms(window) <= time_left_ms:
+    if gate.hints.latency_ms <= time_left_ms:
         return Inline.YES
-    if window.slow_probe_at_ms <= now_ms - window.limits.window_ms:
+    if gate.hints.slow_probe_at_ms <= now_ms - gate.window.limits.window_ms:
         return Inline.SLOW_PROBE
     return Inline.TOO_SLOW
 
 
-def _held_back(window: Window, now_ms: int, *, fresh_waits: bool) -> Inline | None:
+def _held_back(gate: Gate, now_ms: int, *, fresh_waits: bool) -> Inline | None:
     """Why no newcomer may be called now, however fast the upstream is; None: it may."""
-    if window.paused:
+    if gate.paused:
         return Inline.PAUSED
-    if window.suspect_job:
+    if gate.key.suspected:
         return Inline.KEY_REFUSED
-    if fresh_waits or window.fresh_queued_at_ms > now_ms - INDEX_LAG_MS:
+    if fresh_waits or gate.hints.fresh_queued_at_ms > now_ms - INDEX_LAG_MS:
         return Inline.OTHERS_WAIT
-    return None if window.free_slots(now_ms) and not window.blocked(now_ms) else Inline.NO_SLOT
+    return None if gate.window.free_slots(now_ms) and not gate.closed(now_ms) else Inline.NO_SLOT
 
 
-def latency_ms(window: Window) -> int:
-    """How long the next call will take, as the last ones suggest."""
-    return round(median(window.latencies_ms or (DEFAULT_LATENCY_MS,)))
-
-
-def call_times_ms(window: Window, now_ms: int, calls: int) -> list[int]:
+def call_times_ms(gate: Gate, now_ms: int, calls: int) -> list[int]:
     """When the next `calls` calls can start at the earliest, in order, if they take all slots.
 
     A slot that is leased for longer than a call should take is taken to be answered in time: nearly all are.
     """
+    window = gate.window
     start_ms = max(now_ms, window.blocked_until_ms)
-    cycle_ms = window.limits.window_ms + latency_ms(window)
+    cycle_ms = window.limits.window_ms + gate.hints.latency_ms
     first_ms = sorted(max(start_ms, min(slot.free_at_ms, now_ms + cycle_ms)) for slot in window.slots)
     count = len(first_ms)
     return [first_ms[index % count] + index // count * cycle_ms for index in range(calls)]
 
 
-def ready_at_ms(window: Window, now_ms: int, ahead: int, earliest_ms: int = 0) -> int:
+def ready_at_ms(gate: Gate, now_ms: int, ahead: int, earliest_ms: int = 0) -> int:
     """When a call with `ahead` others before it will have been answered, as things stand."""
-    starts_ms = call_times_ms(window, now_ms, ahead + 1)[-1]
-    return max(starts_ms, earliest_ms) + latency_ms(window)
+    starts_ms = call_times_ms(gate, now_ms, ahead + 1)[-1]
+    return max(starts_ms, earliest_ms) + gate.hints.latency_ms
 
 
 class GivingUp(StrEnum):

@@ -23,14 +23,9 @@ CALLS_MAX = 100
 WINDOW_MS_MIN = 1_000
 WINDOW_MS_MAX = 86_400_000
 SEND_LIMIT_MS = 2_000
-LATENCIES_KEPT = 8
-CLEARED_WINDOWS = 10
-WAKE_MS = 5_000
-TOLD_FOR_MS = 250
-"""For how long one job that waits speaks for those that come after it."""
 
 FieldValue = int | str | bool
-"""What a window's scalar fields hold."""
+"""What scalar fields of the shared item hold."""
 
 
 class Kind(StrEnum):
@@ -71,7 +66,7 @@ class Timing:
     send_limit_ms: int = SEND_LIMIT_MS
 
     def lease_ms(self, call_limit_ms: int, window_ms: int) -> int:
-        """How long a slot is held for a call of which nothing more is heard: the worst case."""
+        """How long a slot is held for a call that is never answered: the worst case."""
         return self.send_limit_ms + call_limit_ms + self.grace_ms + window_ms + self.margin_ms
 
 
@@ -86,16 +81,9 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The shared state of one upstream's limit: the slots, and hints that travel with them.
+    """The slots of one upstream's limit, and what delays all of them.
 
-    `latencies_ms`: the last answered calls, newest last.
-    `fresh_queued_at_ms`: a job was left waiting for its first call until about then.
-    `awake_until_ms`: a processor run is at work until then.
-    `suspect_job`, `probe_at_ms`: the upstream refused our key for this job; the key is probed then.
-    `cleared_job`, `cleared_until_ms`: a probe found the key good after that; refused again until then, it is
-    this job that the upstream refuses.
-    `key_blocked_ms`: for how long, in all, calls were blocked by a refused key.
-    `slow_probe_at_ms`: when a call was last tried inline although the upstream is slow.
+    `blocked_until_ms`: no call is made before.
     `tightened_until_ms`: until then calls count that were made under limits since tightened; no slot is free
     before.
     `deployed`: the limits last asked for by a deployment, as `calls/window_ms`.
@@ -104,22 +92,8 @@ class Window:
     limits: Limits
     slots: tuple[Slot, ...]
     blocked_until_ms: int = 0
-    latencies_ms: tuple[int, ...] = ()
-    fresh_queued_at_ms: int = 0
-    awake_until_ms: int = 0
-    paused: bool = False
-    suspect_job: str = ""
-    probe_at_ms: int = 0
-    cleared_job: str = ""
-    cleared_until_ms: int = 0
-    key_blocked_ms: int = 0
-    slow_probe_at_ms: int = 0
     tightened_until_ms: int = 0
     deployed: str = ""
-
-    def blocked(self, now_ms: int) -> bool:
-        """Whether no ordinary call may be made now, free slots or not."""
-        return self.paused or self.blocked_until_ms > now_ms or bool(self.suspect_job)
 
     def free_slots(self, now_ms: int) -> int:
         """How many slots could be taken now, blocked or not."""
@@ -157,14 +131,14 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A slot can be had: carry out the change, and if it lands the permit is good."""
+    """A slot is free: apply the change, and if it lands the permit is good."""
 
     permit: Permit
     change: Change
 
 
 class Denial(StrEnum):
-    """Why no slot can be had."""
+    """Why there is no slot now."""
 
     BUSY = "busy"
     RESERVED = "reserved"
@@ -205,16 +179,12 @@ def take(
 ) -> Grant | NotBefore:
     """Take the slot that has been free longest, if more than `reserve` are free.
 
-    `spread` in [0, 1) picks another of the free ones: whoever lost a race for one slot should not meet all
-    other losers at the next. The slot is leased for the worst case; `settle` shortens the lease once an
+    `spread` in [0, 1) picks another of the free ones: those that lost a race for one slot should not all
+    race for the next. The slot is leased for the worst case; `settle` shortens the lease once an
     answer is there.
     """
-    if window.paused:
-        return NotBefore(0, Denial.PAUSED)
     if window.blocked_until_ms > now_ms:
         return NotBefore(window.blocked_until_ms, Denial.BLOCKED)
-    if window.suspect_job and kind is not Kind.PROBE:
-        return NotBefore(max(now_ms, window.probe_at_ms), Denial.BLOCKED)
     order = sorted(range(len(window.slots)), key=lambda index: (window.slots[index].free_at_ms, index))
     needed = window.slots[order[min(reserve, len(order) - 1)]]
     if needed.free_at_ms > now_ms:
@@ -224,6 +194,18 @@ def take(
     return _grant(window, index, now_ms, permit_id, kind, timing, call_limit_ms)
 
 
+# One slot, from one call to the next. The write of `take` lands only if the slot is still as it was seen.
+#
+#          take           send            first byte of the answer                        taken again
+#   ────────┼──────────────┼───────────────┼────────────────────────────────────────────────┼──────▶ time
+#           │◀─ at most D ─▶│               │◀──────────── W + margin ──────────────────────▶│
+#                          │◀── arrival ──▶│                                                │◀─ next arrival
+#
+#   answered:    free at first byte + W + margin: the two arrivals are at least W apart.
+#   unanswered:  free at take + D + T + G + W + margin: it may arrive as late as take + D + T + G.
+#   never sent:  the slot is given back as it was before the take.
+#
+#   D: send limit. T: time limit of the call. G: how much later a call that we gave up may still arrive.
 def _grant(
     window: Window, index: int, now_ms: int, permit_id: str, kind: Kind, timing: Timing, call_limit_ms: int
 ) -> Grant:
@@ -234,9 +216,7 @@ def _grant(
     return Grant(permit, Change(window.limits.version, {index: seen}, {index: leased}))
 
 
-def settle(
-    window: Window, permit: Permit, first_byte_at_ms: int, timing: Timing, latency_ms: int
-) -> Change | None:
+def settle(window: Window, permit: Permit, first_byte_at_ms: int, timing: Timing) -> Change | None:
     """Shorten the lease to what the answer proves; None if the permit holds no slot any more.
 
     Only an answer of any status settles a call. Where nothing was heard the lease stands.
@@ -247,8 +227,7 @@ def settle(
     index, seen = held
     free_at_ms = first_byte_at_ms + window.limits.window_ms + timing.margin_ms
     settled = replace(seen, free_at_ms=max(free_at_ms, window.tightened_until_ms))
-    latencies_ms = (*window.latencies_ms, latency_ms)[-LATENCIES_KEPT:]
-    return Change(window.limits.version, {index: seen}, {index: settled}, latencies_ms=latencies_ms)
+    return Change(window.limits.version, {index: seen}, {index: settled})
 
 
 def give_back(window: Window, permit: Permit) -> Change | None:
@@ -282,93 +261,8 @@ def block(window: Window, until_ms: int) -> Change | None:
     )
 
 
-def suspect_key(window: Window, job_id: str, now_ms: int) -> Change | None:
-    """Block calls for W after a 401 or 403 for this job, and note to probe the key then.
-
-    None if that was done already, by another call that met the same answer.
-    """
-    if window.suspect_job and window.probe_at_ms > now_ms:
-        return None
-    return _suspect(window, job_id, now_ms)
-
-
-def claim_probe(window: Window, now_ms: int, claim_ms: int) -> Change | None:
-    """Take it upon oneself to probe the key: of many runs, one. None if no probe is due.
-
-    If nothing more is heard for `claim_ms`, somebody else does it.
-    """
-    if not window.suspect_job or window.probe_at_ms > now_ms:
-        return None
-    return Change(
-        window.limits.version,
-        expected={"suspect_job": window.suspect_job, "probe_at_ms": window.probe_at_ms},
-        values={"probe_at_ms": now_ms + claim_ms},
-    )
-
-
-def suspect_further(window: Window, now_ms: int) -> Change | None:
-    """The probe brought no welcome: block calls for W more, and probe again then."""
-    return _suspect(window, window.suspect_job, now_ms) if window.suspect_job else None
-
-
-def _suspect(window: Window, job_id: str, now_ms: int) -> Change:
-    until_ms = now_ms + window.limits.window_ms
-    return Change(
-        window.limits.version,
-        expected={"suspect_job": window.suspect_job, "probe_at_ms": window.probe_at_ms},
-        values={
-            "suspect_job": job_id,
-            "probe_at_ms": until_ms,
-            "cleared_job": "",
-            "blocked_until_ms": max(until_ms, window.blocked_until_ms),
-            "key_blocked_ms": window.key_blocked_ms + window.limits.window_ms,
-        },
-    )
-
-
-def clear_suspicion(window: Window, now_ms: int) -> Change:
-    """The key is good, perhaps since it was mended a moment ago: calls go on, that job's too."""
-    return Change(
-        window.limits.version,
-        expected={"suspect_job": window.suspect_job, "probe_at_ms": window.probe_at_ms},
-        values={
-            "suspect_job": "",
-            "probe_at_ms": 0,
-            "cleared_job": window.suspect_job,
-            "cleared_until_ms": now_ms + CLEARED_WINDOWS * window.limits.window_ms,
-        },
-    )
-
-
-def refuses_message(window: Window, job_id: str, now_ms: int) -> bool:
-    """Whether a 401 or 403 means the message: the key was found good since it met the same answer."""
-    return bool(job_id) and window.cleared_job == job_id and now_ms < window.cleared_until_ms
-
-
-def announce(window: Window, now_ms: int, *, fresh_waits: bool) -> Change | None:
-    """Tell newcomers that a fresh job waits, and whoever finds no run at work that one is being woken.
-
-    Of many who see nobody awake, one write lands, and its writer wakes the run. None if all is told already:
-    a burst costs few writes.
-    """
-    values: dict[str, FieldValue] = {}
-    if fresh_waits and window.fresh_queued_at_ms < now_ms:
-        values["fresh_queued_at_ms"] = now_ms + TOLD_FOR_MS
-    if window.awake_until_ms > now_ms:
-        return note(window, **values) if values else None
-    values["awake_until_ms"] = now_ms + WAKE_MS
-    return Change(window.limits.version, expected={"awake_until_ms": window.awake_until_ms}, values=values)
-
-
-def fall_asleep(window: Window, until_ms: int) -> Change | None:
-    """Note that a run leaves; None if the mark that stands is not the one it made, `until_ms`."""
-    if window.awake_until_ms != until_ms:
-        return None
-    return Change(window.limits.version, expected={"awake_until_ms": until_ms}, values={"awake_until_ms": 0})
-
-
 def note(window: Window, **values: FieldValue) -> Change:
-    """Write hints that nobody's decision was based on."""
+    """Write fields that no decision was based on."""
     return Change(window.limits.version, values=values)
 
 

@@ -10,14 +10,15 @@ from calling.calls import Begun, Caller, NotBegun
 from calling.outcomes import Outcomes
 from calling.recording import BLAMELESS, Recorder
 from calling.slots import Slots
-from core import scheduling
+from core import hints, scheduling
 from core import window as windows
 from core.answers import Answer
 from core.config import CallSettings
 from core.errors import InvalidMessage, Unavailable, described
+from core.gate import Gate
 from core.messages import decode_fresh
 from core.scheduling import Due, Next
-from core.window import Kind, Window
+from core.window import Kind
 from ports import Clock, DueKind, JobStore, Queue, Received, Telemetry
 from processor.keycheck import KeyCheck
 from processor.sweep import Sweep
@@ -100,10 +101,10 @@ class Drain:
         made, messages, last_look = 0, list[Received](), False
         while self._clock.monotonic_ms() < stop_ms:
             try:
-                window = await self._slots.refresh()
-                if self._relieved(window) and not messages:
+                gate = await self._slots.refresh()
+                if self._relieved(gate) and not messages:
                     break
-                started, next_ms = await self._round(window, messages, leaving=last_look)
+                started, next_ms = await self._round(gate, messages, leaving=last_look)
                 made += started
                 if next_ms is None and not self._calls:
                     if last_look:
@@ -122,16 +123,14 @@ class Drain:
         limits = self._settings.limits
         await self._slots.refresh()
         await self._slots.amend(
-            lambda window: (
-                windows.change_limits(window, limits.calls, limits.window_ms, deployed=True)
-                if windows.wants_deployed(window, limits)
+            lambda gate: (
+                windows.change_limits(gate.window, limits.calls, limits.window_ms, deployed=True)
+                if windows.wants_deployed(gate.window, limits)
                 else None
             )
         )
 
-    async def _round(
-        self, window: Window, messages: list[Received], *, leaving: bool
-    ) -> tuple[int, int | None]:
+    async def _round(self, gate: Gate, messages: list[Received], *, leaving: bool) -> tuple[int, int | None]:
         """Make every call that can be made now; return how many, and when to look again (None: not soon).
 
         Between the rounds that calls need, what the sweep finds waits for the longest pause: many at once.
@@ -139,7 +138,7 @@ class Drain:
         the due index has every job that is still to be called.
         """
         if not leaving:
-            await self._stay_awake(window)
+            await self._stay_awake(gate)
         await self._key_check.run()
         next_sweep_ms = await self._sweep.run()
         work = await self._look()
@@ -153,25 +152,27 @@ class Drain:
             times_ms.append(next_sweep_ms and max(next_sweep_ms, now_ms + self._pause_max_ms))
         return started, min((at_ms for at_ms in times_ms if at_ms <= now_ms + HORIZON_MS), default=None)
 
-    def _relieved(self, window: Window) -> bool:
+    def _relieved(self, gate: Gate) -> bool:
         """Whether another run began later and is at work: two would only race each other for slots.
 
         The API's mark reaches less far: that one may wake nobody.
         """
-        others = window.awake_until_ms != self._awake_until_ms
-        by_a_run = window.awake_until_ms > self._clock.now_ms() + windows.WAKE_MS
+        others = gate.hints.awake_until_ms != self._awake_until_ms
+        by_a_run = gate.hints.awake_until_ms > self._clock.now_ms() + hints.WAKE_MS
         return bool(self._awake_until_ms) and others and by_a_run
 
-    async def _stay_awake(self, window: Window) -> None:
+    async def _stay_awake(self, gate: Gate) -> None:
         """Tell the API that nobody needs to be woken, and an earlier run that this one has taken over."""
         now_ms = self._clock.now_ms()
-        if not self._awake_until_ms or window.awake_until_ms < now_ms + AWAKE_MS // 2:
+        if not self._awake_until_ms or gate.hints.awake_until_ms < now_ms + AWAKE_MS // 2:
             self._awake_until_ms = now_ms + AWAKE_MS
-            await self._slots.amend(lambda seen: windows.note(seen, awake_until_ms=self._awake_until_ms))
+            await self._slots.amend(
+                lambda seen: windows.note(seen.window, awake_until_ms=self._awake_until_ms)
+            )
 
     async def _look_once_more(self) -> list[Received]:
         """Before leaving: say so, then wait a moment for whoever had seen this run at work."""
-        await self._slots.amend(lambda seen: windows.fall_asleep(seen, self._awake_until_ms))
+        await self._slots.amend(lambda seen: hints.fall_asleep(seen.hints, seen.window, self._awake_until_ms))
         return await self._queue.receive(MESSAGES_MAX, LAST_LOOK_MS)
 
     async def _pause(self, next_ms: int | None, stop_ms: int) -> list[Received]:
@@ -179,9 +180,9 @@ class Drain:
         now_ms, mono_ms = self._clock.now_ms(), self._clock.monotonic_ms()
         next_ms = now_ms + self._pause_max_ms if next_ms is None else next_ms
         wait_ms = max(PAUSE_MIN_MS, min(self._pause_max_ms, next_ms - now_ms, stop_ms - mono_ms))
-        window, messages = self._slots.window, list[Received]()
-        if window and not window.paused:
-            no_slot_ms = min(wait_ms, scheduling.slot_for_fresh_at_ms(window, now_ms) - now_ms)
+        gate, messages = self._slots.gate, list[Received]()
+        if gate and not gate.paused:
+            no_slot_ms = min(wait_ms, scheduling.slot_for_fresh_at_ms(gate.window, now_ms) - now_ms)
             await self._clock.sleep_ms(no_slot_ms)
             if wait_ms - no_slot_ms >= POLL_MIN_MS:
                 messages = await self._queue.receive(MESSAGES_MAX, wait_ms - no_slot_ms)
@@ -250,15 +251,15 @@ class Drain:
 
     def _turn(self, work: Work) -> Next | None:
         """Whose turn it is, if a slot can be had for it as the window was last seen."""
-        window, now_ms = self._slots.window, self._clock.now_ms()
-        if window is None or len(self._calls) >= window.limits.calls:
+        gate, now_ms = self._slots.gate, self._clock.now_ms()
+        if gate is None or len(self._calls) >= gate.window.limits.calls:
             return None
         turn = scheduling.choose(
-            work.fresh, work.retries, window, now_ms, old_retry_last=self._old_retry_last
+            work.fresh, work.retries, gate.window, now_ms, old_retry_last=self._old_retry_last
         )
         if turn is None:
             return None
-        can_start = not window.blocked(now_ms) and window.free_slots(now_ms) > turn.reserve
+        can_start = not gate.closed(now_ms) and gate.window.free_slots(now_ms) > turn.reserve
         return turn if can_start else None
 
     def _put_back(self, work: Work, turn: Next) -> None:
@@ -266,10 +267,10 @@ class Drain:
 
     def _next_calls_ms(self, work: Work, now_ms: int) -> list[int]:
         """When calls can be made: for what is due now and for what is due next. Each needs a slot."""
-        window = self._slots.window
-        if window is None or window.paused:
+        gate = self._slots.gate
+        if gate is None or gate.paused:
             return []
-        times_ms = []
+        times_ms, window = [], gate.window
         if work.fresh:
             times_ms.append(scheduling.slot_for_fresh_at_ms(window, now_ms))
         elif work.retries:

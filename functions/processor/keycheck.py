@@ -1,7 +1,7 @@
 """Finds out whether the upstream refuses our key."""
 
 from calling.slots import Slots
-from core import window as windows
+from core import key_guard
 from core.answers import Meaning
 from core.window import Kind, NotBefore
 from ports import Clock, Telemetry, Upstream
@@ -28,9 +28,9 @@ class KeyCheck:
 
     async def run(self) -> None:
         """Probe if it is time. A good key: calls go on. Else they stay blocked for W more."""
-        window, now_ms = self._slots.window, self._clock.now_ms()
-        claim = windows.claim_probe(window, now_ms, self._claim_ms) if window else None
-        if window is None or claim is None or not await self._slots.try_once(claim):
+        gate, now_ms = self._slots.gate, self._clock.now_ms()
+        claim = key_guard.claim_probe(gate.key, gate.window, now_ms, self._claim_ms) if gate else None
+        if claim is None or not await self._slots.try_once(claim):
             return
         lease = await self._slots.take(Kind.PROBE, self._call_limit_ms)
         if isinstance(lease, NotBefore):
@@ -46,5 +46,5 @@ class KeyCheck:
             meaning=answer.meaning,
             status=answer.status,
         )
-        decide = windows.clear_suspicion if good else windows.suspect_further
-        await self._slots.amend(lambda seen: decide(seen, now_ms))
+        decide = key_guard.clear if good else key_guard.suspect_further
+        await self._slots.amend(lambda seen: decide(seen.key, seen.window, now_ms))

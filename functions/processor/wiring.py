@@ -17,6 +17,7 @@ from calling.recording import Recorder
 from calling.slots import Slots
 from core import window as windows
 from core.config import CallSettings
+from core.gate import Gate
 from ports import Clock, JobStore, Queue, Randomness, Telemetry, Upstream, WindowStore
 from processor.drain import Drain
 from processor.figures import waiting
@@ -96,7 +97,9 @@ def wire(environment: Mapping[str, str]) -> Services:
     ports = Ports(
         store=DynamoJobStore(dynamodb, settings.table),
         window_store=DynamoWindowStore(
-            dynamodb, settings.window_table, lambda: windows.full(calls.limits, clock.now_ms() + lease_ms)
+            dynamodb,
+            settings.window_table,
+            lambda: Gate(windows.full(calls.limits, clock.now_ms() + lease_ms)),
         ),
         upstream=HttpUpstream(
             calls.url,

@@ -9,6 +9,7 @@ import httpx
 from adapters.dynamodb_window import DynamoWindowStore
 from core import window as windows
 from core.config import CallSettings
+from core.gate import Gate
 from infra.local.aws import AwsSession
 from infra.local.settings import LocalSettings
 
@@ -37,20 +38,20 @@ def _upstream_is_quiet(settings: LocalSettings) -> bool:
 async def _prepare(client: Any, table: str, calls: CallSettings, *, clean: bool, upstream_quiet: bool) -> str:
     now_ms = time.time_ns() // 1_000_000
     free_at_ms = now_ms + calls.timing.lease_ms(calls.call_limit_ms, calls.limits.window_ms)
-    full = windows.full(calls.limits, free_at_ms)
+    full = Gate(windows.full(calls.limits, free_at_ms))
     store = DynamoWindowStore(client, table, lambda: full)
     if not clean:
         await store.overwrite(full)
         return _starts_full(free_at_ms - now_ms, "the last stop was not a clean one")
-    if upstream_quiet and await store.create(windows.empty(calls.limits)):
+    if upstream_quiet and await store.create(Gate(windows.empty(calls.limits))):
         return "The window starts empty: the first call may be made at once."
-    window = await store.read()
+    window = (await store.read()).window
     if windows.wants_deployed(window, calls.limits):
         calls_max, window_ms = calls.limits.calls, calls.limits.window_ms
         if change := windows.change_limits(window, calls_max, window_ms, deployed=True):
             await store.apply(change)
-            window = await store.read()
-    if window == full:
+            window = (await store.read()).window
+    if window == full.window:
         return _starts_full(free_at_ms - now_ms, "nothing is known of earlier calls")
     return (
         f"The window goes on where it was: {window.free_slots(now_ms)} of {len(window.slots)} slots are free."

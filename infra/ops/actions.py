@@ -8,14 +8,16 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from calling import redrive as redriving
-from calling.conditional import amend_request, amend_window
+from calling.conditional import amend_gate, amend_request
 from calling.redrive import BATCH, RECEIVE_WAIT_MS, Line
+from core import gate as gates
 from core import job as jobs
 from core import window as windows
 from core.errors import InvalidMessage, RelayError
+from core.gate import Gate
 from core.job import DeliveryState, Job, Request
 from core.messages import FreshMessage, NotificationMessage
-from core.window import Change, Window
+from core.window import Change
 from ports import Clock, JobStore, Queue, WindowStore, Written
 
 PURGED = "purged_by_operator"
@@ -267,19 +269,19 @@ async def pause(ports: Ports, *, paused: bool) -> bool:
     """Stop or go on with upstream calls; say whether that changed anything."""
     return await _change_window(
         ports.window_store,
-        lambda window: None if window.paused is paused else windows.note(window, paused=paused),
+        lambda gate: gates.pause(gate, paused=paused),
     )
 
 
 async def set_limits(ports: Ports, calls: int, window_ms: int) -> bool:
     """Change N and W, until a deployment asks for other numbers; say whether that changed anything."""
     return await _change_window(
-        ports.window_store, lambda window: windows.change_limits(window, calls, window_ms, deployed=False)
+        ports.window_store, lambda gate: windows.change_limits(gate.window, calls, window_ms, deployed=False)
     )
 
 
-async def _change_window(store: WindowStore, decide: Callable[[Window], Change | None]) -> bool:
-    return isinstance(await amend_window(await store.read(), decide, store.apply), Written)
+async def _change_window(store: WindowStore, decide: Callable[[Gate], Change | None]) -> bool:
+    return isinstance(await amend_gate(await store.read(), decide, store.apply), Written)
 
 
 async def key_names(vault: Vault, holders: str = CLIENTS) -> list[str]:

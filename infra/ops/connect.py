@@ -17,9 +17,9 @@ from adapters.dynamodb_window import DynamoWindowStore
 from adapters.sqs import SqsQueue
 from calling.redrive import Line
 from core.errors import Unavailable
+from core.gate import Gate
 from core.job import Request
 from core.messages import decode_fresh, decode_notification
-from core.window import Window
 from infra.local.aws import LocalSession
 from infra.ops.actions import NothingFound, Ports, Secret
 
@@ -79,7 +79,7 @@ def _resources(cloudformation: Any, stack: str) -> Mapping[str, str]:
     return own | {table: name for table, name in taken_over.items() if name}
 
 
-def _no_window() -> Window:
+def _no_window() -> Gate:
     raise NothingFound("there is no window yet: the first request makes it")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from core.window import Window
+from core.gate import Gate
 from infra.ops.actions import Letter, Standing
 
 Row = Mapping[str, Any]
@@ -78,16 +78,17 @@ def letter_row(letter: Letter) -> Row:
     }
 
 
-def window_document(window: Window, now_ms: int) -> Row:
+def window_document(gate: Gate, now_ms: int) -> Row:
     """Return the limits, and how much of them is in use."""
+    window = gate.window
     return {
         "calls": window.limits.calls,
         "window_seconds": window.limits.window_ms / 1000,
         "free": window.free_slots(now_ms),
         "next_free": time_text(min(slot.free_at_ms for slot in window.slots)),
-        "paused": window.paused,
+        "paused": gate.paused,
         "blocked_until": time_text(window.blocked_until_ms) if window.blocked_until_ms > now_ms else "",
-        "key_in_doubt": bool(window.suspect_job),
+        "key_in_doubt": gate.key.suspected,
         "deployed": window.deployed,
     }
 

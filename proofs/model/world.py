@@ -218,7 +218,7 @@ def _real_take(slots: tuple[Held, ...], clock: int, number: int, timing: Timing)
 def _real_settle(
     slots: tuple[Held, ...], index: int, number: int, first_byte: int, timing: Timing
 ) -> Held | None:
-    change = windows.settle(_window(slots), _permit(index, number), first_byte * TICK_MS, timing, 0)
+    change = windows.settle(_window(slots), _permit(index, number), first_byte * TICK_MS, timing)
     return _changed(change, index) if change else None
 
 

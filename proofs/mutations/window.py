@@ -70,7 +70,7 @@ MUTATIONS = (
     Mutation(
         "a take that had landed is not recognised",
         "calling/slots.py",
-        "return Written(window) if window and granted else result",
+        "return Written(gate) if gate and granted else result",
         "return result",
         SLOTS,
     ),
@@ -176,14 +176,14 @@ MUTATIONS = (
     Mutation(
         "a newcomer overtakes those who wait",
         "core/scheduling.py",
-        "if fresh_waits or window.fresh_queued_at_ms",
-        "if window.fresh_queued_at_ms",
+        "if fresh_waits or gate.hints.fresh_queued_at_ms",
+        "if gate.hints.fresh_queued_at_ms",
         SCHEDULING,
     ),
     Mutation(
         "every caller probes a slow upstream",
         "core/scheduling.py",
-        "if window.slow_probe_at_ms <= now_ms - window.limits.window_ms:",
+        "if gate.hints.slow_probe_at_ms <= now_ms - gate.window.limits.window_ms:",
         "if True:",
         SCHEDULING,
     ),

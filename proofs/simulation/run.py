@@ -18,6 +18,7 @@ from calling.slots import Slots
 from core import webhook
 from core import window as windows
 from core.errors import InvalidMessage, Unavailable
+from core.gate import Gate
 from core.messages import decode_notification
 from notifier.deliver import Deliverer
 from notifier.hosts import Hosts
@@ -132,12 +133,12 @@ class Simulation:
     def _stream(self, name: str) -> Random:
         return stream(self.plan.seed, name)
 
-    def _first_window(self) -> windows.Window:
+    def _first_window(self) -> Gate:
         limits, settings = self.plan.settings.limits, self.plan.settings
         if self.plan.window_exists:
-            return windows.empty(limits)
+            return Gate(windows.empty(limits))
         lease_ms = settings.timing.lease_ms(settings.call_limit_ms, limits.window_ms)
-        return windows.full(limits, VirtualClock().now_ms() + lease_ms)
+        return Gate(windows.full(limits, VirtualClock().now_ms() + lease_ms))
 
     def trace(self, *parts: object) -> None:
         """Note an event."""

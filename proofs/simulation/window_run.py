@@ -21,7 +21,8 @@ from calling.slots import Lease, Slots
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.errors import Unavailable
-from core.window import Change, Kind, Limits, NotBefore, Timing, Window
+from core.gate import Gate
+from core.window import Change, Kind, Limits, NotBefore, Timing
 from ports import Conflict, Written
 from proofs.simulation.at_once import at_once
 from proofs.simulation.link import arrives_by_ms
@@ -105,11 +106,11 @@ class Ids:
 class FaultyStore(MemoryWindowStore):
     """Now and then it doesn't say whether a write landed."""
 
-    def __init__(self, item: MemoryWindow, missing: Callable[[], Window], dice: random.Random) -> None:
+    def __init__(self, item: MemoryWindow, missing: Callable[[], Gate], dice: random.Random) -> None:
         super().__init__(item, missing)
         self._dice = dice
 
-    async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+    async def apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
         chance = self._dice.random()
         if chance < LOST_WRITE / 2:
             raise Unavailable("lost on the way")
@@ -146,7 +147,7 @@ class Run:
         self._latency_ms = latency_ms
         self.world = World()
         self.arrivals = Arrivals()
-        self._item = MemoryWindow(windows.empty(LIMITS))
+        self._item = MemoryWindow(Gate(windows.empty(LIMITS)))
         self._ids = Ids(self._dice)
         skews_ms = [0, TIMING.margin_ms, *(self._dice.randint(0, TIMING.margin_ms) for _ in range(HOSTS - 2))]
         self._clocks = [HostClock(self.world, skew_ms) for skew_ms in skews_ms]
@@ -155,7 +156,7 @@ class Run:
         self._look_again()
 
     def _restarted(self, clock: HostClock) -> Slots:
-        store = FaultyStore(self._item, lambda: windows.empty(LIMITS), self._dice)
+        store = FaultyStore(self._item, lambda: Gate(windows.empty(LIMITS)), self._dice)
         return Slots(store, clock, self._ids, TIMING)
 
     def _happens(self, probability: float) -> bool:
@@ -192,7 +193,7 @@ class Run:
                 at_once(slots.refresh())
                 lease = at_once(slots.take(Kind.FRESH, CALL_LIMIT_MS))
         except Unavailable:
-            slots.window = None
+            slots.gate = None
             return None
         return lease if isinstance(lease, Lease) else None
 
@@ -246,7 +247,7 @@ class Run:
         try:
             at_once(self._slots[host].settle(lease, answer))
         except Unavailable:
-            self._slots[host].window = None
+            self._slots[host].gate = None
         self._look_again()
 
 

@@ -9,10 +9,11 @@ from itertools import count
 from random import Random
 
 from core.answers import Answer, Meaning
+from core.gate import Gate
 from core.job import Job, Request
 from core.scheduling import Due
 from core.webhook import PostResult
-from core.window import Change, Window
+from core.window import Change
 from ports import Backlog, Conflict, DueKind, EndedKind, RequestKey, Written
 from proofs.simulation.checks import Checks, signature_of
 from proofs.simulation.faults import CURRENT, Faults
@@ -129,11 +130,11 @@ class ObservedStore(MemoryJobStore):
 class ObservedWindow(MemoryWindowStore):
     """The window, with every slot that is taken counted."""
 
-    def __init__(self, item: MemoryWindow, missing: Callable[[], Window], checks: Checks) -> None:
+    def __init__(self, item: MemoryWindow, missing: Callable[[], Gate], checks: Checks) -> None:
         super().__init__(item, missing)
         self._checks = checks
 
-    async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+    async def apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
         """Write and count."""
         result = await super().apply(change)
         if isinstance(result, Written):

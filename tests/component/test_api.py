@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +11,7 @@ import pytest
 from core import job as jobs
 from core import window as windows
 from core.answers import Meaning
+from core.gate import Gate
 from core.job import Job, JobState, RequestState
 from ports import Conflict, Written
 from proofs.simulation.virtual_time import run
@@ -436,12 +436,12 @@ def test_why_there_is_no_call_is_said_truly() -> None:
 
     async def scenario(world: ApiWorld) -> None:
         client = world.client()
-        window = world.window.window = windows.empty(world.settings.calls.limits)
-        world.window.window = replace(window, paused=True)
+        gate = world.window.gate = Gate(windows.empty(world.settings.calls.limits))
+        world.window.gate = gate.having(paused=True)
         check_problem(await sign(client), 503, "paused")
-        world.window.window = replace(window, suspect_job="j", probe_at_ms=world.clock.now_ms() + 9_000)
+        world.window.gate = gate.having(suspect_job="j", probe_at_ms=world.clock.now_ms() + 9_000)
         check_problem(await sign(client), 502, "upstream-failed")
-        world.window.window = window
+        world.window.gate = gate
         world.upstream.meaning = Meaning.NEVER_SENT
         check_problem(await sign(client), 502, "upstream-failed")
         response = await sign(client)

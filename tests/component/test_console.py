@@ -180,9 +180,9 @@ def test_retries_pauses_and_blocks_are_shown() -> None:
         assert (await sign(client, webhook_url=HOOK)).status_code == 202
         body = (await state(client)).json()
         assert (body["retrying"]["count"], body["requests"][0]["state"]) == (1, "retrying")
-        assert world.window.window
+        assert world.window.gate
         until_ms = world.clock.now_ms() + 5_000
-        world.window.window = replace(world.window.window, paused=True, blocked_until_ms=until_ms)
+        world.window.gate = world.window.gate.having(paused=True, blocked_until_ms=until_ms)
         window = (await state(client)).json()["window"]
         assert window["paused"]
         assert window["blocked_until"]

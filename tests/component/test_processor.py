@@ -10,6 +10,8 @@ from core import job as jobs
 from core import window as windows
 from core.answers import Meaning
 from core.errors import Unavailable
+from core.gate import Gate
+from core.hints import WAKE_MS
 from core.job import DeliveryState, JobState, Request, RequestState
 from core.messages import FreshMessage
 from core.scheduling import Due
@@ -31,12 +33,12 @@ class ProcessorWorld:
     def __init__(self) -> None:
         self.notifiers = NotifierWorld(lambda _url, _before: (TIMEOUT, 15_000))
         world = self.notifiers
-        self.window = MemoryWindow(windows.empty(CALLS.limits))
+        self.window = MemoryWindow(Gate(windows.empty(CALLS.limits)))
         self.upstream = ScriptedUpstream(world.clock)
         self.fresh_queue, self.dead_letters = MemoryQueue(world.clock), MemoryQueue(world.clock)
         self.ports = Ports(
             store=world.store,
-            window_store=MemoryWindowStore(self.window, lambda: windows.empty(CALLS.limits)),
+            window_store=MemoryWindowStore(self.window, lambda: Gate(windows.empty(CALLS.limits))),
             upstream=self.upstream,
             fresh_queue=self.fresh_queue,
             dead_letters=self.dead_letters,
@@ -94,8 +96,8 @@ def test_an_idle_run_ends_at_once() -> None:
         started_ms = world.notifiers.clock.monotonic_ms()
         assert await assemble(world.ports, CALLS).run() == 0
         assert world.notifiers.clock.monotonic_ms() - started_ms <= 2_000
-        assert world.window.window
-        assert world.window.window.awake_until_ms == 0
+        assert world.window.gate
+        assert world.window.gate.hints.awake_until_ms == 0
 
     run(scenario())
 
@@ -155,8 +157,8 @@ def test_a_refused_message_is_told_from_a_refused_key() -> None:
         job = await world.notifiers.store.job(request.job_id)
         assert job
         assert job.state is JobState.REFUSED
-        assert world.window.window
-        assert not world.window.window.suspect_job
+        assert world.window.gate
+        assert not world.window.gate.key.suspected
 
     run(scenario())
 
@@ -190,9 +192,8 @@ def test_a_wake_that_reached_nobody_stops_no_run() -> None:
         request = await world.accept("hello")
         running = asyncio.create_task(assemble(world.ports, CALLS).run())
         await clock.sleep_ms(12_000)
-        window = world.window.window
-        assert window
-        world.window.window = replace(window, awake_until_ms=clock.now_ms() + windows.WAKE_MS)
+        assert world.window.gate
+        world.window.gate = world.window.gate.having(awake_until_ms=clock.now_ms() + WAKE_MS)
         await running
         assert (await world.notifiers.now(request)).state is RequestState.SIGNED
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -23,6 +23,7 @@ from calling.slots import Slots
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.errors import Unavailable
+from core.gate import Gate
 from core.messages import decode_fresh, decode_notification
 from ports import Clock
 from proofs.simulation.virtual_time import VirtualClock
@@ -152,14 +153,17 @@ class ApiWorld:
         self.settings = ApiSettings.read(ENVIRONMENT | environment)
         self.table = MemoryTable()
         self.store = MemoryJobStore(self.table)
-        self.window = MemoryWindow(windows.empty(self.settings.calls.limits))
-        self.window_store = MemoryWindowStore(self.window, lambda: windows.empty(self.settings.calls.limits))
+        self.window = MemoryWindow(self._empty())
+        self.window_store = MemoryWindowStore(self.window, self._empty)
         self.queue, self.notifications = MemoryQueue(self.clock), MemoryQueue(self.clock)
         self.dead_letters = MemoryDeadLetters(self.clock, visibility_ms=30_000)
         self.dead_notifications = MemoryDeadLetters(self.clock, visibility_ms=30_000)
         self.upstream = ScriptedUpstream(self.clock)
         self.waker = CountingWaker()
         self.telemetry = Silent()
+
+    def _empty(self) -> Gate:
+        return Gate(windows.empty(self.settings.calls.limits))
 
     def app(self, **replaced: object) -> ASGIApp:
         """Return the application; any of these ports may be replaced."""
@@ -228,5 +232,5 @@ class ApiWorld:
 
     def slow_upstream(self, latency_ms: int) -> None:
         """Make the last calls look that slow."""
-        assert self.window.window
-        self.window.window = replace(self.window.window, latencies_ms=(latency_ms,) * 8)
+        assert self.window.gate
+        self.window.gate = self.window.gate.having((latency_ms,) * 8)

@@ -13,8 +13,10 @@ from moto import mock_aws
 from adapters.clock import SystemClock, SystemRandomness
 from adapters.dynamodb_window import KEY, DynamoWindowStore, encode
 from calling.slots import Lease, Slots
+from core import hints, key_guard
 from core import window as windows
 from core.errors import Unavailable
+from core.gate import Gate
 from core.window import Change, Grant, Kind, Limits, Slot, Timing, Window
 from ports import Conflict, WindowStore, Written
 from tests.fakes.memory import MemoryWindow, MemoryWindowStore
@@ -53,8 +55,8 @@ class RepeatingDynamo(OldDynamo):
         return super().update_item(**kwargs)
 
 
-def missing() -> Window:
-    return windows.full(LIMITS, NOW_MS + 102_250)
+def missing() -> Gate:
+    return Gate(windows.full(LIMITS, NOW_MS + 102_250))
 
 
 @pytest.fixture(scope="module")
@@ -98,16 +100,20 @@ def take(window: Window, now_ms: int, permit_id: str = "mine") -> Grant:
     return grant
 
 
-async def written(store: WindowStore, change: Change | None) -> Window:
+async def changed(store: WindowStore, change: Change | None) -> Gate:
     assert change is not None
     result = await store.apply(change)
     assert isinstance(result, Written)
     return result.record
 
 
+async def written(store: WindowStore, change: Change | None) -> Window:
+    return (await changed(store, change)).window
+
+
 async def free(store: WindowStore) -> tuple[Window, int]:
     """Return the window and a moment at which every slot is free."""
-    return await store.read(), NOW_MS + 200_000
+    return (await store.read()).window, NOW_MS + 200_000
 
 
 async def test_a_missing_window_is_made_full(store: WindowStore) -> None:
@@ -118,8 +124,8 @@ async def test_a_missing_window_is_made_full(store: WindowStore) -> None:
 
 async def test_a_write_to_a_missing_window_makes_it_full_first(store: WindowStore) -> None:
     """A hint never makes an item of its own: without slots it would be an empty window."""
-    await store.apply(windows.note(missing(), awake_until_ms=5))
-    assert (await store.read()).slots == missing().slots
+    await store.apply(windows.note(missing().window, awake_until_ms=5))
+    assert (await store.read()).window.slots == missing().window.slots
 
 
 async def test_a_call_from_take_to_settle(store: WindowStore) -> None:
@@ -128,16 +134,15 @@ async def test_a_call_from_take_to_settle(store: WindowStore) -> None:
     grant = take(window, now_ms)
     window = await written(store, grant.change)
     assert window.slots[0] == Slot(now_ms + 102_250, "mine", Kind.FRESH)
-    window = await written(store, windows.settle(window, grant.permit, now_ms + 300, TIMING, 310))
+    window = await written(store, windows.settle(window, grant.permit, now_ms + 300, TIMING))
     assert window.slots[0] == Slot(now_ms + 60_550, "mine", Kind.FRESH)
-    assert window.latencies_ms == (310,)
-    assert await store.read() == window
+    assert (await store.read()).window == window
 
 
 async def test_of_two_takes_of_a_slot_one_lands(store: WindowStore) -> None:
     """The other one learns how the window is now, without the change."""
     window, now_ms = await free(store)
-    after = await written(store, take(window, now_ms).change)
+    after = await changed(store, take(window, now_ms).change)
     assert await store.apply(take(window, now_ms, "other").change) == Conflict(after)
     assert await store.read() == after
 
@@ -163,11 +168,12 @@ async def test_a_call_never_sent_leaves_no_trace(store: WindowStore) -> None:
 async def test_a_change_of_limits_replaces_every_slot(store: WindowStore) -> None:
     """In one write; what was decided on the old limits is refused from then on."""
     before, now_ms = await free(store)
-    window = await written(store, windows.change_limits(before, 5, 90_000, deployed=True))
+    gate = await changed(store, windows.change_limits(before, 5, 90_000, deployed=True))
+    window = gate.window
     assert (window.limits, len(window.slots)) == (Limits(5, 90_000, version=2), 5)
-    assert await store.apply(take(before, now_ms).change) == Conflict(window)
+    assert await store.apply(take(before, now_ms).change) == Conflict(gate)
     window = await written(store, windows.change_limits(window, 1, 90_000, deployed=False))
-    assert len((await store.read()).slots) == 1
+    assert len((await store.read()).window.slots) == 1
 
 
 async def test_a_change_of_limits_is_refused_if_a_slot_moved(store: WindowStore) -> None:
@@ -175,53 +181,59 @@ async def test_a_change_of_limits_is_refused_if_a_slot_moved(store: WindowStore)
     before, now_ms = await free(store)
     change = windows.change_limits(before, 1, 60_000, deployed=False)
     assert change
-    after = await written(store, take(before, now_ms).change)
+    after = await changed(store, take(before, now_ms).change)
     assert await store.apply(change) == Conflict(after)
 
 
 async def test_a_hundred_slots_can_be_replaced(store: WindowStore) -> None:
     """The largest limit fits one expression."""
-    window = await written(store, windows.change_limits(await store.read(), 100, 60_000, deployed=False))
+    window = await written(
+        store, windows.change_limits((await store.read()).window, 100, 60_000, deployed=False)
+    )
     window = await written(store, windows.change_limits(window, 99, 60_000, deployed=False))
-    assert len((await store.read()).slots) == 99
+    assert len((await store.read()).window.slots) == 99
 
 
 async def test_a_suspicion_comes_and_goes(store: WindowStore) -> None:
     """Its texts too: an empty one is as good as none."""
     before = await store.read()
-    suspect = windows.suspect_key(before, "job", NOW_MS)
-    window = await written(store, suspect)
+    suspect = key_guard.suspect(before.key, before.window, "job", NOW_MS)
+    gate = await changed(store, suspect)
     assert suspect
-    assert await store.apply(suspect) == Conflict(window)
-    window = await written(store, windows.clear_suspicion(window, NOW_MS))
-    assert (window.suspect_job, window.probe_at_ms) == ("", 0)
-    assert await written(store, windows.suspect_key(window, "job", NOW_MS + 60_001))
+    assert await store.apply(suspect) == Conflict(gate)
+    gate = await changed(store, key_guard.clear(gate.key, gate.window, NOW_MS))
+    assert (gate.key.suspect_job, gate.key.probe_at_ms) == ("", 0)
+    assert await changed(store, key_guard.suspect(gate.key, gate.window, "job", NOW_MS + 60_001))
 
 
 async def test_hints_flags_and_blocks(store: WindowStore) -> None:
     """Every kind of field is read as it was written."""
-    window = await written(store, windows.note(await store.read(), paused=True, slow_probe_at_ms=7))
-    window = await written(store, windows.block(window, NOW_MS))
-    assert (window.paused, window.slow_probe_at_ms, window.blocked_until_ms) == (True, 7, NOW_MS)
-    assert await store.read() == window
+    window, _ = await free(store)
+    window = await written(store, windows.note(window, paused=True, slow_probe_at_ms=7))
+    change = windows.block(window, NOW_MS)
+    assert change
+    gate = await changed(store, replace(change, latencies_ms=(310,)))
+    assert gate == missing().having((310,), paused=True, slow_probe_at_ms=7, blocked_until_ms=NOW_MS)
+    assert await store.read() == gate
 
 
 async def test_one_of_many_wakes_the_processor(store: WindowStore) -> None:
     """A write that expects the value that is there lands once."""
-    wake = windows.announce(await store.read(), NOW_MS, fresh_waits=True)
+    gate = await store.read()
+    wake = hints.announce(gate.hints, gate.window, NOW_MS, fresh_waits=True)
     assert wake
-    after = await written(store, wake)
+    after = await changed(store, wake)
     assert await store.apply(wake) == Conflict(after)
 
 
 @pytest.mark.parametrize("kind", [OldDynamo, RepeatingDynamo])
 async def test_a_repeated_take_that_had_landed_is_granted(dynamo: Any, kind: Callable[[Any], Any]) -> None:
     """The repeat fails its own condition; the holder that it finds is itself: one slot, one permit."""
-    await DynamoWindowStore(dynamo, TABLE, missing).create(windows.empty(LIMITS))
+    await DynamoWindowStore(dynamo, TABLE, missing).create(Gate(windows.empty(LIMITS)))
     store = DynamoWindowStore(kind(dynamo), TABLE, missing)
     lease = await Slots(store, SystemClock(), SystemRandomness(), TIMING).take(Kind.FRESH, 30_000)
     assert isinstance(lease, Lease)
-    assert [slot.holder for slot in (await store.read()).slots] == [lease.permit.id, "", ""]
+    assert [slot.holder for slot in (await store.read()).window.slots] == [lease.permit.id, "", ""]
 
 
 async def test_an_item_of_an_older_version_has_the_defaults(dynamo: Any) -> None:
@@ -229,7 +241,7 @@ async def test_an_item_of_an_older_version_has_the_defaults(dynamo: Any) -> None
     old = {name: value for name, value in encode(missing()).items() if name != "blocked_until_ms"}
     dynamo.put_item(TableName=TABLE, Item=old)
     store = DynamoWindowStore(dynamo, TABLE, missing)
-    assert (await written(store, windows.block(await store.read(), 5))).blocked_until_ms == 5
+    assert (await written(store, windows.block((await store.read()).window, 5))).blocked_until_ms == 5
 
 
 UNREADABLE: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -247,7 +259,7 @@ async def test_an_unreadable_window_grants_nothing(
     dynamo: Any, spoil: Callable[[dict[str, Any]], Any]
 ) -> None:
     """Fail closed: no window, no upstream call."""
-    item = encode(windows.empty(LIMITS))
+    item = encode(Gate(windows.empty(LIMITS)))
     spoil(item)
     dynamo.put_item(TableName=TABLE, Item=item)
     store = DynamoWindowStore(dynamo, TABLE, missing)
@@ -267,10 +279,10 @@ async def test_created_once_and_overwritten_on_purpose(dynamo: Any) -> None:
     """Two who find no window make one; only the local stack's start replaces one."""
     store = DynamoWindowStore(dynamo, TABLE, missing)
     assert await store.create(missing())
-    assert not await store.create(windows.empty(LIMITS))
+    assert not await store.create(Gate(windows.empty(LIMITS)))
     assert await store.read() == missing()
-    await store.overwrite(windows.empty(LIMITS))
-    assert await store.read() == windows.empty(LIMITS)
+    await store.overwrite(Gate(windows.empty(LIMITS)))
+    assert await store.read() == Gate(windows.empty(LIMITS))
 
 
 def size_bytes(value: Any) -> int:
@@ -291,11 +303,9 @@ def size_bytes(value: Any) -> int:
 def test_a_write_costs_what_the_docstring_says(calls: int, expected_units: int) -> None:
     """One write unit for each KB of the whole item, with every field in use."""
     slots = tuple(Slot(NOW_MS + 102_251 + index, "0123456789abcdef", Kind.FRESH) for index in range(calls))
-    window = Window(
-        Limits(calls, 86_400_000, version=12),
-        slots,
+    gate = Gate(Window(Limits(calls, 86_400_000, version=12), slots)).having(
+        (12_345,) * 8,
         blocked_until_ms=NOW_MS + 1,
-        latencies_ms=(12_345,) * 8,
         fresh_queued_at_ms=NOW_MS + 1,
         awake_until_ms=NOW_MS + 1,
         suspect_job="f" * 64,
@@ -306,4 +316,4 @@ def test_a_write_costs_what_the_docstring_says(calls: int, expected_units: int) 
         tightened_until_ms=NOW_MS + 1,
         deployed=f"{calls}/86400000",
     )
-    assert ceil(size_bytes(encode(window)) / WRITE_UNIT_BYTES) == expected_units
+    assert ceil(size_bytes(encode(gate)) / WRITE_UNIT_BYTES) == expected_units

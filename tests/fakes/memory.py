@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from core.circuit import Host
+from core.gate import Gate
 from core.job import Job, JobState, Request
 from core.scheduling import Due
-from core.window import Change, FieldValue, Window
+from core.window import Change, Window
 from ports import Backlog, Clock, Conflict, DueKind, EndedKind, Received, RequestKey, Written
 
 
@@ -146,61 +147,69 @@ class MemoryHostStore:
 
 @dataclass(slots=True)
 class MemoryWindow:
-    """The one window item."""
+    """The one item of the gate."""
 
-    window: Window | None = None
+    gate: Gate | None = None
     writes: int = 0
     conflicts: int = 0
+
+    @property
+    def window(self) -> Window:
+        """The window in it."""
+        assert self.gate
+        return self.gate.window
+
+    @window.setter
+    def window(self, window: Window) -> None:
+        self.gate = replace(self.gate, window=window) if self.gate else Gate(window)
 
 
 class MemoryWindowStore:
     """A `ports.WindowStore`."""
 
-    def __init__(self, item: MemoryWindow, missing: Callable[[], Window]) -> None:
+    def __init__(self, item: MemoryWindow, missing: Callable[[], Gate]) -> None:
         self._item = item
         self._missing = missing
 
-    async def read(self) -> Window:
-        """Return the window; a missing one is created."""
+    async def read(self) -> Gate:
+        """Return the gate; a missing one is created."""
         return self._read()
 
-    async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+    async def apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
         """Carry out a conditional write."""
-        window = self._read()
+        gate = self._read()
         self._item.writes += 1
-        if not _unchanged(window, change):
+        if not _unchanged(gate, change):
             self._item.conflicts += 1
-            return Conflict(window)
-        self._item.window = _changed(window, change)
-        return Written(self._item.window)
+            return Conflict(gate)
+        self._item.gate = _changed(gate, change)
+        return Written(self._item.gate)
 
-    def _read(self) -> Window:
-        if self._item.window is None:
-            self._item.window = self._missing()
-        return self._item.window
+    def _read(self) -> Gate:
+        if self._item.gate is None:
+            self._item.gate = self._missing()
+        return self._item.gate
 
 
-def _unchanged(window: Window, change: Change) -> bool:
-    slots = window.slots
+def _unchanged(gate: Gate, change: Change) -> bool:
+    slots = gate.window.slots
     return (
-        window.limits.version == change.limits_version
+        gate.window.limits.version == change.limits_version
         and all(index < len(slots) and slots[index] == slot for index, slot in change.expected_slots.items())
         and (change.limits is None or len(slots) == len(change.expected_slots))
-        and all(getattr(window, name) == value for name, value in change.expected.items())
+        and all(gate.value(name) == value for name, value in change.expected.items())
     )
 
 
-def _changed(window: Window, change: Change) -> Window:
-    slots = {} if change.limits else dict(enumerate(window.slots))
+def _changed(gate: Gate, change: Change) -> Gate:
+    slots = {} if change.limits else dict(enumerate(gate.window.slots))
     slots |= change.slots
-    values: dict[str, FieldValue] = dict(change.values)
-    return replace(
-        window,
-        limits=change.limits or window.limits,
+    window = replace(
+        gate.window,
+        limits=change.limits or gate.window.limits,
         slots=tuple(slots[index] for index in range(len(slots))),
-        latencies_ms=window.latencies_ms if change.latencies_ms is None else change.latencies_ms,
-        **values,  # type: ignore[arg-type]
     )
+    return replace(gate, window=window).having(change.latencies_ms, **change.values)
 
 
 @dataclass(slots=True)

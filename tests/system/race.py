@@ -29,7 +29,8 @@ from calling.slots import Lease, Slots
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.errors import Unavailable
-from core.window import Change, Kind, Limits, NotBefore, Timing, Window
+from core.gate import Gate
+from core.window import Change, Kind, Limits, NotBefore, Timing
 from infra.local import emulator
 from infra.local.aws import LocalSession
 from infra.local.processes import Child
@@ -72,7 +73,7 @@ class CountingStore(DynamoWindowStore):
 
     tally: Tally
 
-    async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+    async def apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
         result = await super().apply(change)
         self.tally.writes += 1
         self.tally.conflicts += isinstance(result, Conflict)
@@ -82,7 +83,7 @@ class CountingStore(DynamoWindowStore):
 def _store(endpoint: str, table: str) -> CountingStore:
     config = aws.config(attempts=1, read_timeout_s=READ_TIMEOUT_S)
     client = LocalSession(endpoint).client("dynamodb", config=config)
-    return CountingStore(client, table, lambda: windows.empty(LIMITS))
+    return CountingStore(client, table, lambda: Gate(windows.empty(LIMITS)))
 
 
 async def _race(endpoint: str, table: str, takes: Any, ready: Any) -> Tally:
@@ -133,7 +134,7 @@ def _process(endpoint: str, table: str, takes: Any, ready: Any, tallies: Any) ->
 
 def race(endpoint: str, table: str, *, processes: int, takes: int) -> list[Tally]:
     """Make the table's window anew, and return what each process did."""
-    asyncio.run(_store(endpoint, table).overwrite(windows.empty(LIMITS)))
+    asyncio.run(_store(endpoint, table).overwrite(Gate(windows.empty(LIMITS))))
     context = get_context("spawn")
     left, ready, tallies = context.Value("i", takes), context.Barrier(processes), context.Queue()
     started = [

@@ -140,10 +140,10 @@ async def drained(faulty: FaultyStack, cell: Cell) -> None:
 def _at_rest(stack: RunningStack) -> bool:
     """Whether a newcomer would be called at once: every slot is free, and nobody was queued lately."""
     table = stack.resources["WindowTable"]
-    window = decode(stack.session.client("dynamodb").get_item(TableName=table, Key=KEY)["Item"])
+    gate = decode(stack.session.client("dynamodb").get_item(TableName=table, Key=KEY)["Item"])
     now_ms = time.time_ns() // 1_000_000
-    queued_lately = window.fresh_queued_at_ms > now_ms - scheduling.INDEX_LAG_MS
-    return window.free_slots(now_ms) == CALLS and not queued_lately
+    queued_lately = gate.hints.fresh_queued_at_ms > now_ms - scheduling.INDEX_LAG_MS
+    return gate.window.free_slots(now_ms) == CALLS and not queued_lately
 
 
 async def matrix(faulty: FaultyStack) -> list[Cell]:

@@ -126,7 +126,7 @@ async def limit_is(running: RunningStack, calls: int) -> float:
     end_s = time.monotonic() + APPLIED_LIMIT_S
     while time.monotonic() < end_s:
         item = await asyncio.to_thread(client.get_item, TableName=table, Key=KEY, ConsistentRead=True)
-        if len(decode(item["Item"]).slots) == calls:
+        if len(decode(item["Item"]).window.slots) == calls:
             return time.time()
         await asyncio.sleep(0.05)
     raise AssertionError(f"the window never got {calls} slots")

@@ -11,6 +11,7 @@ from calling.redrive import Line
 from core import job as jobs
 from core import window as windows
 from core.errors import RelayError
+from core.gate import Gate
 from core.job import DeliveryState, Job, JobState, Request, RequestState
 from core.messages import FreshMessage, NotificationMessage, decode_fresh, decode_notification
 from core.window import Limits
@@ -92,12 +93,12 @@ class World:
             HastyDeadLetters(self.clock),
             HastyDeadLetters(self.clock),
         )
-        self.window = MemoryWindow(windows.empty(Limits(10, 60_000)))
+        self.window = MemoryWindow(Gate(windows.empty(Limits(10, 60_000))))
         self.vault = MemoryVault()
         self.ports = Ports(
             store=self.store,
             scan=MemoryScan(self.table),
-            window_store=MemoryWindowStore(self.window, lambda: windows.empty(Limits(10, 60_000))),
+            window_store=MemoryWindowStore(self.window, lambda: Gate(windows.empty(Limits(10, 60_000)))),
             notifications=self.notifications,
             lines=(
                 Line("fresh", self.fresh, self.fresh_dead, decode_fresh),
@@ -303,11 +304,10 @@ async def test_a_redrive_by_caller_leaves_the_others(world: World) -> None:
 async def test_a_pause_holds_until_resumed(world: World) -> None:
     """The window says so to every function; saying it twice changes nothing."""
     assert await actions.pause(world.ports, paused=True)
-    assert world.window.window is not None
-    assert world.window.window.paused
+    assert (await world.ports.window_store.read()).paused
     assert not await actions.pause(world.ports, paused=True)
     assert await actions.pause(world.ports, paused=False)
-    assert not world.window.window.paused
+    assert not (await world.ports.window_store.read()).paused
 
 
 async def test_limits_set_by_an_operator_stand(world: World) -> None:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import scheduling
+from core.gate import Gate
 from core.scheduling import Due, GivingUp, Inline, Next
 from core.window import Kind, Limits, Slot, Window
 
@@ -99,39 +100,39 @@ def test_jitter_only_lengthens(jitter: float, age_ms: int) -> None:
     assert plain_ms <= scheduling.retry_at_ms(NOW_MS, since_ms, 30_000, jitter)
 
 
-IDLE = window_of(0, 0)
-SLOW = replace(IDLE, latencies_ms=(5_000,) * 3)
+IDLE = Gate(window_of(0, 0))
+SLOW = IDLE.having((5_000,) * 3)
 INLINE = {
     "a free slot, nothing known of latency": (IDLE, 1_000, False, Inline.YES),
     "no time left": (IDLE, 99, False, Inline.NO_TIME),
     "just time enough": (IDLE, 500, False, Inline.YES),
     "a fresh request waits": (IDLE, 1_000, True, Inline.OTHERS_WAIT),
     "one was queued a moment ago": (
-        replace(IDLE, fresh_queued_at_ms=NOW_MS - 1_999),
+        IDLE.having(fresh_queued_at_ms=NOW_MS - 1_999),
         1_000,
         False,
         Inline.OTHERS_WAIT,
     ),
     "the index shows what was queued before": (
-        replace(IDLE, fresh_queued_at_ms=NOW_MS - 2_000),
+        IDLE.having(fresh_queued_at_ms=NOW_MS - 2_000),
         1_000,
         False,
         Inline.YES,
     ),
-    "no slot is free": (window_of(BUSY_MS, BUSY_MS), 1_000, False, Inline.NO_SLOT),
-    "calls are blocked": (replace(IDLE, blocked_until_ms=BUSY_MS), 1_000, False, Inline.NO_SLOT),
-    "paused": (replace(IDLE, paused=True), 1_000, True, Inline.PAUSED),
-    "the key is suspected": (replace(IDLE, suspect_job="j"), 1_000, True, Inline.KEY_REFUSED),
-    "the median just fits": (replace(IDLE, latencies_ms=(1, 1_000, 9_000)), 1_000, False, Inline.YES),
+    "no slot is free": (Gate(window_of(BUSY_MS, BUSY_MS)), 1_000, False, Inline.NO_SLOT),
+    "calls are blocked": (IDLE.having(blocked_until_ms=BUSY_MS), 1_000, False, Inline.NO_SLOT),
+    "paused": (IDLE.having(paused=True), 1_000, True, Inline.PAUSED),
+    "the key is suspected": (IDLE.having(suspect_job="j"), 1_000, True, Inline.KEY_REFUSED),
+    "the median just fits": (IDLE.having((1, 1_000, 9_000)), 1_000, False, Inline.YES),
     "slow: one probes": (SLOW, 1_000, False, Inline.SLOW_PROBE),
     "slow, and probed within the window": (
-        replace(SLOW, slow_probe_at_ms=NOW_MS - WINDOW_MS + 1),
+        SLOW.having(slow_probe_at_ms=NOW_MS - WINDOW_MS + 1),
         1_000,
         False,
         Inline.TOO_SLOW,
     ),
     "slow, and probed a window ago": (
-        replace(SLOW, slow_probe_at_ms=NOW_MS - WINDOW_MS),
+        SLOW.having(slow_probe_at_ms=NOW_MS - WINDOW_MS),
         1_000,
         False,
         Inline.SLOW_PROBE,
@@ -139,22 +140,16 @@ INLINE = {
 }
 
 
-@pytest.mark.parametrize(("window", "time_left_ms", "fresh_waits", "expected"), INLINE.values(), ids=INLINE)
-def test_inline_calls(window: Window, time_left_ms: int, fresh_waits: bool, expected: Inline) -> None:
+@pytest.mark.parametrize(("gate", "time_left_ms", "fresh_waits", "expected"), INLINE.values(), ids=INLINE)
+def test_inline_calls(gate: Gate, time_left_ms: int, fresh_waits: bool, expected: Inline) -> None:
     """Never before a fresh request that waits, never without a slot, never if it can't finish in time."""
-    assert scheduling.may_try_inline(window, NOW_MS, time_left_ms, fresh_waits=fresh_waits) is expected
-
-
-def test_latency_is_the_median_of_the_last_ones() -> None:
-    """One call that hung does not move the estimate; without any, half a second is assumed."""
-    assert scheduling.latency_ms(IDLE) == 500
-    assert scheduling.latency_ms(replace(IDLE, latencies_ms=(200, 30_000, 300))) == 300
+    assert scheduling.may_try_inline(gate, NOW_MS, time_left_ms, fresh_waits=fresh_waits) is expected
 
 
 def test_the_next_calls_times() -> None:
     """Slots in the order in which they are free, then each again a window and a latency later."""
-    window = replace(window_of(NOW_MS + 7_000, NOW_MS - 5), latencies_ms=(400,))
-    assert scheduling.call_times_ms(window, NOW_MS, 5) == [
+    gate = Gate(window_of(NOW_MS + 7_000, NOW_MS - 5)).having((400,))
+    assert scheduling.call_times_ms(gate, NOW_MS, 5) == [
         NOW_MS,
         NOW_MS + 7_000,
         NOW_MS + 60_400,
@@ -165,14 +160,14 @@ def test_the_next_calls_times() -> None:
 
 def test_a_call_under_way_is_expected_to_be_answered() -> None:
     """Its slot counts as free a window and a latency from now, not when its lease for the worst case ends."""
-    window = replace(window_of(NOW_MS + 102_250), latencies_ms=(400,))
-    assert scheduling.call_times_ms(window, NOW_MS, 1) == [NOW_MS + 60_400]
+    gate = Gate(window_of(NOW_MS + 102_250)).having((400,))
+    assert scheduling.call_times_ms(gate, NOW_MS, 1) == [NOW_MS + 60_400]
 
 
 def test_no_call_starts_while_blocked() -> None:
     """A block moves every time."""
-    window = replace(window_of(0, NOW_MS + 9), blocked_until_ms=NOW_MS + 5)
-    assert scheduling.call_times_ms(window, NOW_MS, 2) == [NOW_MS + 5, NOW_MS + 9]
+    gate = Gate(replace(window_of(0, NOW_MS + 9), blocked_until_ms=NOW_MS + 5))
+    assert scheduling.call_times_ms(gate, NOW_MS, 2) == [NOW_MS + 5, NOW_MS + 9]
 
 
 @pytest.mark.parametrize(
@@ -186,8 +181,8 @@ def test_no_call_starts_while_blocked() -> None:
 )
 def test_the_eta(ahead: int, earliest_ms: int, expected_ms: int) -> None:
     """The call's turn, or its retry time if that is later, and the latency."""
-    window = replace(window_of(NOW_MS + 7_000, NOW_MS - 5), latencies_ms=(400,))
-    assert scheduling.ready_at_ms(window, NOW_MS, ahead, earliest_ms) == expected_ms
+    gate = Gate(window_of(NOW_MS + 7_000, NOW_MS - 5)).having((400,))
+    assert scheduling.ready_at_ms(gate, NOW_MS, ahead, earliest_ms) == expected_ms
 
 
 @pytest.mark.parametrize(

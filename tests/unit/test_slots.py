@@ -8,6 +8,7 @@ from calling.slots import Lease, Slots
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.errors import Unavailable
+from core.gate import Gate
 from core.window import Change, Denial, Kind, Limits, NotBefore, Slot, Timing, Window
 from ports import Conflict, Written
 from tests.fakes.memory import MemoryWindow, MemoryWindowStore
@@ -57,7 +58,7 @@ class Tokens:
 class RepeatedStore(MemoryWindowStore):
     """The SDK's retry of a write that had landed: the answer that arrives is the second one's."""
 
-    async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+    async def apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
         await super().apply(change)
         return await super().apply(change)
 
@@ -67,12 +68,12 @@ class ContestedStore(MemoryWindowStore):
 
     tries = 0
 
-    async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+    async def apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
         self.tries += 1
-        window = await self.read()
+        gate = await self.read()
         for index in change.expected_slots:
             await super().apply(replace(change, slots={index: Slot(NOW_MS - 100 + self.tries)}))
-        assert window
+        assert gate
         return await super().apply(change)
 
 
@@ -80,8 +81,8 @@ def setup(
     *free_at_ms: int, store: type[MemoryWindowStore] = MemoryWindowStore
 ) -> tuple[Slots, Clock, MemoryWindow]:
     window = Window(Limits(len(free_at_ms), 60_000), tuple(Slot(free_at_ms=at_ms) for at_ms in free_at_ms))
-    item, clock = MemoryWindow(window), Clock()
-    return Slots(store(item, lambda: window), clock, Tokens(), TIMING), clock, item
+    item, clock = MemoryWindow(Gate(window)), Clock()
+    return Slots(store(item, lambda: Gate(window)), clock, Tokens(), TIMING), clock, item
 
 
 async def leased(slots: Slots) -> Lease:
@@ -91,7 +92,6 @@ async def leased(slots: Slots) -> Lease:
 
 
 def stored(item: MemoryWindow) -> Window:
-    assert item.window
     return item.window
 
 
@@ -191,7 +191,7 @@ async def test_a_lost_race_tries_the_next_slot() -> None:
     """A view may be old: the window as it is now decides."""
     slots, _, item = setup(0, 0)
     await slots.refresh()
-    other = Slots(MemoryWindowStore(item, lambda: stored(item)), Clock(), Tokens(count(100)), TIMING)
+    other = Slots(MemoryWindowStore(item, lambda: Gate(stored(item))), Clock(), Tokens(count(100)), TIMING)
     first, second = await leased(other), await leased(slots)
     assert (first.permit.slot, second.permit.slot) == (0, 1)
     assert await slots.take(Kind.FRESH, 30_000) == NotBefore(LEASED_UNTIL_MS, Denial.BUSY)
@@ -212,11 +212,11 @@ async def test_a_settle_that_is_always_refused_leaves_the_lease() -> None:
     lease = await leased(slots)
 
     class Refusing(MemoryWindowStore):
-        async def apply(self, change: Change) -> Written[Window] | Conflict[Window]:
+        async def apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
             del change
             return Conflict(await self.read())
 
-    slots._store = Refusing(item, lambda: stored(item))  # noqa: SLF001
+    slots._store = Refusing(item, lambda: Gate(stored(item)))  # noqa: SLF001
     with pytest.raises(Unavailable):
         await slots.settle(lease, Answer(Meaning.SIGNED, first_byte_mono_ms=5_300))
     assert stored(item).slots[0].free_at_ms == LEASED_UNTIL_MS
@@ -228,7 +228,7 @@ async def test_a_settle_after_a_change_of_limits_uses_the_new_window() -> None:
     lease = await leased(slots)
     change = windows.change_limits(stored(item), 1, 90_000, deployed=False)
     assert change
-    await MemoryWindowStore(item, lambda: stored(item)).apply(change)
+    await MemoryWindowStore(item, lambda: Gate(stored(item))).apply(change)
     clock.pass_ms(400)
     await slots.settle(lease, Answer(Meaning.SIGNED, first_byte_mono_ms=5_300))
     assert stored(item).limits.version == 2

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from core import window as windows
+from core.gate import Gate
 from core.window import (
     Change,
     Denial,
@@ -27,14 +28,15 @@ LEASE_MS = 2_000 + 30_000 + 10_000 + 60_000 + 250
 async def written(window: Window, change: Change | None) -> Window:
     """Return the window once the change has landed."""
     assert change is not None
-    result = await MemoryWindowStore(MemoryWindow(window), lambda: window).apply(change)
+    result = await MemoryWindowStore(MemoryWindow(Gate(window)), lambda: Gate(window)).apply(change)
     assert isinstance(result, Written)
-    return result.record
+    return result.record.window
 
 
 async def refused(window: Window, change: Change | None) -> bool:
     assert change is not None
-    return isinstance(await MemoryWindowStore(MemoryWindow(window), lambda: window).apply(change), Conflict)
+    store = MemoryWindowStore(MemoryWindow(Gate(window)), lambda: Gate(window))
+    return isinstance(await store.apply(change), Conflict)
 
 
 def window_of(*free_at_ms: int, window_ms: int = 60_000) -> Window:
@@ -142,18 +144,13 @@ def test_the_reserve_is_left_free(free: int, reserve: int, expected: NotBefore |
 @pytest.mark.parametrize(
     ("state", "kind", "expected"),
     [
-        ({"paused": True}, Kind.FRESH, NotBefore(0, Denial.PAUSED)),
-        ({"paused": True}, Kind.PROBE, NotBefore(0, Denial.PAUSED)),
         ({"blocked_until_ms": NOW_MS + 7}, Kind.FRESH, NotBefore(NOW_MS + 7, Denial.BLOCKED)),
         ({"blocked_until_ms": NOW_MS + 7}, Kind.PROBE, NotBefore(NOW_MS + 7, Denial.BLOCKED)),
         ({"blocked_until_ms": NOW_MS}, Kind.FRESH, None),
-        ({"suspect_job": "j", "probe_at_ms": NOW_MS + 9}, Kind.RETRY, NotBefore(NOW_MS + 9, Denial.BLOCKED)),
-        ({"suspect_job": "j", "probe_at_ms": NOW_MS - 9}, Kind.FRESH, NotBefore(NOW_MS, Denial.BLOCKED)),
-        ({"suspect_job": "j", "probe_at_ms": NOW_MS - 9}, Kind.PROBE, None),
     ],
 )
 def test_blocked_windows_grant_nothing(state: dict[str, int], kind: Kind, expected: NotBefore | None) -> None:
-    """A pause, a block or a suspected key stops calls though slots are free; only a probe passes the last."""
+    """A block stops calls though slots are free, a probe too."""
     window = replace(window_of(0), **state)  # type: ignore[arg-type]
     decision = take(window, kind=kind)
     assert isinstance(decision, Grant) if expected is None else decision == expected
@@ -162,30 +159,22 @@ def test_blocked_windows_grant_nothing(state: dict[str, int], kind: Kind, expect
 async def test_an_answer_frees_its_slot_a_window_after_its_first_byte() -> None:
     """First byte + W + margin: the call arrived before its first byte."""
     window, permit = await taken(window_of(0, 0))
-    window = await written(window, windows.settle(window, permit, NOW_MS + 300, TIMING, latency_ms=310))
+    window = await written(window, windows.settle(window, permit, NOW_MS + 300, TIMING))
     assert window.slots == (Slot(NOW_MS + 60_550, "mine", Kind.FRESH), Slot())
-    assert window.latencies_ms == (310,)
-
-
-async def test_only_the_last_latencies_are_kept() -> None:
-    """Eight of them, newest last."""
-    window, permit = await taken(replace(window_of(0), latencies_ms=tuple(range(8))))
-    window = await written(window, windows.settle(window, permit, NOW_MS, TIMING, latency_ms=99))
-    assert window.latencies_ms == (1, 2, 3, 4, 5, 6, 7, 99)
 
 
 async def test_a_stuck_settle_cannot_shorten_a_newer_lease() -> None:
     """Whoever is not the holder any more settles nothing and gives nothing back."""
     window, permit = await taken(window_of(0))
     window = replace(window, slots=(Slot(NOW_MS + 200_000, "another", Kind.RETRY),))
-    assert windows.settle(window, permit, NOW_MS + 300, TIMING, 300) is None
+    assert windows.settle(window, permit, NOW_MS + 300, TIMING) is None
     assert windows.give_back(window, permit) is None
 
 
 async def test_a_settle_decided_on_an_old_view_is_refused() -> None:
     """The write is conditional on the slot as it was seen, not on the decision's being right then."""
     window, permit = await taken(window_of(0))
-    settle = windows.settle(window, permit, NOW_MS + 300, TIMING, 300)
+    settle = windows.settle(window, permit, NOW_MS + 300, TIMING)
     assert await refused(replace(window, slots=(Slot(NOW_MS + 9, "another", Kind.RETRY),)), settle)
 
 
@@ -210,11 +199,11 @@ async def test_old_limits_take_and_settle_nothing() -> None:
     grant = take(before)
     assert isinstance(grant, Grant)
     window, permit = await taken(before)
-    settle = windows.settle(window, permit, NOW_MS + 300, TIMING, 300)
+    settle = windows.settle(window, permit, NOW_MS + 300, TIMING)
     bumped = replace(window, limits=Limits(2, 90_000, version=2))
     assert await refused(replace(before, limits=bumped.limits), grant.change)
     assert await refused(bumped, settle)
-    again = await written(bumped, windows.settle(bumped, permit, NOW_MS + 300, TIMING, 300))
+    again = await written(bumped, windows.settle(bumped, permit, NOW_MS + 300, TIMING))
     assert again.slots[0].free_at_ms == NOW_MS + 300 + 90_000 + 250
 
 
@@ -275,7 +264,7 @@ async def test_a_kept_slot_is_not_free_before_the_calls_of_dropped_ones_have_lef
     assert isinstance(grant, Grant)
     window = await written(window, grant.change)
     window = await written(window, windows.change_limits(window, 1, 60_000, deployed=False))
-    settle = windows.settle(window, grant.permit, NOW_MS + 300, TIMING, 295)
+    settle = windows.settle(window, grant.permit, NOW_MS + 300, TIMING)
     assert (await written(window, settle)).slots[0].free_at_ms == NOW_MS + LEASE_MS
 
 
@@ -318,56 +307,6 @@ async def test_a_block_only_ever_grows() -> None:
     assert windows.block(window, 500) is None
     assert (await written(window, windows.block(window, 501))).blocked_until_ms == 501
     assert await refused(window, windows.block(window_of(0), 400))
-
-
-async def test_a_refused_key_blocks_calls_for_a_window_once() -> None:
-    """All calls in flight may be refused: one of them blocks, and the blocked time is counted once."""
-    window = await written(window_of(0), windows.suspect_key(window_of(0), "job", NOW_MS))
-    assert window.blocked(NOW_MS)
-    assert (window.suspect_job, window.probe_at_ms) == ("job", NOW_MS + 60_000)
-    assert (window.blocked_until_ms, window.key_blocked_ms) == (NOW_MS + 60_000, 60_000)
-    assert windows.suspect_key(window, "other", NOW_MS + 59_999) is None
-    later = await written(window, windows.suspect_key(window, "job", NOW_MS + 60_000))
-    assert (later.probe_at_ms, later.key_blocked_ms) == (NOW_MS + 120_000, 120_000)
-
-
-async def test_a_good_key_lets_calls_go_on() -> None:
-    """The suspicion goes; of two who clear it on one view, one write lands."""
-    window = await written(window_of(0), windows.suspect_key(window_of(0), "job", NOW_MS))
-    clear = windows.clear_suspicion(window, NOW_MS)
-    cleared = await written(window, clear)
-    assert not cleared.blocked(NOW_MS + 60_000)
-    assert await refused(cleared, clear)
-
-
-async def test_of_many_who_see_nobody_awake_one_write_lands() -> None:
-    """A burst wakes the processor once."""
-    window = window_of(0)
-    wake = windows.announce(window, NOW_MS, fresh_waits=False)
-    assert wake
-    awake = await written(window, wake)
-    assert awake == replace(window, awake_until_ms=NOW_MS + 5_000)
-    assert await refused(awake, wake)
-
-
-async def test_a_burst_is_announced_by_few_writes() -> None:
-    """A job that waits speaks for those of the next quarter of a second; a run at work needs no wake."""
-    awake = replace(window_of(0), awake_until_ms=NOW_MS + 5_000)
-    told = windows.announce(awake, NOW_MS, fresh_waits=True)
-    assert told
-    assert not told.expected
-    told_window = await written(awake, told)
-    assert told_window == replace(awake, fresh_queued_at_ms=NOW_MS + 250)
-    assert windows.announce(told_window, NOW_MS + 250, fresh_waits=True) is None
-    assert windows.announce(told_window, NOW_MS + 251, fresh_waits=True)
-    assert windows.announce(told_window, NOW_MS + 251, fresh_waits=False) is None
-
-
-async def test_hints_are_written_whatever_was_there() -> None:
-    """Nobody's decision was based on them; the slots stay as they are."""
-    window = window_of(7)
-    noted = await written(window, windows.note(window, fresh_queued_at_ms=5))
-    assert noted == replace(window, fresh_queued_at_ms=5)
 
 
 def test_counts_of_slots() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from core import window as windows
+from core.gate import Gate
 from core.window import Change, Grant, Kind, Limits, Permit, Timing, Window
 from ports import Written
 from proofs.simulation.at_once import at_once
@@ -40,8 +41,8 @@ class WindowMachine(RuleBasedStateMachine):
         super().__init__()
         self.now_ms = START_MS
         self.skew_ms = [0, 0, 0]
-        self.item = MemoryWindow(windows.empty(Limits(2, 1_000)))
-        self.store = MemoryWindowStore(self.item, lambda: windows.empty(Limits(2, 1_000)))
+        self.item = MemoryWindow(Gate(windows.empty(Limits(2, 1_000))))
+        self.store = MemoryWindowStore(self.item, lambda: Gate(windows.empty(Limits(2, 1_000))))
         self.views = [self.window] * 3
         self.permits = 0
         self.raised_ms = 0  # by how much W was raised, in all
@@ -49,11 +50,11 @@ class WindowMachine(RuleBasedStateMachine):
 
     @property
     def window(self) -> Window:
-        return at_once(self.store.read())
+        return at_once(self.store.read()).window
 
     def apply(self, host: int, change: Change) -> bool:
         result = at_once(self.store.apply(change))
-        self.views[host] = result.record or self.window
+        self.views[host] = result.record.window if result.record else self.window
         return isinstance(result, Written)
 
     def clock_ms(self, host: int) -> int:
@@ -125,8 +126,7 @@ class WindowMachine(RuleBasedStateMachine):
         if call is None or call.first_byte_ms is None or self.now_ms < call.first_byte_ms:
             return
         at_ms = call.permit.taken_at_ms + call.first_byte_ms - call.taken_ms
-        latency_ms = call.first_byte_ms - call.taken_ms
-        change = windows.settle(self.views[host], call.permit, at_ms, TIMING, latency_ms)
+        change = windows.settle(self.views[host], call.permit, at_ms, TIMING)
         if change:
             self.apply(host, change)
 
