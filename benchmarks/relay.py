@@ -14,7 +14,7 @@ from benchmarks.trace import Trace
 from calling.calls import Caller
 from calling.recording import Recorder
 from calling.slots import Slots
-from core import job as jobs
+from core import request as requests
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.config import CallSettings
@@ -107,7 +107,7 @@ class _WatchedJobStore(MemoryJobStore):
 
     async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
         result = await super().write_job(before, after)
-        if isinstance(result, Written) and after.due_ms is not None and not after.call_id:
+        if isinstance(result, Written) and after.due_ms is not None and not after.call:
             self.due_s[after.message] = _seconds(after.due_ms)
         return result
 
@@ -227,7 +227,7 @@ class _Service:
     async def _deliver(self, message: NotificationMessage) -> None:
         request = await self.store.request_of(message.job_id, message.request_id)
         if request and request.delivery_due:
-            await self.store.write_request(request, jobs.delivered(request, self.clock.now_ms(), "200"))
+            await self.store.write_request(request, requests.delivered(request, self.clock.now_ms(), "200"))
 
     async def ask(self, number: int) -> None:
         """Send one request when its time has come."""

@@ -5,13 +5,14 @@ Every method that does I/O may raise `core.errors.Unavailable`: then whether a w
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from core.answers import Answer
 from core.circuit import Host
 from core.gate import Gate
-from core.job import Job, Request
+from core.job import Job
+from core.places import DueKind, EndedKind
+from core.request import Request
 from core.scheduling import Due
 from core.webhook import PostResult
 from core.window import Change
@@ -85,22 +86,6 @@ class WindowStore(Protocol):
         ...
 
 
-class DueKind(StrEnum):
-    """The partitions of the due index."""
-
-    FRESH = "fresh"
-    RETRY = "retry"
-    OPEN = "open"
-    DELIVERY = "delivery"
-
-
-class EndedKind(StrEnum):
-    """The partitions of the same index where requests stand that nothing is to be done for."""
-
-    DONE = "done"
-    UNDELIVERABLE = "undeliverable"  # its webhook was given up
-
-
 @dataclass(frozen=True, slots=True)
 class RequestKey:
     """A row of the due index that names a request. `due_ms`: of an ended one, when it ended."""
@@ -133,7 +118,7 @@ class JobStore(Protocol):
         ...
 
     async def load(self, job_id: str) -> tuple[Job | None, list[Request]]:
-        """Return the job and all its requests, oldest first."""
+        """Return the job and all its requests that this version can read, oldest first."""
         ...
 
     async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:

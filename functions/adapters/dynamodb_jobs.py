@@ -16,22 +16,22 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
-from adapters import items
 from adapters.aws import in_thread
 from adapters.items import Item
-from core.errors import Unavailable
-from core.job import (
-    DAY_MS,
-    KEPT_MS,
-    Delivery,
-    DeliveryState,
-    Job,
-    JobState,
-    Request,
-    RequestState,
+from adapters.records import (
+    decode_job,
+    decode_request,
+    encode_job,
+    encode_request,
+    job_key,
+    request_key,
 )
+from core.errors import Unavailable
+from core.job import DAY_MS, OUTCOME_KEPT_MS, Job
+from core.places import DueKind, EndedKind
+from core.request import Request
 from core.scheduling import Due
-from ports import Backlog, Conflict, DueKind, EndedKind, RequestKey, Written
+from ports import Backlog, Conflict, RequestKey, Written
 
 INDEX = "due"
 FOREVER_MS = 10**15
@@ -50,26 +50,27 @@ class DynamoJobStore:
 
     async def job(self, job_id: str) -> Job | None:
         """Return the job."""
-        item = await self._get(_job_key(job_id))
-        return _decode_job(item) if item else None
+        item = await self._get(job_key(job_id))
+        return decode_job(item) if item else None
 
     async def load(self, job_id: str) -> tuple[Job | None, list[Request]]:
-        """Return the job and all its requests: its item collection, in the order of the sort key."""
+        """Return the job and its requests that can be read, in the order of the sort key."""
         rows = await self._query(
             KeyConditionExpression="PK = :pk",
             ExpressionAttributeValues={":pk": {"S": f"JOB#{job_id}"}},
             ConsistentRead=True,
         )
-        job = next((_decode_job(row) for row in rows if row["SK"]["S"] == "JOB"), None)
-        return job, [decode_request(row) for row in rows if row["SK"]["S"] != "JOB"]
+        job = next((decode_job(row) for row in rows if row["SK"]["S"] == "JOB"), None)
+        requests = [_if_readable(row) for row in rows if row["SK"]["S"] != "JOB"]
+        return job, [request for request in requests if request]
 
     async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
         """Write a job if the stored one is still `before`."""
         after = replace(after, revision=_revision())
-        current = await self._put(_encode_job(after), before.revision if before else None)
+        current = await self._put(encode_job(after), before.revision if before else None)
         if current is None:
             return Written(after)
-        job = _decode_job(current) if current else await self.job(after.id)
+        job = decode_job(current) if current else await self.job(after.id)
         return Written(after) if job and job.revision == after.revision else Conflict(job)
 
     async def accept(self, request: Request) -> Request:
@@ -78,9 +79,9 @@ class DynamoJobStore:
         pointer = {
             **_pointer_key(request.id),
             "job_id": {"S": request.job_id},
-            "expires_s": {"N": str((request.created_ms + KEPT_MS * 2 + DAY_MS) // 1000)},
+            "expires_s": {"N": str((request.created_ms + OUTCOME_KEPT_MS * 2 + DAY_MS) // 1000)},
         }
-        puts = (_encode_request(request), pointer)
+        puts = (encode_request(request), pointer)
         try:
             await in_thread(
                 self._client.transact_write_items,
@@ -106,13 +107,13 @@ class DynamoJobStore:
 
     async def request_of(self, job_id: str, request_id: str) -> Request | None:
         """Return a request of a known job."""
-        item = await self._get(_request_key(job_id, request_id))
+        item = await self._get(request_key(job_id, request_id))
         return decode_request(item) if item else None
 
     async def write_request(self, before: Request, after: Request) -> Written[Request] | Conflict[Request]:
         """Write a request if the stored one is still `before`."""
         after = replace(after, revision=_revision())
-        current = await self._put(_encode_request(after), before.revision)
+        current = await self._put(encode_request(after), before.revision)
         if current is None:
             return Written(after)
         request = decode_request(current) if current else await self.request_of(after.job_id, after.id)
@@ -208,61 +209,16 @@ def _revision() -> str:
     return uuid4().hex[:16]
 
 
-def _job_key(job_id: str) -> Item:
-    return {"PK": {"S": f"JOB#{job_id}"}, "SK": {"S": "JOB"}}
-
-
-def _request_key(job_id: str, request_id: str) -> Item:
-    return {"PK": {"S": f"JOB#{job_id}"}, "SK": {"S": f"REQ#{request_id}"}}
+def _if_readable(row: Item) -> Request | None:
+    """Return the request of a row; None for one of a newer version: it costs only itself."""
+    try:
+        return decode_request(row)
+    except Unavailable:
+        return None
 
 
 def _pointer_key(request_id: str) -> Item:
     return {"PK": {"S": f"REQ#{request_id}"}, "SK": {"S": "REQ"}}
-
-
-def _expiry(expires_ms: int | None) -> Item:
-    return {} if expires_ms is None else {"expires_s": {"N": str(expires_ms // 1000)}}
-
-
-def _encode_job(job: Job) -> Item:
-    kind = DueKind.FRESH if job.state is JobState.WAITING else DueKind.RETRY
-    due = {"due_kind": {"S": kind}} if job.due_ms is not None else {}
-    return {**_job_key(job.id), **items.encode(job), **due, **_expiry(job.expires_ms)}
-
-
-def _decode_job(item: Item) -> Job:
-    job: Job = items.decode(Job, item, {"state": JobState})
-    return job
-
-
-def _encode_request(request: Request) -> Item:
-    return {
-        **_request_key(request.job_id, request.id),
-        **items.encode(request),
-        **items.encode(request.delivery, "delivery_"),
-        **_place(request),
-        **_expiry(request.expires_ms),
-    }
-
-
-def _place(request: Request) -> Item:
-    """Return where a request stands on the index: what is due by its own time, what has ended by its end."""
-    if request.due_ms is not None:
-        return {"due_kind": {"S": DueKind.OPEN if request.open else DueKind.DELIVERY}}
-    if request.ended_ms is None:
-        return {}
-    kind = EndedKind.UNDELIVERABLE if request.undelivered else EndedKind.DONE
-    return {"due_kind": {"S": kind}, "due_ms": {"N": str(request.ended_ms)}}
-
-
-def decode_request(item: Item) -> Request:
-    """Return the request that an item holds. One that has ended is not due, though it stands on the index."""
-    item = {"webhook_url": {"S": ""}, **item}  # none was named: an empty value is not stored
-    if item.get("due_kind", {}).get("S") in set(EndedKind):
-        item.pop("due_ms", None)
-    request: Request = items.decode(Request, item, {"state": RequestState})
-    delivery = items.decode(Delivery, item, {"state": DeliveryState}, "delivery_")
-    return replace(request, delivery=delivery)
 
 
 def _key_of(row: Item) -> RequestKey:

@@ -9,7 +9,7 @@ from adapters.secrets import Secrets
 from api.inputs import client_of
 from api.statuses import Viewer
 from core.errors import RelayError, Unavailable
-from core.job import KEPT_MS
+from core.job import OUTCOME_KEPT_MS
 from core.token import make_token, opens
 from ports import Clock
 
@@ -65,7 +65,7 @@ class Access:
 
     async def token(self, request: Request, request_id: str) -> str:
         """Return a token that opens this request for as long as its record can be there."""
-        expires_ms = self._clock.now_ms() + self._age_max_ms + KEPT_MS
+        expires_ms = self._clock.now_ms() + self._age_max_ms + OUTCOME_KEPT_MS
         return make_token((await self._secrets(request)).token_key, request_id, expires_ms // 1000)
 
     async def _secrets(self, request: Request) -> Secrets:

@@ -17,10 +17,11 @@ from calling.slots import Slots
 from core import scheduling
 from core.errors import Unavailable
 from core.gate import Gate
-from core.job import Request
 from core.messages import REQUEST_ID
+from core.places import DueKind, EndedKind, Place
+from core.request import Request
 from core.scheduling import Due
-from ports import Clock, DueKind, EndedKind, JobStore, RequestKey, Telemetry, Waker
+from ports import Clock, JobStore, RequestKey, Telemetry, Waker
 
 JOBS_MAX = 200
 REQUESTS_MAX = 30
@@ -35,7 +36,7 @@ LISTED_MAX: Mapping[Kind, int] = {
     EndedKind.UNDELIVERABLE: REQUESTS_MAX,
     EndedKind.DONE: DONE_MAX,
 }
-Place = tuple[Kind, RequestKey]
+IndexRow = tuple[Kind, RequestKey]
 """Where a request stands on the index; as long as it stands there it has not changed."""
 
 
@@ -76,7 +77,7 @@ class Console:
         self._waker = waker
         self._clock = clock
         self._telemetry = telemetry
-        self._seen: OrderedDict[Place, Request] = OrderedDict()
+        self._seen: OrderedDict[IndexRow, Request] = OrderedDict()
 
     async def overview(self, viewer: Viewer, deadline: Deadline) -> Overview:
         """Return what this viewer may see; raises `Unavailable`."""
@@ -147,7 +148,7 @@ class Console:
         latest = {request.id: request for request in found if request is not None}
         return [request for request in latest.values() if viewer.sees(request)]
 
-    async def _request(self, place: Place) -> Request | None:
+    async def _request(self, place: IndexRow) -> Request | None:
         """Return the request of a row, as it is now: it may have gone on, and the index lags."""
         _, key = place
         request = self._seen.get(place) or await self._store.request_of(key.job_id, key.request_id)
@@ -159,12 +160,10 @@ class Console:
         return request
 
 
-def _stands_at(request: Request, place: Place) -> bool:
+def _stands_at(request: Request, place: IndexRow) -> bool:
     """Whether the row is as new as its request; then, as long as it stays, the request is the same."""
     kind, key = place
-    if isinstance(kind, EndedKind):
-        return request.ended_ms == key.due_ms and request.undelivered == (kind is EndedKind.UNDELIVERABLE)
-    return request.due_ms == key.due_ms and request.open == (kind is DueKind.OPEN)
+    return request.place == Place(kind, key.due_ms)
 
 
 def _rows(requests: Iterable[Request], called: Container[str], ready_at_ms: Mapping[str, int]) -> list[Row]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from core.job import DeliveryState, Request, RequestState
+from core.request import DeliveryState, Request, RequestState
 
 SPAN_MS = 300_000
 SPAN_MS_MIN = 1_000

@@ -18,7 +18,7 @@ from api.statuses import Found
 from calling.redrive import Redriven
 from core import webhook
 from core.gate import Gate
-from core.job import Request, RequestState
+from core.request import Request
 from core.scheduling import Due
 
 KEY_SET_MAX_AGE_S = 300
@@ -155,8 +155,8 @@ def status(found: Found) -> JSONResponse:
         "estimated_ready_at": timestamp(found.ready_at_ms),
         "finished_at": timestamp(request.closed_ms or None),
         "signature": request.signature or None,
-        "failure": {"status": request.failure_status, "reason": request.failure_reason}
-        if request.state is RequestState.FAILED
+        "failure": {"status": request.failure.status, "reason": request.failure.reason}
+        if request.failure
         else None,
     }
     body = {name: value for name, value in body.items() if value is not None}

@@ -13,12 +13,14 @@ from calling.recording import Recorder
 from calling.slots import Slots
 from core import hints, scheduling
 from core import job as jobs
+from core import request as requests
 from core.answers import Answer, Meaning
 from core.config import CallSettings
 from core.errors import Unavailable
 from core.gate import Gate
-from core.job import FIRST_LOOK_MS, Job, JobState, Request
+from core.job import Job, JobState
 from core.messages import FreshMessage
+from core.request import FIRST_LOOK_MS, Request
 from core.scheduling import Inline
 from core.window import Change, Kind
 from ports import Backlog, Clock, JobStore, Queue, Telemetry, Waker
@@ -223,7 +225,7 @@ class Signing:
             return None
         fresh = job is None or not job.attempts
         ahead = seen.backlog.count if seen.backlog and fresh else 0
-        earliest_ms = max(job.next_try_ms, job.call_until_ms) if job else 0
+        earliest_ms = job.next_try_ms if job else 0
         return scheduling.ready_at_ms(seen.gate, now_ms, ahead, earliest_ms)
 
     async def _call(self, ask: Ask, begun: Begun, deadline: Deadline) -> Signed | Declined | _Tried:
@@ -304,7 +306,7 @@ class Signing:
         if signature := job.fresh_signature(now_ms, self._settings.signature_ttl_ms):
             # A 200 whatever comes of this write: if it landed unheard, no webhook would follow a 202.
             calls = request.calls_of(job)
-            closed = jobs.close_signed(request, signature, now_ms, calls=calls, notify=False)
+            closed = requests.close_signed(request, signature, now_ms, calls=calls, notify=False)
             await self._try(
                 "not_closed_in_time", deadline.left_s(), self._store.write_request(request, closed)
             )

@@ -7,8 +7,9 @@ from api.deadline import Deadline
 from calling.slots import Slots
 from core import scheduling
 from core.errors import Unavailable
-from core.job import Job, JobState, Request
+from core.job import Job, JobState
 from core.messages import REQUEST_ID
+from core.request import Request
 from ports import Clock, JobStore
 
 ROWS_MAX = 6_000
@@ -73,9 +74,8 @@ class Statuses:
         called = job.ended_calls > request.attempts_before
         if gate.paused:
             return Found(request, job, None, position, called)
-        earliest_ms = max(job.next_try_ms, job.call_until_ms)
         ahead = position - 1 if position else 0
-        ready_at_ms = scheduling.ready_at_ms(gate, self._clock.now_ms(), ahead, earliest_ms)
+        ready_at_ms = scheduling.ready_at_ms(gate, self._clock.now_ms(), ahead, job.next_try_ms)
         return Found(request, job, ready_at_ms, position, called)
 
     async def _position(self, job: Job) -> int | None:

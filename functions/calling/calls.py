@@ -42,8 +42,8 @@ async def undo(
     """Take a fence back and return the job as it is then; an expired one stays, and counts as a call."""
 
     def decide(current: Job | None) -> Job | None:
-        ours = current and current.call_id == fenced.call_id and current.call_live(now_ms)
-        return jobs.unfence(current, before, now_ms, wanted=wanted) if current and ours else None
+        ours = current and current.call == fenced.call and current.call_live(now_ms)
+        return jobs.without_call(current, before, now_ms, wanted=wanted) if current and ours else None
 
     return (await amend(fenced, decide, store.write_job)).record
 

@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 
 from core.errors import Unavailable
 from core.gate import Gate
-from core.job import Job, Request
+from core.job import Job
+from core.request import Request
 from ports import Conflict, JobStore, Written
 
 TRIES_MAX = 8

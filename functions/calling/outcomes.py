@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from calling.conditional import amend_request
 from calling.slots import Slots
 from core import job as jobs
+from core import request as requests
 from core import scheduling
 from core.config import CallSettings
 from core.errors import Unavailable
-from core.job import Job, JobState, Request
+from core.job import Job, JobState
 from core.messages import NotificationMessage
+from core.request import Request
 from ports import Clock, JobStore, Queue, Telemetry
 
 BATCH = 10
@@ -81,10 +83,10 @@ class Outcomes:
         """
         now_ms, calls = self._clock.now_ms(), request.calls_of(job)
         if job.signature:
-            return jobs.close_signed(request, job.signature, now_ms, calls=calls)
+            return requests.close_signed(request, job.signature, now_ms, calls=calls)
         if job.state is JobState.REFUSED:
             reason = f"upstream_refused_{job.refusal}"
-            return jobs.close_failed(request, BAD_GATEWAY, reason, now_ms, calls=calls)
+            return requests.close_failed(request, BAD_GATEWAY, reason, now_ms, calls=calls)
         if not after_call or job.call_live(now_ms):
             return None
         gate = self._slots.gate
@@ -115,7 +117,7 @@ class Outcomes:
 
     def _given_up(self, job: Job, request: Request, why: scheduling.GivingUp) -> Request:
         status = BAD_GATEWAY if why is scheduling.GivingUp.ATTEMPTS else GATEWAY_TIMEOUT
-        return jobs.close_failed(request, status, why, self._clock.now_ms(), calls=request.calls_of(job))
+        return requests.close_failed(request, status, why, self._clock.now_ms(), calls=request.calls_of(job))
 
     async def close(self, changes: Sequence[tuple[Request, Request]]) -> None:
         """Write closed requests, then send their notifications. One that somebody else closed is theirs."""
@@ -142,7 +144,7 @@ class Outcomes:
             request_id=request.id,
             job_id=request.job_id,
             state=request.state,
-            reason=request.failure_reason,
+            reason=request.failure.reason if request.failure else "",
         )
 
     async def notify(self, requests: Sequence[Request]) -> None:

@@ -45,11 +45,11 @@ class Recorder:
         if answer.meaning is Meaning.SIGNED:
             job = current or begun.fenced
             return None if job.signature else jobs.signed(job, answer.signature, now_ms)
-        if current is None or current.call_id != begun.fenced.call_id:
+        if current is None or current.call != begun.fenced.call:
             return None
         if answer.meaning is Meaning.REFUSED:
             return jobs.refused(current, answer.status, now_ms)
         next_try_ms = scheduling.retry_at_ms(
-            now_ms, current.failing_since_ms, self._settings.retry_ms, self._randomness.fraction()
+            now_ms, current.failing_since_ms or now_ms, self._settings.retry_ms, self._randomness.fraction()
         )
         return jobs.failed(current, now_ms, next_try_ms, counted=answer.counted, wanted=wanted)

@@ -1,8 +1,8 @@
 """Starts the delivery of a webhook again, for whoever repaired its receiver."""
 
-from core import job as jobs
+from core import request as requests
 from core.errors import RelayError
-from core.job import DeliveryState, Request
+from core.request import DeliveryState, Request
 from ports import JobStore, Written
 
 
@@ -20,7 +20,7 @@ async def replay(store: JobStore, request: Request, now_ms: int) -> Request:
         raise NotReplayable("it has no webhook, or its outcome is still to come")
     if now_ms < delivery.until_ms:
         raise NotReplayable("an attempt is under way")
-    after = jobs.replay_delivery(request, now_ms, queued=False)
+    after = requests.replay_delivery(request, now_ms, queued=False)
     result = await store.write_request(request, after)
     if not isinstance(result, Written):
         raise NotReplayable("its delivery has just changed")

@@ -2,11 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from core import job as jobs
+from core import request as requests
 from core import webhook
 from core.circuit import Deferral
-from core.job import Request, RequestState
 from core.messages import NotificationMessage
+from core.request import Request
 from core.webhook import Outcome, OutcomeKind, PostResult
 from notifier.hosts import Hosts, Visit
 from ports import Clock, JobStore, Poster, Queue, Randomness, Telemetry, Written
@@ -24,10 +24,11 @@ Sign = Callable[[bytes, str, int, str], Awaitable[dict[str, str]]]
 
 def notification_body(request: Request) -> bytes:
     """Return the body for a closed request, the same bytes at every attempt."""
-    if request.state is RequestState.SIGNED:
+    if request.failure is None:
         return webhook.signature_body(request.id, request.signature)
-    message = FAILURE_MESSAGES.get(request.failure_reason, "The upstream refuses to sign the message.")
-    return webhook.failure_body(request.id, request.failure_status, message, request.failure_reason)
+    status, reason = request.failure.status, request.failure.reason
+    message = FAILURE_MESSAGES.get(reason, "The upstream refuses to sign the message.")
+    return webhook.failure_body(request.id, status, message, reason)
 
 
 class Deliverer:
@@ -73,14 +74,14 @@ class Deliverer:
 
     async def _due(self, message: NotificationMessage) -> Request | None:
         request = await self._store.request_of(message.job_id, message.request_id)
-        if request and jobs.begin_delivery(request, message.attempt, self._clock.now_ms()):
+        if request and requests.begin_delivery(request, message.attempt, self._clock.now_ms()):
             return request
         self._telemetry.event("notification_dropped", request_id=message.request_id, attempt=message.attempt)
         return None
 
     async def _defer(self, request: Request, deferral: Deferral) -> None:
         """Put the attempt off: it was not begun, so it is not counted."""
-        after = jobs.defer_delivery(request, deferral.until_ms, deferral.reason)
+        after = requests.defer_delivery(request, deferral.until_ms, deferral.reason)
         written = await self._store.write_request(request, after)
         self._telemetry.event(
             "webhook_deferred", {"WebhooksDeferred": 1}, request_id=request.id, reason=deferral.reason
@@ -106,7 +107,7 @@ class Deliverer:
         return begun, result
 
     async def _fence(self, request: Request) -> Request | None:
-        after = jobs.begin_delivery(request, request.delivery.attempts, self._clock.now_ms())
+        after = requests.begin_delivery(request, request.delivery.attempts, self._clock.now_ms())
         written = await self._store.write_request(request, after) if after else None
         return written.record if isinstance(written, Written) else None
 
@@ -127,9 +128,9 @@ class Deliverer:
 
     def _after(self, begun: Request, outcome: Outcome, excerpt: str, now_ms: int) -> Request:
         if outcome.kind is OutcomeKind.DELIVERED:
-            return jobs.delivered(begun, now_ms, outcome.reason)
+            return requests.delivered(begun, now_ms, outcome.reason)
         if outcome.kind is OutcomeKind.GONE:
-            return jobs.delivery_gone(begun, now_ms, outcome.reason, excerpt)
+            return requests.delivery_gone(begun, now_ms, outcome.reason, excerpt)
         next_ms = webhook.next_attempt_ms(
             begun.delivery.attempts,
             now_ms,
@@ -138,9 +139,9 @@ class Deliverer:
             outcome.retry_after_ms,
         )
         if next_ms is None:
-            return jobs.undeliverable(begun, now_ms, outcome.reason, excerpt)
+            return requests.undeliverable(begun, now_ms, outcome.reason, excerpt)
         queued = next_ms - now_ms <= DELAY_MS_MAX
-        return jobs.delivery_failed(begun, next_ms, outcome.reason, excerpt, queued=queued)
+        return requests.delivery_failed(begun, next_ms, outcome.reason, excerpt, queued=queued)
 
     @staticmethod
     def _next_is_queued(request: Request, now_ms: int) -> bool:

@@ -17,9 +17,10 @@ from core.config import CallSettings
 from core.errors import InvalidMessage, Unavailable, described
 from core.gate import Gate
 from core.messages import decode_fresh
+from core.places import DueKind
 from core.scheduling import Due, Next
 from core.window import Kind
-from ports import Clock, DueKind, JobStore, Queue, Received, Telemetry
+from ports import Clock, JobStore, Queue, Received, Telemetry
 from processor.keycheck import KeyCheck
 from processor.sweep import Sweep
 

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from ports import Clock, DueKind, JobStore
+from core.places import DueKind
+from ports import Clock, JobStore
 
 ROWS_MAX = 1_000
 DAY_MS = 86_400_000

@@ -12,9 +12,11 @@ from calling.conditional import amend_job
 from calling.outcomes import Outcomes
 from core import job as jobs
 from core.errors import Unavailable
-from core.job import Job, Request
+from core.job import Job
 from core.messages import NotificationMessage
-from ports import Clock, DueKind, JobStore, Queue, RequestKey, Telemetry, Written
+from core.places import DueKind
+from core.request import Request, look_again, resend_delivery
+from ports import Clock, JobStore, Queue, RequestKey, Telemetry, Written
 
 ROWS_MAX = 100
 PAGES_MAX = 5
@@ -96,7 +98,7 @@ class Sweep:
         await self._outcomes.close([(request, after) for request, after in closing if after])
         await asyncio.gather(
             *(
-                self._store.write_request(request, jobs.look_again(request, job, now_ms))
+                self._store.write_request(request, look_again(request, job, now_ms))
                 for request, after in closing
                 if after is None
             )
@@ -117,7 +119,7 @@ class Sweep:
         now_ms = self._clock.now_ms()
         if not self._overdue(request, now_ms):
             return
-        result = await self._store.write_request(request, jobs.resend_delivery(request, now_ms))
+        result = await self._store.write_request(request, resend_delivery(request, now_ms))
         if isinstance(result, Written):
             message = NotificationMessage(request.job_id, request.id, request.delivery.attempts)
             await self._notifications.send([message.encode()])

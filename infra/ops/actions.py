@@ -15,8 +15,9 @@ from core import job as jobs
 from core import window as windows
 from core.errors import InvalidMessage, RelayError
 from core.gate import Gate
-from core.job import DeliveryState, Job, Request
+from core.job import Job
 from core.messages import FreshMessage, NotificationMessage
+from core.request import DeliveryState, Request, close_failed, replay_delivery
 from core.window import Change
 from ports import Clock, JobStore, Queue, WindowStore, Written
 
@@ -130,7 +131,7 @@ class Standing:
         """Return where it stands: waiting, retrying, or its outcome."""
         if not self.request.open:
             return self.request.state
-        ended_calls = self.attempts - bool(self.job and self.job.call_id)
+        ended_calls = self.attempts - bool(self.job and self.job.call)
         return State.RETRYING if ended_calls > 0 else State.WAITING
 
 
@@ -170,9 +171,7 @@ async def purge(ports: Ports, requests: Iterable[Request], *, notify: bool) -> i
         if not request.open:
             return None
         now_ms = ports.clock.now_ms()
-        return jobs.close_failed(
-            request, PURGED_STATUS, PURGED, now_ms, calls=calls[request.id], notify=notify
-        )
+        return close_failed(request, PURGED_STATUS, PURGED, now_ms, calls=calls[request.id], notify=notify)
 
     closed = await _change_requests(ports.store, requests, given_up)
     await _notify(ports.notifications, closed)
@@ -194,7 +193,7 @@ async def replay(ports: Ports, requests: Iterable[Request]) -> int:
 
     def again(request: Request) -> Request | None:
         ended = request.delivery.state not in {DeliveryState.NONE, DeliveryState.PENDING}
-        return jobs.replay_delivery(request, ports.clock.now_ms()) if ended else None
+        return replay_delivery(request, ports.clock.now_ms()) if ended else None
 
     started = await _change_requests(ports.store, requests, again)
     await _notify(ports.notifications, started)

@@ -12,14 +12,15 @@ from adapters import aws
 from adapters.aws import in_thread
 from adapters.clock import SystemClock
 from adapters.dead_letters import SqsDeadLetters
-from adapters.dynamodb_jobs import DynamoJobStore, decode_request
+from adapters.dynamodb_jobs import DynamoJobStore
 from adapters.dynamodb_window import DynamoWindowStore
+from adapters.records import decode_request
 from adapters.sqs import SqsQueue
 from calling.redrive import Line
 from core.errors import Unavailable
 from core.gate import Gate
-from core.job import Request
 from core.messages import decode_fresh, decode_notification
+from core.request import Request
 from infra.local.aws import LocalSession
 from infra.ops.actions import NothingFound, Ports, Secret
 

@@ -45,7 +45,7 @@ def standing_row(standing: Standing) -> Row:
         "created": time_text(request.created_ms),
         "attempts": standing.attempts if request.open else request.calls,
         "webhook": delivery.state.value,
-        "why": request.failure_reason or delivery.reason,
+        "why": request.failure.reason if request.failure else delivery.reason,
     }
 
 
@@ -56,7 +56,7 @@ def standing_document(standing: Standing) -> Row:
         **standing_row(standing),
         "job": request.job_id,
         "closed": time_text(request.closed_ms),
-        "failure": f"{request.failure_status} {request.failure_reason}" if request.failure_status else "",
+        "failure": f"{request.failure.status} {request.failure.reason}" if request.failure else "",
         "webhook_url": request.webhook_url,
         "webhook_attempts": delivery.attempts,
         "webhook_next": time_text(delivery.not_before_ms) if request.delivery_due else "",
@@ -64,7 +64,7 @@ def standing_document(standing: Standing) -> Row:
         "webhook_answer": delivery.excerpt,
         "next_look": time_text(request.due_ms),
         "next_call": time_text(job.due_ms) if job else "",
-        "call_until": time_text(job.call_until_ms) if job else "",
+        "call_until": time_text(job.call.until_ms) if job and job.call else "",
     }
 
 

@@ -79,8 +79,8 @@ MUTATIONS = (
     SimulatedMutation(
         "a live call not respected by the processor",
         "core/job.py",
-        "return self.scheduled and not self.call_live(now_ms) and",
-        "return self.scheduled and",
+        "return self.due_ms is not None and self.due_ms <= now_ms and not self.call_live(now_ms)",
+        "return self.due_ms is not None and self.due_ms <= now_ms",
         also=(
             (
                 "due_ms=unanswered_next_ms if job.scheduled else None,",
@@ -104,7 +104,7 @@ MUTATIONS = (
     SimulatedMutation(
         "a failure recorded on somebody else's call",
         "calling/recording.py",
-        "if current is None or current.call_id != begun.fenced.call_id:",
+        "if current is None or current.call != begun.fenced.call:",
         "if current is None:",
         first=250,
     ),
@@ -117,22 +117,22 @@ MUTATIONS = (
     ),
     SimulatedMutation(
         "a delivery's fence ignored",
-        "core/job.py",
+        "core/request.py",
         "if delivery.state is not DeliveryState.PENDING or delivery.attempts != attempt:",
         "if delivery.state is not DeliveryState.PENDING:",
         also=(("if now_ms + EARLY_MS < max(delivery.until_ms, delivery.not_before_ms):", "if False:"),),
     ),
     SimulatedMutation(
         "a failed delivery that is never due again",
-        "core/job.py",
-        "return replace(request, delivery=waiting, due_ms=next_ms + RESEND_MS * queued)",
+        "core/request.py",
+        "return replace(request, delivery=waiting, due_ms=_look_at_ms(next_ms, queued=queued))",
         "return replace(request, delivery=waiting, due_ms=None)",
     ),
     SimulatedMutation(
         "an open request that is looked at once only",
-        "core/job.py",
+        "core/request.py",
         "return replace(request, due_ms=now_ms + wait_ms)",
-        "return replace(request, due_ms=now_ms + 100 * DAY_MS)",
+        "return replace(request, due_ms=now_ms + 10**10)",
     ),
     SimulatedMutation(
         "a failed attempt taken for a delivery",

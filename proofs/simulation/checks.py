@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from api.signing import Accepted, Declined, Signed
 from api.statuses import Found
-from core.job import EARLY_MS, Delivery, DeliveryState, Job, JobState, Request, RequestState, job_id
+from core.job import Job, JobState, job_id
+from core.request import EARLY_MS, Delivery, DeliveryState, Failure, Request, RequestState, Success
 from core.scheduling import GivingUp
 from core.webhook import PostResult
 from proofs.simulation.plan import CALM, MARGIN_MS, Call, Plan
@@ -48,7 +49,7 @@ class Checks:
         self._call_ended_ms: dict[str, int] = {}
         self._first_call_ms: dict[str, int] = {}
         self._progress: dict[str, int] = {}
-        self._outcomes: dict[str, tuple[object, ...]] = {}
+        self._outcomes: dict[str, Success | Failure | None] = {}
         self._posts: defaultdict[str, list[tuple[bytes, PostResult]]] = defaultdict(list)
 
     @property
@@ -73,7 +74,9 @@ class Checks:
         self.expect(self._sent <= self._granted, "G7: a call without a slot", message)
         self._first_call_ms.setdefault(job_id(message), _now_ms())
         job = self._table.jobs.get(job_id(message))
-        fenced = job is not None and (bool(job.signature) or job.call_until_ms >= until_ms)
+        fenced = job is not None and (
+            bool(job.signature) or (job.call is not None and job.call.until_ms >= until_ms)
+        )
         self.expect(fenced, "a call that outlives its fence", message)
         if inline:
             self._overtakes_nobody(message)
@@ -109,13 +112,13 @@ class Checks:
 
     def job_written(self, before: Job | None, after: Job, writer: str) -> None:
         """Every transition of a job. `writer`: the instance, empty if it does not wait any more."""
-        if after.call_id and after.call_id not in self._callers:
-            self._callers[after.call_id] = writer
+        if after.call and after.call.id not in self._callers:
+            self._callers[after.call.id] = writer
             self._call_begun(before, after)
-        if before and before.call_id and not after.call_id and not after.signature:
-            own = writer in {"", self._callers[before.call_id]} or not before.call_live(_now_ms() - MARGIN_MS)
+        if before and before.call and not after.call and not after.signature:
+            own = writer in {"", self._callers[before.call.id]} or not before.call_live(_now_ms() - MARGIN_MS)
             self.expect(own, "a call ended by somebody else", after.id, writer)
-        if before and before.call_id and before.call_id != after.call_id:
+        if before and before.call and before.call != after.call:
             self._call_ended_ms[after.id] = _now_ms()
         self.expect(not after.scheduled or after.due_ms is not None, "G3: scheduled, but never due", after.id)
         self.expect(not after.scheduled or after.expires_ms is None, "G3: scheduled, but expires", after.id)
@@ -126,7 +129,7 @@ class Checks:
                 "G6: signature lost",
                 after.id,
             )
-            again = self._kept(before) and after.signed_at_ms != before.signed_at_ms
+            again = self._kept(before) and after.outcome != before.outcome
             self.expect(not again, "G6: two recorded successes", after.id)
         if before and before.scheduled and after.state is JobState.IDLE:
             self.expect(not self._waited_for_long(after.id), "G3: parked while somebody waits", after.id)
@@ -177,27 +180,27 @@ class Checks:
         if before.open and not after.open:
             self._closed(before, after)
         elif not before.open:
-            self.expect(_outcome(before) == _outcome(after), "G3: a second outcome", after.id)
+            self.expect(before.outcome == after.outcome, "G3: a second outcome", after.id)
         self._delivery_written(before.delivery, after.delivery, after.id)
 
     def _closed(self, before: Request, after: Request) -> None:
         """The truth is on the job before any request is closed, and giving up follows a call's outcome."""
         job = self._table.jobs.get(after.job_id)
         self.expect(after.calls is not None, "closed without its calls", after.id)
-        if self._calm and job and job.signature:
-            since_ms = _now_ms() - max(job.signed_at_ms, before.created_ms)
+        if self._calm and job and job.outcome and job.signature:
+            since_ms = _now_ms() - max(job.outcome.at_ms, before.created_ms)
             self.expect(
                 since_ms <= CLOSED_MS_MAX, "closed", since_ms, "ms after its job was signed", after.id
             )
         if after.state is RequestState.SIGNED:
             self.expect(after.signature == signature_of(after.message), "G3: wrong signature", after.id)
-            recorded = job is not None and (job.signature == after.signature or job.call_id != "")
+            recorded = job is not None and (job.signature == after.signature or job.call is not None)
             self.expect(recorded, "G3: closed before its job was signed", after.id)
-        elif after.failure_reason in set(GivingUp):
+        elif after.failure and after.failure.reason in set(GivingUp):
             self._given_up(before, after, job)
 
     def _given_up(self, before: Request, after: Request, job: Job | None) -> None:
-        if after.failure_reason == GivingUp.AGE:
+        if after.failure and after.failure.reason == GivingUp.AGE:
             old = _now_ms() - before.created_ms >= self._settings.age_max_ms - MARGIN_MS
             self.expect(old, "G3: given up too young", after.id)
             just_ended = _now_ms() - self._call_ended_ms.get(after.job_id, 0) < JUST_ENDED_MS
@@ -249,8 +252,8 @@ class Checks:
         self._progress[request_id] = progress
         if found.request.open:
             return False
-        outcome = self._outcomes.setdefault(request_id, _outcome(found.request))
-        self.expect(outcome == _outcome(found.request), "status: changed its outcome", request_id)
+        outcome = self._outcomes.setdefault(request_id, found.request.outcome)
+        self.expect(outcome == found.request.outcome, "status: changed its outcome", request_id)
         return True
 
     def posted(self, request_id: str, body: bytes, result: PostResult) -> None:
@@ -334,10 +337,6 @@ class Checks:
         ]
         lease_ms = timing.lease_ms(self._settings.call_limit_ms, limits.window_ms)
         return lease_ms + (len(close) // limits.calls + 1) * (limits.window_ms + 1_000)
-
-
-def _outcome(request: Request) -> tuple[object, ...]:
-    return request.state, request.signature, request.failure_status, request.failure_reason
 
 
 def _now_ms() -> int:

@@ -10,11 +10,13 @@ from random import Random
 
 from core.answers import Answer, Meaning
 from core.gate import Gate
-from core.job import Job, Request
+from core.job import Job
+from core.places import DueKind, EndedKind
+from core.request import Request
 from core.scheduling import Due
 from core.webhook import PostResult
 from core.window import Change
-from ports import Backlog, Conflict, DueKind, EndedKind, RequestKey, Written
+from ports import Backlog, Conflict, RequestKey, Written
 from proofs.simulation.checks import Checks, signature_of
 from proofs.simulation.faults import CURRENT, Faults
 from proofs.simulation.link import arrives_by_ms

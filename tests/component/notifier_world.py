@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 from adapters.clock import SystemRandomness
 from calling.outcomes import Outcomes
 from core import job as jobs
+from core import request as requests
 from core import webhook
 from core.circuit import Host
-from core.job import Request
 from core.messages import NotificationMessage, decode_notification
+from core.request import Request
 from core.webhook import PostResult
 from notifier.deliver import Deliverer
 from notifier.hosts import Hosts
@@ -144,7 +145,7 @@ class NotifierWorld:
         request_id = self.randomness.request_id(now_ms)
         opened = Request(request_id, jobs.job_id(request_id), request_id, "alice", url, now_ms)
         stored = await self.store.accept(opened)
-        written = await self.store.write_request(stored, jobs.close_signed(stored, SIGNATURE, now_ms))
+        written = await self.store.write_request(stored, requests.close_signed(stored, SIGNATURE, now_ms))
         assert isinstance(written, Written)
         return written.record
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from core.job import KEPT_MS
+from core.job import OUTCOME_KEPT_MS
 from tests.component.test_api import AUTH, check_problem, in_world, sign
 from tests.component.world import HOOK, KEY, OPERATOR_KEY, ApiWorld
 
@@ -42,7 +42,7 @@ def test_a_token_expires_with_the_record() -> None:
         world.fill_window()
         client = world.client()
         url = (await sign(client, webhook_url=HOOK)).json()["status_url"]
-        await world.clock.sleep_ms(21_600_000 + KEPT_MS - 2_000)
+        await world.clock.sleep_ms(21_600_000 + OUTCOME_KEPT_MS - 2_000)
         assert (await client.get(url)).status_code == 200
         await world.clock.sleep_ms(2_000)
         check_problem(await client.get(url), 401, "unauthorized")

@@ -9,10 +9,12 @@ import httpx
 import pytest
 
 from core import job as jobs
+from core import request as requests
 from core import window as windows
 from core.answers import Meaning
 from core.gate import Gate
-from core.job import Job, JobState, RequestState
+from core.job import Job, JobState
+from core.request import RequestState
 from ports import Conflict, Written
 from proofs.simulation.virtual_time import run
 from tests.component.world import HOOK, KEY, SIGNATURE, ApiWorld, Down, Slow
@@ -230,7 +232,7 @@ def test_no_inline_call_once_the_time_is_used_up() -> None:
         assert world.upstream.calls == []
         job = await world.store.job(jobs.job_id("hello"))
         assert job
-        assert (job.attempts, job.call_id, job.next_try_ms) == (0, "", 0)
+        assert (job.attempts, job.call, job.next_try_ms) == (0, None, 0)
         assert world.window.window
         assert world.window.window.free_slots(world.clock.now_ms()) == 10
 
@@ -416,7 +418,7 @@ def test_a_call_withdrawn_in_time_is_as_if_it_never_was() -> None:
         write_job = world.store.write_job
 
         async def slow_fence(before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
-            await world.clock.sleep_ms(1_100 if after.call_id else 0)
+            await world.clock.sleep_ms(1_100 if after.call else 0)
             return await write_job(before, after)
 
         world.store.write_job = slow_fence  # type: ignore[method-assign]
@@ -557,7 +559,7 @@ def test_an_attacher_sees_a_signature_that_came_meanwhile() -> None:
         world.fill_window()
         accept = world.store.accept
 
-        async def slow_accept(request: jobs.Request) -> jobs.Request:
+        async def slow_accept(request: requests.Request) -> requests.Request:
             stored = await accept(request)
             job = jobs.signed(jobs.new_job("hello", 0), SIGNATURE, world.clock.now_ms())
             await world.store.write_job(None, job)

@@ -8,12 +8,13 @@ import pytest
 
 from api.console import DONE_MAX, REQUESTS_MAX
 from api.redriving import COUNTED_MS, MESSAGES_MAX
-from core import job as jobs
+from core import request as requests
 from core import window as windows
 from core.answers import Meaning
-from core.job import DeliveryState, Request
 from core.messages import FreshMessage, NotificationMessage
-from ports import DueKind, Received, RequestKey
+from core.places import DueKind
+from core.request import DeliveryState, Request
+from ports import Received, RequestKey
 from tests.component.test_api import AUTH, check_problem, in_world, sign
 from tests.component.world import HOOK, OPERATOR_KEY, SIGNATURE, ApiWorld, Down
 
@@ -34,8 +35,10 @@ async def ended_delivery(world: ApiWorld, client: httpx.AsyncClient) -> Request:
     request = await world.store.request(request_id)
     assert request
     now_ms = world.clock.now_ms()
-    closed = replace(jobs.close_signed(request, SIGNATURE, now_ms), delivery=jobs.Delivery(attempts=7))
-    await world.store.write_request(request, jobs.undeliverable(closed, now_ms, "http_500", "oops"))
+    closed = replace(
+        requests.close_signed(request, SIGNATURE, now_ms), delivery=requests.Delivery(attempts=7)
+    )
+    await world.store.write_request(request, requests.undeliverable(closed, now_ms, "http_500", "oops"))
     stored = await world.store.request(request_id)
     assert stored
     return stored
@@ -51,8 +54,8 @@ async def finished(
     request = await world.store.request(request_id)
     assert request
     now_ms = world.clock.now_ms()
-    closed = jobs.close_signed(request, SIGNATURE, now_ms, calls=1)
-    written = await world.store.write_request(request, jobs.delivered(closed, now_ms, "http_204"))
+    closed = requests.close_signed(request, SIGNATURE, now_ms, calls=1)
+    written = await world.store.write_request(request, requests.delivered(closed, now_ms, "http_204"))
     assert written.record
     return written.record
 
@@ -133,7 +136,7 @@ def test_what_ended_meanwhile_is_shown_once_and_as_it_is() -> None:
         (key,) = stale[DueKind.OPEN]
         request = await world.store.request(key.request_id)
         assert request
-        closed = jobs.close_signed(replace(request, webhook_url=""), SIGNATURE, key.due_ms, calls=1)
+        closed = requests.close_signed(replace(request, webhook_url=""), SIGNATURE, key.due_ms, calls=1)
         await world.store.write_request(request, closed)
 
         async def lagging(kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
@@ -306,8 +309,8 @@ def test_what_is_not_replayed() -> None:
         still_open = (await sign(client, "another", HOOK)).json()["request_id"]
         refused = await client.post("/console/replay", json={"request_id": still_open}, headers=AUTH)
         check_problem(refused, 409, "not-replayable")
-        replayed = jobs.replay_delivery(request, world.clock.now_ms())
-        begun = jobs.begin_delivery(replayed, 0, world.clock.now_ms())
+        replayed = requests.replay_delivery(request, world.clock.now_ms())
+        begun = requests.begin_delivery(replayed, 0, world.clock.now_ms())
         assert begun
         await world.store.write_request(request, begun)
         check_problem(await client.post("/console/replay", json=body, headers=AUTH), 409, "not-replayable")

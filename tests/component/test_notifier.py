@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from core.job import DeliveryState
 from core.messages import NotificationMessage
+from core.request import DeliveryState
 from core.webhook import PostResult
 from proofs.simulation.virtual_time import EPOCH_MS, run
 from tests.component.notifier_world import (

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from core import job as jobs
+from core import request as requests
 from tests.component.test_api import AUTH, check_problem, in_world, sign
 from tests.component.world import HOOK, SIGNATURE, ApiWorld
 
@@ -129,7 +130,9 @@ def test_accepted_without_a_webhook(preference: str) -> None:
         assert response.headers["preference-applied"] == "respond-async"
         assert "status_url" in response.json()["message"]
         _, (request,) = await world.store.load(jobs.job_id("hello"))
-        await world.store.write_request(request, jobs.close_signed(request, SIGNATURE, world.clock.now_ms()))
+        await world.store.write_request(
+            request, requests.close_signed(request, SIGNATURE, world.clock.now_ms())
+        )
         found = (await client.get(response.json()["status_url"])).json()
         assert (found["state"], found["signature"]) == ("signed", SIGNATURE)
         assert found["delivery"]["state"] == "none"

@@ -12,10 +12,11 @@ from core.answers import Meaning
 from core.errors import Unavailable
 from core.gate import Gate
 from core.hints import WAKE_MS
-from core.job import DeliveryState, JobState, Request, RequestState
+from core.job import JobState
 from core.messages import FreshMessage
+from core.places import DueKind
+from core.request import DeliveryState, Failure, Request, RequestState
 from core.scheduling import Due
-from ports import DueKind
 from processor.wiring import Ports, assemble
 from proofs.simulation.virtual_time import run
 from tests.component.notifier_world import TIMEOUT, NotifierWorld
@@ -152,7 +153,7 @@ def test_a_refused_message_is_told_from_a_refused_key() -> None:
         request = await world.accept("hello")
         await world.work(minutes=3)
         closed = await world.notifiers.now(request)
-        assert (closed.state, closed.failure_reason) == (RequestState.FAILED, "upstream_refused_401")
+        assert closed.outcome == Failure(502, "upstream_refused_401")
         assert (world.upstream.calls, world.upstream.probes) == (["hello", "hello"], 1)
         job = await world.notifiers.store.job(request.job_id)
         assert job
@@ -172,11 +173,11 @@ def test_no_call_beyond_the_last() -> None:
         request = await world.accept("hello")
         job = await store.job(request.job_id)
         assert job
-        await store.write_job(job, replace(job, state=JobState.RETRYING, attempts=CALLS.attempts_max))
+        await store.write_job(job, replace(job, attempts=CALLS.attempts_max))
         await clock.sleep_ms(1_000)
         await assemble(world.ports, CALLS).run(run_ms=5_000)
         closed = await world.notifiers.now(request)
-        assert (closed.state, closed.failure_reason) == (RequestState.FAILED, "attempts_exhausted")
+        assert closed.outcome == Failure(502, "attempts_exhausted")
         assert world.upstream.calls == []
 
     run(scenario())

@@ -12,10 +12,13 @@ from moto import mock_aws
 
 from adapters.dynamodb_jobs import DynamoJobStore
 from core import job as jobs
+from core import request as requests
 from core.errors import Unavailable
-from core.job import Delivery, DeliveryState, Job, Request, RequestState
+from core.job import Call, Job, Refusal, Signature
+from core.places import DueKind, EndedKind
+from core.request import Delivery, DeliveryState, Failure, Request, Success
 from core.scheduling import Due
-from ports import Backlog, Conflict, DueKind, EndedKind, JobStore, RequestKey, Written
+from ports import Backlog, Conflict, JobStore, RequestKey, Written
 from tests.fakes.memory import MemoryJobStore, MemoryTable
 
 NOW_MS = 1_800_000_000_000
@@ -208,7 +211,7 @@ async def test_an_accepted_request_is_found_by_its_id_at_once(store: JobStore) -
 async def test_accepting_twice_changes_nothing(store: JobStore) -> None:
     """A repeated acceptance returns the request as it is stored, even if it has gone on meanwhile."""
     request = await store.accept(_request())
-    closed = await store.write_request(request, jobs.close_signed(request, "signature", NOW_MS))
+    closed = await store.write_request(request, requests.close_signed(request, "signature", NOW_MS))
     again = await store.accept(_request())
     assert isinstance(closed, Written)
     assert again == closed.record
@@ -221,14 +224,11 @@ async def test_a_request_keeps_its_delivery(store: JobStore) -> None:
     delivery = Delivery(DeliveryState.UNDELIVERABLE, 7, 0, NOW_MS, "http_500", "oops", NOW_MS + 9)
     failed = replace(
         request,
-        state=RequestState.FAILED,
-        failure_status=504,
-        failure_reason="too_old",
+        outcome=Failure(504, "too_old"),
         closed_ms=NOW_MS + 1,
         delivery=delivery,
         calls=0,
         due_ms=None,
-        expires_ms=NOW_MS + jobs.KEPT_MS,
     )
     written = await store.write_request(request, failed)
     assert isinstance(written, Written)
@@ -246,8 +246,8 @@ async def test_a_request_may_name_no_webhook(store: JobStore) -> None:
 async def test_a_stale_request_write_is_refused(store: JobStore) -> None:
     """A request has one outcome: whoever comes second is shown the first."""
     request = await store.accept(_request())
-    first = await store.write_request(request, jobs.close_signed(request, "signature", NOW_MS))
-    second = await store.write_request(request, jobs.close_failed(request, 504, "too_old", NOW_MS))
+    first = await store.write_request(request, requests.close_signed(request, "signature", NOW_MS))
+    second = await store.write_request(request, requests.close_failed(request, 504, "too_old", NOW_MS))
     assert isinstance(first, Written)
     assert second == Conflict(first.record)
 
@@ -255,7 +255,7 @@ async def test_a_stale_request_write_is_refused(store: JobStore) -> None:
 async def test_a_request_that_was_never_accepted_is_not_written(store: JobStore) -> None:
     """Only an acceptance makes a request."""
     request = replace(_request(), revision="none")
-    assert await store.write_request(request, jobs.close_signed(request, "", NOW_MS)) == Conflict(None)
+    assert await store.write_request(request, requests.close_signed(request, "", NOW_MS)) == Conflict(None)
     assert await store.request(request.id) is None
 
 
@@ -284,7 +284,7 @@ async def test_the_due_index_shows_jobs_by_kind_in_order(store: JobStore) -> Non
     """Fresh jobs and retries stand apart, each in the order of their time, up to now and to the limit."""
     for number, due_ms in enumerate((NOW_MS + 2, NOW_MS, NOW_MS + 1, NOW_MS + 3)):
         await _stored(store, _waiting(f"fresh {number}", due_ms))
-    retry = replace(_waiting("retry"), state=jobs.JobState.RETRYING, attempts=1, oldest_ms=NOW_MS - 7)
+    retry = replace(_waiting("retry"), attempts=1, oldest_ms=NOW_MS - 7)
     await _stored(store, retry)
     fresh = await store.due_jobs(DueKind.FRESH, NOW_MS + 2, 10)
     assert [due.due_ms for due in fresh] == [NOW_MS, NOW_MS + 1, NOW_MS + 2]
@@ -306,20 +306,20 @@ async def test_the_due_index_shows_unfinished_requests_by_kind(store: JobStore) 
     keys = [RequestKey(first.job_id, request.id, NOW_MS + 5_000) for request in (first, second)]
     assert await store.due_requests(DueKind.OPEN, NOW_MS + 4_999, 10) == []
     assert sorted(await store.due_requests(DueKind.OPEN, NOW_MS + 5_000, 10), key=str) == keys
-    closed = await store.write_request(first, jobs.close_signed(first, "signature", NOW_MS))
+    closed = await store.write_request(first, requests.close_signed(first, "signature", NOW_MS))
     assert isinstance(closed, Written)
     assert await store.due_requests(DueKind.OPEN, NOW_MS + 60_000, 10) == keys[1:]
     due = await store.due_requests(DueKind.DELIVERY, NOW_MS + 60_000, 10)
-    assert due == [RequestKey(first.job_id, first.id, NOW_MS + jobs.RESEND_MS)]
-    await store.write_request(closed.record, jobs.delivered(closed.record, NOW_MS, "http_200"))
+    assert due == [RequestKey(first.job_id, first.id, NOW_MS + requests.RESEND_MS)]
+    await store.write_request(closed.record, requests.delivered(closed.record, NOW_MS, "http_200"))
     assert await store.due_requests(DueKind.DELIVERY, NOW_MS + 60_000, 10) == []
 
 
 async def _ended(store: JobStore, number: int, at_ms: int, **values: Any) -> Request:
     """Store a request whose webhook was delivered then, or that ended as `values` say."""
     request = await store.accept(_request(number))
-    closed = jobs.close_signed(request, "signature", NOW_MS, calls=1)
-    delivered = replace(jobs.delivered(closed, at_ms, "http_204"), **values)
+    closed = requests.close_signed(request, "signature", NOW_MS, calls=1)
+    delivered = replace(requests.delivered(closed, at_ms, "http_204"), **values)
     written = await store.write_request(request, delivered)
     assert isinstance(written, Written)
     return written.record
@@ -350,40 +350,239 @@ async def test_what_is_unfinished_has_not_ended(store: JobStore) -> None:
     """Neither an open request, nor one whose webhook is still to be delivered."""
     await store.accept(_request(1))
     request = await store.accept(_request(2))
-    await store.write_request(request, jobs.close_signed(request, "signature", NOW_MS))
+    await store.write_request(request, requests.close_signed(request, "signature", NOW_MS))
     for kind in EndedKind:
         assert await store.ended(kind, 10) == []
 
 
-@pytest.mark.parametrize("end", [jobs.undeliverable, jobs.delivery_gone])
+@pytest.mark.parametrize("end", [requests.undeliverable, requests.delivery_gone])
 async def test_a_webhook_that_was_given_up_stands_apart_until_it_is_replayed(
     store: JobStore, end: Callable[[Request, int, str, str], Request]
 ) -> None:
     """However many have ended since, it is found; a replay makes it due again."""
     request = await store.accept(_request())
-    closed = jobs.close_signed(request, "signature", NOW_MS)
+    closed = requests.close_signed(request, "signature", NOW_MS)
     given_up = await store.write_request(request, end(closed, NOW_MS + 5, "http_500", "oops"))
     assert isinstance(given_up, Written)
     key = RequestKey(request.job_id, request.id, NOW_MS + 5)
     assert await store.ended(EndedKind.UNDELIVERABLE, 10) == [key]
     assert await store.ended(EndedKind.DONE, 10) == []
-    replayed = jobs.replay_delivery(given_up.record, NOW_MS + 9, queued=False)
+    replayed = requests.replay_delivery(given_up.record, NOW_MS + 9, queued=False)
     await store.write_request(given_up.record, replayed)
     assert await store.ended(EndedKind.UNDELIVERABLE, 10) == []
     due = await store.due_requests(DueKind.DELIVERY, NOW_MS + 9, 10)
     assert due == [replace(key, due_ms=NOW_MS + 9)]
 
 
-async def test_a_record_of_before_can_be_read(client: Any, table: str) -> None:
-    """Requests that were closed before their calls were recorded, and before they stood on the index."""
+KEY = {"PK": {"S": f"JOB#{jobs.job_id('hello')}"}}
+OLD_JOB = {
+    **KEY,
+    "SK": {"S": "JOB"},
+    "id": {"S": jobs.job_id("hello")},
+    "message": {"S": "hello"},
+    "created_ms": {"N": "1800000000000"},
+    "revision": {"S": "0123456789abcdef"},
+    "oldest_ms": {"N": "1800000000001"},
+}
+OLD_JOBS = {
+    "retrying": (
+        {
+            **OLD_JOB,
+            "state": {"S": "retrying"},
+            "attempts": {"N": "2"},
+            "call_id": {"S": "call"},
+            "call_until_ms": {"N": "1800000012250"},
+            "next_try_ms": {"N": "1800000030000"},
+            "failing_since_ms": {"N": "1799999990000"},
+            "due_ms": {"N": "1800000030000"},
+            "due_kind": {"S": "retry"},
+            "signed_at_ms": {"N": "0"},
+            "refusal": {"N": "0"},
+            "refused_at_ms": {"N": "0"},
+        },
+        Job(
+            jobs.job_id("hello"),
+            "hello",
+            NOW_MS,
+            attempts=2,
+            next_try_ms=NOW_MS + 30_000,
+            call=Call("call", NOW_MS + 12_250),
+            failing_since_ms=NOW_MS - 10_000,
+            due_ms=NOW_MS + 30_000,
+            oldest_ms=NOW_MS + 1,
+            revision="0123456789abcdef",
+        ),
+    ),
+    "signed": (
+        {
+            **OLD_JOB,
+            "state": {"S": "signed"},
+            "attempts": {"N": "1"},
+            "call_until_ms": {"N": "0"},
+            "next_try_ms": {"N": "0"},
+            "failing_since_ms": {"N": "0"},
+            "signature": {"S": "c2ln"},
+            "signed_at_ms": {"N": "1800000000500"},
+            "refusal": {"N": "0"},
+            "refused_at_ms": {"N": "0"},
+            "expires_ms": {"N": "1801209600500"},
+            "expires_s": {"N": "1801209600"},
+        },
+        Job(
+            jobs.job_id("hello"),
+            "hello",
+            NOW_MS,
+            attempts=1,
+            outcome=Signature("c2ln", NOW_MS + 500),
+            oldest_ms=NOW_MS + 1,
+            revision="0123456789abcdef",
+        ),
+    ),
+    "refused": (
+        {
+            **OLD_JOB,
+            "state": {"S": "refused"},
+            "attempts": {"N": "1"},
+            "signed_at_ms": {"N": "0"},
+            "refusal": {"N": "404"},
+            "refused_at_ms": {"N": "1800000000500"},
+        },
+        Job(
+            jobs.job_id("hello"),
+            "hello",
+            NOW_MS,
+            attempts=1,
+            outcome=Refusal(404, NOW_MS + 500),
+            oldest_ms=NOW_MS + 1,
+            revision="0123456789abcdef",
+        ),
+    ),
+}
+OLD_REQUEST = {
+    **KEY,
+    "SK": {"S": "REQ#0190-1"},
+    "id": {"S": "0190-1"},
+    "job_id": {"S": jobs.job_id("hello")},
+    "message": {"S": "hello"},
+    "client": {"S": "alice"},
+    "webhook_url": {"S": "https://example.com/"},
+    "created_ms": {"N": "1800000000000"},
+    "attempts_before": {"N": "0"},
+    "key_blocked_ms": {"N": "0"},
+    "estimated_ms": {"N": "0"},
+    "failure_status": {"N": "0"},
+    "closed_ms": {"N": "0"},
+    "delivery_state": {"S": "none"},
+    "delivery_attempts": {"N": "0"},
+    "delivery_until_ms": {"N": "0"},
+    "delivery_not_before_ms": {"N": "0"},
+    "delivery_ended_ms": {"N": "0"},
+    "revision": {"S": "0123456789abcdef"},
+}
+A_REQUEST = Request(
+    "0190-1",
+    jobs.job_id("hello"),
+    "hello",
+    "alice",
+    "https://example.com/",
+    NOW_MS,
+    revision="0123456789abcdef",
+)
+ENDED = {"closed_ms": {"N": "1800000000500"}, "delivery_ended_ms": {"N": "1800000000900"}}
+OLD_REQUESTS = {
+    "open": (
+        {**OLD_REQUEST, "state": {"S": "open"}, "due_kind": {"S": "open"}, "due_ms": {"N": "1800000005000"}},
+        replace(A_REQUEST, due_ms=NOW_MS + 5_000),
+    ),
+    "failed, delivered": (
+        {
+            **OLD_REQUEST,
+            **ENDED,
+            "state": {"S": "failed"},
+            "failure_status": {"N": "504"},
+            "failure_reason": {"S": "too_old"},
+            "calls": {"N": "7"},
+            "delivery_state": {"S": "delivered"},
+            "delivery_attempts": {"N": "1"},
+            "delivery_reason": {"S": "http_204"},
+            "due_kind": {"S": "done"},
+            "due_ms": {"N": "1800000000900"},
+            "expires_ms": {"N": "1801209600900"},
+            "expires_s": {"N": "1801209600"},
+        },
+        replace(
+            A_REQUEST,
+            outcome=Failure(504, "too_old"),
+            closed_ms=NOW_MS + 500,
+            calls=7,
+            delivery=Delivery(DeliveryState.DELIVERED, 1, reason="http_204", ended_ms=NOW_MS + 900),
+        ),
+    ),
+    "signed, before its calls and its end were recorded": (
+        {
+            **OLD_REQUEST,
+            "state": {"S": "signed"},
+            "signature": {"S": "c2ln"},
+            "closed_ms": {"N": "1800000000500"},
+            "delivery_state": {"S": "pending"},
+            "due_kind": {"S": "delivery"},
+            "due_ms": {"N": "1800000030500"},
+        },
+        replace(
+            A_REQUEST,
+            outcome=Success("c2ln"),
+            closed_ms=NOW_MS + 500,
+            delivery=Delivery(DeliveryState.PENDING),
+            due_ms=NOW_MS + 30_500,
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OLD_JOBS)
+async def test_a_job_that_the_first_version_stored_is_read(client: Any, table: str, name: str) -> None:
+    """A deployment finds the records of the one before it."""
+    item, job = OLD_JOBS[name]
+    client.put_item(TableName=table, Item=item)
+    assert await DynamoJobStore(client, table).job(job.id) == job
+
+
+@pytest.mark.parametrize("name", OLD_REQUESTS)
+async def test_a_request_that_the_first_version_stored_is_read(client: Any, table: str, name: str) -> None:
+    """A deployment finds the records of the one before it."""
+    item, request = OLD_REQUESTS[name]
+    client.put_item(TableName=table, Item=item)
+    found = await DynamoJobStore(client, table).request_of(request.job_id, request.id)
+    assert found == request
+
+
+async def test_an_attribute_of_a_newer_version_survives_a_write(client: Any, table: str) -> None:
+    """While two versions run side by side, neither drops what only the other one knows."""
+    store, newer = DynamoJobStore(client, table), {"region": {"S": "eu"}, "parts": {"L": [{"N": "1"}]}}
+    job, request = await _stored(store, _waiting("hello")), await store.accept(_request())
+    for row in client.scan(TableName=table)["Items"]:
+        client.put_item(TableName=table, Item={**row, **newer})
+    seen_job, (seen,) = await store.load(job.id)
+    assert seen_job
+    await store.write_job(seen_job, jobs.signed(seen_job, "signature", NOW_MS))
+    await store.write_request(seen, requests.close_signed(seen, "signature", NOW_MS))
+    rows = [row for row in client.scan(TableName=table)["Items"] if row["PK"]["S"] == f"JOB#{job.id}"]
+    assert len(rows) == 2
+    assert all(newer.items() <= row.items() and row["signature"] == {"S": "signature"} for row in rows)
+    assert (await store.request(request.id)) is not None
+
+
+async def test_a_record_of_a_newer_version_costs_only_itself(client: Any, table: str) -> None:
+    """What can't be read is left as it is, and the others of its message are found."""
     store = DynamoJobStore(client, table)
-    ended = await _ended(store, 1, NOW_MS)
-    (item,) = [row for row in client.scan(TableName=table)["Items"] if row["SK"]["S"] == f"REQ#{ended.id}"]
-    client.put_item(
-        TableName=table,
-        Item={name: value for name, value in item.items() if name not in {"calls", "due_kind", "due_ms"}},
-    )
-    assert await store.request(ended.id) == replace(ended, calls=None)
+    first, second = await store.accept(_request(1)), await store.accept(_request(2))
+    (row,) = [row for row in client.scan(TableName=table)["Items"] if row["SK"]["S"] == f"REQ#{first.id}"]
+    newer = {**row, "state": {"S": "cancelled"}}
+    client.put_item(TableName=table, Item=newer)
+    assert (await store.load(first.job_id))[1] == [second]
+    with pytest.raises(Unavailable):
+        await store.request(first.id)
+    assert newer in client.scan(TableName=table)["Items"]
 
 
 async def test_the_backlog_counts_those_never_called(store: JobStore) -> None:
@@ -401,7 +600,7 @@ async def test_a_write_that_landed_unheard_is_known_again(client: Any, table: st
     store = DynamoJobStore(Repeating(client), table)
     request = await store.accept(_request())
     assert await store.request(request.id) == request
-    closed = await store.write_request(request, jobs.close_signed(request, "signature", NOW_MS))
+    closed = await store.write_request(request, requests.close_signed(request, "signature", NOW_MS))
     assert closed == Written(await store.request(request.id))
 
 

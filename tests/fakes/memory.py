@@ -11,10 +11,14 @@ from itertools import count
 
 from core.circuit import Host
 from core.gate import Gate
-from core.job import Job, JobState, Request
+from core.job import Job
+from core.places import DueKind, EndedKind
+from core.request import Request
 from core.scheduling import Due
 from core.window import Change, Window
-from ports import Backlog, Clock, Conflict, DueKind, EndedKind, Received, RequestKey, Written
+from ports import Backlog, Clock, Conflict, Received, RequestKey, Written
+
+FOREVER_MS = 10**15
 
 
 @dataclass(slots=True)
@@ -85,43 +89,33 @@ class MemoryJobStore:
 
     async def due_jobs(self, kind: DueKind, until_ms: int, limit: int) -> list[Due]:
         """Return the scheduled jobs that are due by then."""
-        waiting = kind is DueKind.FRESH
         rows = [
-            Due(job.id, job.due_ms, job.oldest_ms)
+            Due(job.id, place.at_ms, job.oldest_ms)
             for job in self._table.jobs.values()
-            if job.due_ms is not None
-            and job.due_ms <= until_ms
-            and (job.state is JobState.WAITING) == waiting
+            if (place := job.place) and place.kind is kind and place.at_ms <= until_ms
         ]
         return sorted(rows, key=lambda due: due.due_ms)[:limit]
 
     async def due_requests(self, kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
         """Return the requests that are to be looked at by then."""
-        rows = [
-            RequestKey(request.job_id, request.id, request.due_ms)
-            for requests in self._table.requests.values()
-            for request in requests.values()
-            if request.due_ms is not None
-            and request.due_ms <= until_ms
-            and request.open == (kind is DueKind.OPEN)
-        ]
-        return sorted(rows, key=lambda key: key.due_ms)[:limit]
+        return self._requests_at(kind, until_ms)[:limit]
 
     async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
         """Return the requests that ended last, newest first."""
+        return self._requests_at(kind, FOREVER_MS)[::-1][:limit]
+
+    def _requests_at(self, kind: DueKind | EndedKind, until_ms: int) -> list[RequestKey]:
         rows = [
-            RequestKey(request.job_id, request.id, request.ended_ms)
+            RequestKey(request.job_id, request.id, place.at_ms)
             for requests in self._table.requests.values()
             for request in requests.values()
-            if request.due_ms is None
-            and request.ended_ms is not None
-            and request.undelivered == (kind is EndedKind.UNDELIVERABLE)
+            if (place := request.place) and place.kind is kind and place.at_ms <= until_ms
         ]
-        return sorted(rows, key=lambda key: key.due_ms, reverse=True)[:limit]
+        return sorted(rows, key=lambda key: key.due_ms)
 
     async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
         """Count the jobs that wait for their first call."""
-        rows = await self.due_jobs(DueKind.FRESH, 10**15 if until_ms is None else until_ms, limit)
+        rows = await self.due_jobs(DueKind.FRESH, FOREVER_MS if until_ms is None else until_ms, limit)
         return Backlog(len(rows), rows[0].due_ms if rows else None)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from core.answers import Meaning
-from core.job import DeliveryState, RequestState
+from core.request import DeliveryState, RequestState
 from tests.system.actions import reachable
 from tests.system.template import TEMPLATE, properties
 

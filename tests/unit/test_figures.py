@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from api.figures import Figures, figures
-from core import job as jobs
-from core.job import Request
+from core import request as requests
+from core.request import Request
 
 NOW_MS = 1_800_000_000_000
 OPEN = Request("id", "job", "hello", "alice", "https://example.com/hook", NOW_MS - 60_000, due_ms=NOW_MS)
@@ -17,7 +17,7 @@ def signed(at_ms: int, *, took_ms: int = 1_000, calls: int | None = 1, told_ms: 
     created_ms = at_ms - took_ms
     estimated_ms = 0 if told_ms is None else created_ms + told_ms
     request = replace(OPEN, created_ms=created_ms, estimated_ms=estimated_ms)
-    return jobs.close_signed(request, "signature", at_ms, calls=calls)
+    return requests.close_signed(request, "signature", at_ms, calls=calls)
 
 
 def test_nothing_comes_to_nothing() -> None:
@@ -42,9 +42,9 @@ def test_throughput_is_of_what_the_list_covers() -> None:
 
 def test_time_to_signature_is_the_median_of_the_signed() -> None:
     """From acceptance; failures take no part."""
-    requests = [signed(NOW_MS, took_ms=took_ms) for took_ms in (1_000, 9_000, 2_000)]
-    failed = jobs.close_failed(OPEN, 504, "too_old", NOW_MS, calls=9)
-    assert figures([*requests, failed], NOW_MS, 0).time_to_signature_ms == 2_000
+    signed_ones = [signed(NOW_MS, took_ms=took_ms) for took_ms in (1_000, 9_000, 2_000)]
+    failed = requests.close_failed(OPEN, 504, "too_old", NOW_MS, calls=9)
+    assert figures([*signed_ones, failed], NOW_MS, 0).time_to_signature_ms == 2_000
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_time_to_signature_is_the_median_of_the_signed() -> None:
         (signed(NOW_MS, told_ms=400, calls=None), None),
         (signed(NOW_MS), None),
         (replace(OPEN, estimated_ms=NOW_MS), None),
-        (jobs.close_failed(replace(OPEN, estimated_ms=NOW_MS - 7), 502, "refused", NOW_MS, calls=1), 7),
+        (requests.close_failed(replace(OPEN, estimated_ms=NOW_MS - 7), 502, "refused", NOW_MS, calls=1), 7),
     ],
 )
 def test_an_estimate_is_judged_by_the_first_call_alone(request_: Request, expected_ms: int | None) -> None:
@@ -68,13 +68,13 @@ def test_an_estimate_is_judged_by_the_first_call_alone(request_: Request, expect
 def test_webhooks_are_counted_by_what_became_of_them() -> None:
     """A pending one fails once an attempt has; gone and undeliverable are both given up."""
     pending = signed(NOW_MS)
-    requests = [
+    listed = [
         pending,
-        jobs.delivery_failed(pending, NOW_MS + 5_000, "http_500", "", queued=True),
-        jobs.delivered(pending, NOW_MS, "http_204"),
-        jobs.delivered(pending, NOW_MS, "http_200"),
-        jobs.undeliverable(pending, NOW_MS, "http_500", ""),
-        jobs.delivery_gone(pending, NOW_MS, "http_410", ""),
+        requests.delivery_failed(pending, NOW_MS + 5_000, "http_500", "", queued=True),
+        requests.delivered(pending, NOW_MS, "http_204"),
+        requests.delivered(pending, NOW_MS, "http_200"),
+        requests.undeliverable(pending, NOW_MS, "http_500", ""),
+        requests.delivery_gone(pending, NOW_MS, "http_410", ""),
     ]
-    found = figures(requests, NOW_MS, 0)
+    found = figures(listed, NOW_MS, 0)
     assert (found.delivered, found.failing, found.undeliverable) == (2, 1, 2)

@@ -9,15 +9,18 @@ import pytest
 
 from calling.redrive import Line
 from core import job as jobs
+from core import request as requests
 from core import window as windows
 from core.errors import RelayError
 from core.gate import Gate
-from core.job import DeliveryState, Job, JobState, Request, RequestState
+from core.job import Job, JobState
 from core.messages import FreshMessage, NotificationMessage, decode_fresh, decode_notification
+from core.places import DueKind
+from core.request import DeliveryState, Failure, Request, RequestState
 from core.window import Limits
 from infra.ops import actions, show
 from infra.ops.actions import Filter, NothingFound, Ports, Refused, State
-from ports import DueKind, Received
+from ports import Received
 from tests.fakes.memory import (
     MemoryDeadLetters,
     MemoryJobStore,
@@ -130,10 +133,8 @@ class World:
 
     async def end(self, request: Request, state: DeliveryState) -> Request:
         """Close a request, and end its delivery so."""
-        closed = jobs.close_signed(request, "c2ln", NOW_MS)
-        ended = replace(
-            closed, delivery=replace(closed.delivery, state=state, attempts=7), due_ms=None, expires_ms=1
-        )
+        closed = requests.close_signed(request, "c2ln", NOW_MS)
+        ended = replace(closed, delivery=replace(closed.delivery, state=state, attempts=7), due_ms=None)
         await self.store.write_request(request, ended)
         return await self.stored(request)
 
@@ -191,11 +192,7 @@ async def test_a_purge_fails_and_tells(world: World) -> None:
     assert await actions.purge(world.ports, requests, notify=True) == 2
     for request in requests:
         purged = await world.stored(request)
-        assert (purged.state, purged.failure_status, purged.failure_reason) == (
-            RequestState.FAILED,
-            503,
-            "purged_by_operator",
-        )
+        assert purged.outcome == Failure(503, "purged_by_operator")
         assert purged.delivery_due
         assert purged.calls == 0
         assert (await world.job_of(request)).state is JobState.IDLE
@@ -261,8 +258,8 @@ async def test_an_ended_delivery_starts_again(world: World, state: DeliveryState
     after = await world.stored(ended)
     texts = [NotificationMessage(ended.job_id, ended.id, 0).encode()]
     assert world.notifications.texts == texts * count
-    assert (after.delivery_due, after.delivery.attempts, after.expires_ms) == (
-        (True, 0, None) if count else (state is DeliveryState.PENDING, 7, 1)
+    assert (after.delivery_due, after.delivery.attempts) == (
+        (True, 0) if count else (state is DeliveryState.PENDING, 7)
     )
 
 

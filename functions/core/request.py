@@ -1,0 +1,260 @@
+"""A request: one accepted call of a caller, and the delivery of its webhook.
+
+    accepted        outcome         attempt begins   answered          next attempt      last attempt fails
+    |               |               |                |                 |                 |
+    |-- open -------|-- pending ----|-- under way ---|-- pending ------|-- under way ----|-- undeliverable
+    |               |               |                |                 |                 |
+    due: look       due: RESEND_MS  due: when the    due: RESEND_MS    ...               not due; a replay
+    again           after its       attempt can      after its         2xx: delivered    makes it pending
+                    message         live no longer   message           410: gone
+
+Every request that is not done is due at some moment. A message lets its attempt begin at once; should the
+message be lost, the sweep finds the request when it is due and sends another. An attempt is fenced by its
+number: `begin_delivery` refuses a message that names another one, comes early, or meets a live attempt.
+
+Each transition returns the record to write; the store writes it only if the record is still the one that the
+transition was made from. Times are integer milliseconds since the epoch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from core.job import OUTCOME_KEPT_MS, Job
+from core.places import DueKind, EndedKind, Place
+
+FIRST_LOOK_MS = 5_000
+LOOK_AGAIN_MS = 10_000
+LOOK_SCHEDULED_MS = 60_000
+RESEND_MS = 30_000
+DELIVERY_LIVE_MS = 30_000
+EARLY_MS = 1_000
+"""How much too early an attempt may begin: clocks differ, and a dropped message costs RESEND_MS."""
+
+
+class RequestState(StrEnum):
+    """What became of a request."""
+
+    OPEN = "open"
+    SIGNED = "signed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """The signature that its caller is told."""
+
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no signature: the HTTP status and the reason that its caller is told."""
+
+    status: int
+    reason: str
+
+
+class DeliveryState(StrEnum):
+    """What became of a request's webhook."""
+
+    NONE = "none"
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    GONE = "gone"
+    UNDELIVERABLE = "undeliverable"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The webhook of one request.
+
+    `attempts`: how many times it was begun. `until_ms`: the attempt under way is alive until then.
+    `not_before_ms`: when the next attempt may start.
+    """
+
+    state: DeliveryState = DeliveryState.NONE
+    attempts: int = 0
+    until_ms: int = 0
+    not_before_ms: int = 0
+    reason: str = ""
+    excerpt: str = ""
+    ended_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One accepted caller. `attempts_before` and `key_blocked_ms`: the job's and the window's at acceptance.
+
+    `estimated_ms`: when its first call was expected to have ended, as its caller was told; 0 if not known.
+    `outcome`: None while it is open.
+    `calls`: how many calls had ended since its acceptance when it was closed; None if not known.
+    `due_ms`: when it is to be looked at; every request that is not done has one.
+    `revision`: the store's; it changes with every write.
+    `others`: stored attributes that this version does not know; they are written again as they are.
+    """
+
+    id: str
+    job_id: str
+    message: str
+    client: str
+    webhook_url: str
+    created_ms: int
+    attempts_before: int = 0
+    key_blocked_ms: int = 0
+    estimated_ms: int = 0
+    outcome: Success | Failure | None = None
+    closed_ms: int = 0
+    calls: int | None = None
+    delivery: Delivery = Delivery()
+    due_ms: int | None = None
+    revision: str = ""
+    others: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    @property
+    def state(self) -> RequestState:
+        """What became of it."""
+        if self.outcome is None:
+            return RequestState.OPEN
+        return RequestState.SIGNED if isinstance(self.outcome, Success) else RequestState.FAILED
+
+    @property
+    def open(self) -> bool:
+        """Whether its outcome is still to come."""
+        return self.outcome is None
+
+    @property
+    def signature(self) -> str:
+        """The signature; empty without one."""
+        return self.outcome.signature if isinstance(self.outcome, Success) else ""
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why there is no signature; None if there is one, or none yet."""
+        return self.outcome if isinstance(self.outcome, Failure) else None
+
+    @property
+    def delivery_due(self) -> bool:
+        """Whether its webhook is still to be delivered."""
+        return self.delivery.state is DeliveryState.PENDING
+
+    @property
+    def undelivered(self) -> bool:
+        """Whether its webhook was given up; it may be replayed."""
+        return self.delivery.state in {DeliveryState.GONE, DeliveryState.UNDELIVERABLE}
+
+    @property
+    def ended_ms(self) -> int | None:
+        """When the last of it ended, outcome or webhook; None while there is anything to be done."""
+        return None if self.open or self.delivery_due else max(self.closed_ms, self.delivery.ended_ms)
+
+    @property
+    def expires_ms(self) -> int | None:
+        """When the record may go; None while there is anything to be done."""
+        return None if self.ended_ms is None else self.ended_ms + OUTCOME_KEPT_MS
+
+    @property
+    def place(self) -> Place | None:
+        """Where it stands on the due index: what is due by its own time, what has ended by its end."""
+        if self.due_ms is not None:
+            return Place(DueKind.OPEN if self.open else DueKind.DELIVERY, self.due_ms)
+        if self.ended_ms is None:
+            return None
+        return Place(EndedKind.UNDELIVERABLE if self.undelivered else EndedKind.DONE, self.ended_ms)
+
+    def calls_of(self, job: Job | None) -> int | None:
+        """How many calls of its job have ended since its acceptance; None if there is no job to ask."""
+        return max(0, job.ended_calls - self.attempts_before) if job else None
+
+
+def look_again(request: Request, job: Job, now_ms: int) -> Request:
+    """Put an open request back on the index: soon if a call is under way, later if the job is scheduled."""
+    wait_ms = LOOK_AGAIN_MS if job.call_live(now_ms) else LOOK_SCHEDULED_MS
+    return replace(request, due_ms=now_ms + wait_ms)
+
+
+def close_signed(
+    request: Request, signature: str, now_ms: int, *, calls: int | None = None, notify: bool = True
+) -> Request:
+    """Record the one outcome: a signature."""
+    return _close(request, Success(signature), now_ms, calls=calls, notify=notify)
+
+
+def close_failed(
+    request: Request, status: int, reason: str, now_ms: int, *, calls: int | None = None, notify: bool = True
+) -> Request:
+    """Record the one outcome: a failure, with the HTTP status and reason that the caller is told."""
+    return _close(request, Failure(status, reason), now_ms, calls=calls, notify=notify)
+
+
+def _close(
+    request: Request, outcome: Success | Failure, now_ms: int, *, calls: int | None, notify: bool
+) -> Request:
+    closed = replace(request, outcome=outcome, closed_ms=now_ms, calls=calls, due_ms=None)
+    if not (notify and request.webhook_url):
+        return closed
+    pending = Delivery(DeliveryState.PENDING, not_before_ms=now_ms)
+    return replace(closed, delivery=pending, due_ms=now_ms + RESEND_MS)
+
+
+def begin_delivery(request: Request, attempt: int, now_ms: int) -> Request | None:
+    """Fence one attempt; None if this is not the one that is due (a late, early or repeated message)."""
+    delivery = request.delivery
+    if delivery.state is not DeliveryState.PENDING or delivery.attempts != attempt:
+        return None
+    if now_ms + EARLY_MS < max(delivery.until_ms, delivery.not_before_ms):
+        return None
+    until_ms = now_ms + DELIVERY_LIVE_MS
+    begun = replace(delivery, attempts=attempt + 1, until_ms=until_ms)
+    return replace(request, delivery=begun, due_ms=until_ms)
+
+
+def defer_delivery(request: Request, not_before_ms: int, reason: str) -> Request:
+    """Put an attempt off that was never begun: the receiver is busy with others of ours. Not an attempt."""
+    put_off = replace(request.delivery, not_before_ms=not_before_ms, reason=reason)
+    return replace(request, delivery=put_off, due_ms=not_before_ms + RESEND_MS)
+
+
+def delivered(request: Request, now_ms: int, reason: str) -> Request:
+    """End the delivery: the receiver has it."""
+    return _end_delivery(request, DeliveryState.DELIVERED, now_ms, reason, "")
+
+
+def delivery_gone(request: Request, now_ms: int, reason: str, excerpt: str) -> Request:
+    """End the delivery: the receiver wants no more of it."""
+    return _end_delivery(request, DeliveryState.GONE, now_ms, reason, excerpt)
+
+
+def undeliverable(request: Request, now_ms: int, reason: str, excerpt: str) -> Request:
+    """End the delivery after its last attempt; it is kept for replay."""
+    return _end_delivery(request, DeliveryState.UNDELIVERABLE, now_ms, reason, excerpt)
+
+
+def _end_delivery(request: Request, state: DeliveryState, now_ms: int, reason: str, excerpt: str) -> Request:
+    ended = replace(
+        request.delivery, state=state, until_ms=0, reason=reason, excerpt=excerpt, ended_ms=now_ms
+    )
+    return replace(request, delivery=ended, due_ms=None)
+
+
+def delivery_failed(request: Request, next_ms: int, reason: str, excerpt: str, *, queued: bool) -> Request:
+    """Record a failed attempt; the next may start at `next_ms`, by a message if one is `queued` for it."""
+    waiting = replace(request.delivery, until_ms=0, not_before_ms=next_ms, reason=reason, excerpt=excerpt)
+    return replace(request, delivery=waiting, due_ms=_look_at_ms(next_ms, queued=queued))
+
+
+def resend_delivery(request: Request, now_ms: int) -> Request:
+    """Move a delivery whose message may be lost on along the index, before its message is sent again."""
+    return replace(request, due_ms=_look_at_ms(now_ms, queued=True))
+
+
+def replay_delivery(request: Request, now_ms: int, *, queued: bool = True) -> Request:
+    """Start a delivery again, from the first attempt, by a message if one is `queued` for it."""
+    pending = Delivery(DeliveryState.PENDING, not_before_ms=now_ms)
+    return replace(request, delivery=pending, due_ms=_look_at_ms(now_ms, queued=queued))
+
+
+def _look_at_ms(attempt_ms: int, *, queued: bool) -> int:
+    """When the sweep is to look at a delivery: at once, or when its queued message must have been lost."""
+    return attempt_ms + RESEND_MS if queued else attempt_ms
