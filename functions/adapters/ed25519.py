@@ -5,7 +5,7 @@ import base64
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.errors import SettingError
-from core.webhook import PRIVATE_KEY_BYTES, PRIVATE_KEY_PREFIX, PUBLIC_KEY_PREFIX, Signer, decode_key
+from core.webhook import PRIVATE_KEY_BYTES, PRIVATE_KEY_PREFIX, PUBLIC_KEY_PREFIX, Signer, parse_private_key
 
 SEED_BYTES = PRIVATE_KEY_BYTES[0]
 
@@ -29,7 +29,7 @@ def generate_private_key() -> str:
 
 
 def _parse_private_key(text: str) -> Ed25519PrivateKey:
-    raw = decode_key(text, PRIVATE_KEY_PREFIX, PRIVATE_KEY_BYTES)
+    raw = parse_private_key(text)
     key = Ed25519PrivateKey.from_private_bytes(raw[:SEED_BYTES])
     public_half = raw[SEED_BYTES:]
     if public_half and public_half != key.public_key().public_bytes_raw():

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Request
 
-from adapters.secrets import Secrets
 from api.inputs import client_of
 from api.statuses import Viewer
 from core.errors import RelayError, Unavailable
 from core.job import OUTCOME_KEPT_MS
+from core.secrets import Secrets
 from core.token import make_token, opens
 from ports import Clock
 
@@ -58,15 +58,15 @@ class Access:
         token = request.query_params.get("token")
         if token is None:
             return await self.viewer(request)
-        key = (await self._secrets(request)).token_key
-        if not opens(token, key, wanted_id, self._clock.now_ms() // 1000):
+        keys = (await self._secrets(request)).token_keys
+        if not opens(token, keys, wanted_id, self._clock.now_ms() // 1000):
             raise Unauthorized("the token is wrong or has expired")
         return Viewer(sees_all=True)
 
     async def token(self, request: Request, request_id: str) -> str:
         """Return a token that opens this request for as long as its record can be there."""
         expires_ms = self._clock.now_ms() + self._age_max_ms + OUTCOME_KEPT_MS
-        return make_token((await self._secrets(request)).token_key, request_id, expires_ms // 1000)
+        return make_token((await self._secrets(request)).token_keys[0], request_id, expires_ms // 1000)
 
     async def _secrets(self, request: Request) -> Secrets:
         """Return the keys, fetched once per request: after a durable write nothing may fail for them."""

@@ -11,7 +11,6 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adapters.secrets import Secrets
 from api import pages, responses
 from api.access import Access, Forbidden, Unauthorized
 from api.console import Console
@@ -35,6 +34,7 @@ from api.statuses import Found, Statuses
 from calling.redelivery import NotReplayable
 from core.config import VERSION
 from core.errors import RelayError, Unavailable, described
+from core.secrets import Secrets
 from ports import Clock, Randomness, Telemetry
 
 NAME = "Signing Relay"

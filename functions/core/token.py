@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Sequence
 
 PURPOSE = "status"
 TOKEN = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
@@ -18,13 +19,16 @@ def make_token(key: str, request_id: str, expires_s: int) -> str:
     return f"{expires_s}.{_signature(key, request_id, expires_s)}"
 
 
-def opens(token: str, key: str, request_id: str, now_s: int) -> bool:
-    """Whether the token is ours, of this request, and not expired; compared in constant time."""
+def opens(token: str, keys: Sequence[str], request_id: str, now_s: int) -> bool:
+    """Whether the token is ours, of this request, and not expired; compared in constant time.
+
+    During a rotation tokens of two keys are valid.
+    """
     found = TOKEN.fullmatch(token)
     if found is None:
         return False
     expires_s = int(found[1])
-    genuine = hmac.compare_digest(found[2], _signature(key, request_id, expires_s))
+    genuine = any(hmac.compare_digest(found[2], _signature(key, request_id, expires_s)) for key in keys)
     return genuine and now_s < expires_s
 
 

@@ -111,6 +111,14 @@ def parse_public_key(public_key: str) -> bytes:
     return decode_key(public_key, PUBLIC_KEY_PREFIX, [PUBLIC_KEY_BYTES])
 
 
+def parse_private_key(private_key: str) -> bytes:
+    """Return the seed of a `whsk_` key, with its public half behind it if the key has it.
+
+    Whether the two belong together is checked by `adapters.ed25519`: the core has no such arithmetic.
+    """
+    return decode_key(private_key, PRIVATE_KEY_PREFIX, PRIVATE_KEY_BYTES)
+
+
 def decode_key(text: str, prefix: str, lengths: Sequence[int]) -> bytes:
     """Return the bytes of a prefixed base64 key, padded or not; SettingError says what was expected."""
     encoded = text.removeprefix(prefix).rstrip("=")

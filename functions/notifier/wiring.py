@@ -8,7 +8,7 @@ from adapters.clock import SystemClock, SystemRandomness
 from adapters.dynamodb_hosts import DynamoHostStore
 from adapters.dynamodb_jobs import DynamoJobStore
 from adapters.poster import Poster
-from adapters.secrets import SecretsManager
+from adapters.secrets import SecretsManager, parse_and_check
 from adapters.sqs import SqsQueue
 from adapters.telemetry import JsonTelemetry
 from core import webhook
@@ -35,7 +35,9 @@ def wire(environment: Mapping[str, str]) -> Services:
     clock, randomness, telemetry = SystemClock(), SystemRandomness(), JsonTelemetry("notifier")
     session, config = aws.session(), aws.config(attempts=ATTEMPTS)
     dynamodb = session.client("dynamodb", config=config)
-    secrets = SecretsManager(session.client("secretsmanager", config=config), settings.secret_id, clock)
+    secrets = SecretsManager(
+        session.client("secretsmanager", config=config), settings.secret_id, clock, parse_and_check
+    )
 
     async def sign(body: bytes, webhook_id: str, timestamp_s: int, client: str) -> dict[str, str]:
         secret = await secrets.get()

@@ -10,6 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from adapters.aws import error_code
+from adapters.secrets import parse_and_check
 from infra import ROOT
 from infra.local.aws import AwsSession
 from infra.local.keys import Keys
@@ -207,9 +208,11 @@ def _fill_secret(session: AwsSession, secret: str, settings: LocalSettings, keys
         "webhook_secrets": [keys.webhook_secret],
         "signing_keys": [keys.signing_key],
         "public_keys": [keys.public_key],
-        "token_key": keys.token_key,
+        "token_keys": [keys.token_key],
     }
-    session.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=json.dumps(document))
+    text = json.dumps(document)
+    parse_and_check(text)
+    session.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=text)
 
 
 def _api_url(endpoint_url: str, rest_api: str) -> str:

@@ -38,13 +38,18 @@ class Keys:
             webhook_secret=_read_or_make(webhook_secret_file, new_webhook_secret),
             webhook_secret_file=webhook_secret_file,
             signing_key=_read_or_make(folder / "signing_key", ed25519.generate_private_key),
-            token_key=_read_or_make(folder / "token_key", _random_base64),
+            token_key=_read_or_make(folder / "token_key", new_token_key),
         )
 
 
 def new_webhook_secret() -> str:
     """Return a secret to sign webhooks with."""
     return f"whsec_{_random_base64()}"
+
+
+def new_token_key() -> str:
+    """Return a key to sign status tokens with."""
+    return _random_base64()
 
 
 def _random_base64() -> str:

@@ -1,9 +1,6 @@
 """The local stack's settings: parsed once, from a mapping, into a frozen value that refuses nonsense."""
 
-import base64
-import binascii
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +9,10 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from core.config import CallSettings, Reader
+from core import secrets
+from core.config import CallSettings, Reader, read_policy
 from core.errors import SettingError
+from core.webhook import parse_secret
 
 DEFAULT_KEY = "local-dev-key"
 DEFAULT_CLIENTS = {"default": DEFAULT_KEY}
@@ -21,10 +20,6 @@ DEFAULT_OPERATOR_KEY = "local-operator-key"
 WARM_WORKERS_MAX = 12
 DELIVERY_DELAY_S_MAX = 1_209_600
 PORT_MAX = 65535
-WEBHOOK_SECRET_BYTES = range(24, 65)  # Standard Webhooks
-
-CLIENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-KEY = re.compile(r"[!-~]{1,256}")  # travels in a header: visible ASCII
 LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = frozenset({LOOPBACK, "localhost", "::1"})
 
@@ -135,7 +130,7 @@ class LocalSettings:
         clients = _keys("CLIENT_API_KEYS", reader) or {"default": upstream_key}
         calls = CallSettings.read(Reader({**values, "UPSTREAM_URL": url}))
         reader.milliseconds_list("WEBHOOK_RETRY_SECONDS", "5", DELIVERY_DELAY_S_MAX)
-        _check_webhook_ports(reader.text("WEBHOOK_PORTS", "443"))
+        read_policy(reader)
         given = {name: reader.text(name) for name in TEMPLATE_SETTINGS if values.get(name, "").strip()}
         return cls(
             calls=calls,
@@ -173,22 +168,16 @@ def _upstream_key(reader: Reader, uses_stand_in: bool) -> str:
     key = reader.text("SYNTHESIA_API_KEY", DEFAULT_KEY if uses_stand_in else "")
     if not key:
         raise SettingError("SYNTHESIA_API_KEY is required when UPSTREAM_URL is not the stand-in")
-    if not KEY.fullmatch(key):
-        raise SettingError("SYNTHESIA_API_KEY must be 1 to 256 visible ASCII characters")
-    return key
+    return secrets.upstream_key("SYNTHESIA_API_KEY", key)
 
 
 def _keys(setting: str, reader: Reader) -> dict[str, str]:
-    """Parse `name:key,…`; nothing set is nobody."""
+    """Parse `name:key,…`; nothing set means nobody."""
     text = reader.text(setting, "")
     if not text:
         return {}
     pairs = [part.strip().partition(":") for part in text.split(",")]
-    keys = {name: key for name, _, key in pairs}
-    usable = all(CLIENT_NAME.fullmatch(name) and KEY.fullmatch(key) for name, _, key in pairs)
-    if not usable or len({*keys.values()}) < len(pairs) or len(keys) < len(pairs):
-        raise SettingError(f"{setting} must be name:key,… with distinct names and distinct keys")
-    return keys
+    return secrets.holders(setting, [(name, key) for name, _, key in pairs])
 
 
 def _operators(reader: Reader, clients: Mapping[str, str]) -> dict[str, str]:
@@ -197,25 +186,16 @@ def _operators(reader: Reader, clients: Mapping[str, str]) -> dict[str, str]:
     Without any set there is one of our own, but only where callers use ours too: neither is a secret.
     """
     operators = _keys("OPERATOR_API_KEYS", reader)
-    if set(operators.values()) & set(clients.values()):
-        raise SettingError("OPERATOR_API_KEYS must be other keys than those of CLIENT_API_KEYS")
+    secrets.refuse_shared_keys("OPERATOR_API_KEYS", operators, "CLIENT_API_KEYS", clients)
     default = {"operator": DEFAULT_OPERATOR_KEY} if clients == DEFAULT_CLIENTS else {}
     return operators or default
-
-
-def _check_webhook_ports(text: str) -> None:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and 1 <= int(part) <= PORT_MAX for part in parts):
-        raise SettingError(f"WEBHOOK_PORTS must be comma-separated ports from 1 to {PORT_MAX}")
 
 
 def _webhook_secret(text: str) -> str | None:
     if not text:
         return None
     try:
-        secret = base64.b64decode(text.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
-        secret = b""
-    if not text.startswith("whsec_") or len(secret) not in WEBHOOK_SECRET_BYTES:
-        raise SettingError("WEBHOOK_SECRET must be whsec_ followed by 24 to 64 bytes in base64")
+        parse_secret(text)
+    except SettingError as error:
+        raise SettingError(f"WEBHOOK_SECRET: {error}") from None
     return text

@@ -11,9 +11,9 @@ import typer
 
 from adapters import ed25519
 from core.errors import RelayError
+from core.secrets import HOLDER_NAME
 from core.window import Limits
-from infra.local.keys import new_webhook_secret
-from infra.local.settings import CLIENT_NAME
+from infra.local.keys import new_token_key, new_webhook_secret
 from infra.ops import actions, show
 from infra.ops.actions import Filter, NothingFound, Ports, Standing, State
 from infra.ops.connect import connect
@@ -22,7 +22,11 @@ EXIT_FAILED = 1
 EXIT_NOTHING = 3
 LISTED_MAX = 100
 DEAD_LETTERS = "dead-letters"
-SIGNERS = {"webhook-secrets": actions.WEBHOOK_SECRETS, "signing-keys": actions.SIGNING_KEYS}
+SIGNERS = {
+    "webhook-secrets": (actions.WEBHOOK_SECRETS, "The secrets that sign the webhooks."),
+    "signing-keys": (actions.SIGNING_KEYS, "The Ed25519 keys that sign the webhooks."),
+    "token-keys": (actions.TOKEN_KEYS, "The keys that sign the tokens in status links."),
+}
 
 Result = TypeVar("Result")
 
@@ -272,7 +276,7 @@ def keys_add(context: Context, name: str, *, operator: Operator = False) -> None
     OPERATOR_API_KEYS anew at every start.
     """
     session: Session = context.obj
-    if not CLIENT_NAME.fullmatch(name):
+    if not HOLDER_NAME.fullmatch(name):
         raise typer.BadParameter("letters, digits, _ . and - only, at most 64")
     key = session.run(lambda ports: actions.add_key(ports.vault, name, _holders(operator=operator)))
     session.say(**_holder(name, operator=operator), key=key)
@@ -298,27 +302,21 @@ def _holder(name: str, *, operator: bool) -> show.Row:
     return {"operator" if operator else "client": name}
 
 
-def _add_signer_commands(name: str, field: str) -> None:
-    """Add what rotates one kind of webhook signature."""
-    group = typer.Typer(no_args_is_help=True, help=f"Rotate the {name} that sign the webhooks.")
+def _add_signer_commands(name: str, field: str, description: str) -> None:
+    """Add what rotates one kind of key."""
+    group = typer.Typer(no_args_is_help=True, help=f"{description} Rotation: add, wait, retire.")
 
     @group.command()
     def add(context: Context) -> None:
-        """Sign with a new one too, shown this once, so that receivers can change over."""
+        """Sign with a new key; the old one stays valid. What receivers need is shown only now."""
         session: Session = context.obj
-        if field == actions.WEBHOOK_SECRETS:
-            secret = new_webhook_secret()
-            session.run(lambda ports: actions.add_signer(ports.vault, field, secret))
-            session.say(secret=secret)
-        else:
-            key = ed25519.generate_private_key()
-            public_key = ed25519.public_key(key)
-            session.run(lambda ports: actions.add_signer(ports.vault, field, key, public_key))
-            session.say(public_key=public_key)
+        new, public_key, shown = _new_signer(field)
+        session.run(lambda ports: actions.add_signer(ports.vault, field, new, public_key))
+        session.say(**shown)
 
     @group.command()
     def retire(context: Context, *, dry_run: DryRun = False, yes: Yes = False) -> None:
-        """Sign with the newest only, once all receivers know it."""
+        """Keep the newest only, once nothing needs the older one any more."""
         session: Session = context.obj
         _confirm(session, [{"retire": name}], "Retire all but the newest?", dry_run=dry_run, yes=yes)
         session.say(retired=session.run(lambda ports: actions.retire_signers(ports.vault, field)))
@@ -326,8 +324,20 @@ def _add_signer_commands(name: str, field: str) -> None:
     app.add_typer(group, name=name)
 
 
-for _name, _field in SIGNERS.items():
-    _add_signer_commands(_name, _field)
+def _new_signer(field: str) -> tuple[str, str, show.Row]:
+    """Return a new key, its public half if it has one, and what the operator is shown."""
+    if field == actions.WEBHOOK_SECRETS:
+        secret = new_webhook_secret()
+        return secret, "", {"secret": secret}
+    if field == actions.TOKEN_KEYS:
+        return new_token_key(), "", {"added": "token key"}
+    key = ed25519.generate_private_key()
+    public_key = ed25519.public_key(key)
+    return key, public_key, {"public_key": public_key}
+
+
+for _name, (_field, _description) in SIGNERS.items():
+    _add_signer_commands(_name, _field, _description)
 
 
 async def _found(

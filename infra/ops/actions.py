@@ -1,31 +1,34 @@
 """What an operator can do: functions on ports, which know neither AWS nor the command line."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from adapters.secrets import parse_and_check
 from calling import redrive as redriving
-from calling.conditional import amend_gate, amend_request
+from calling.conditional import amend, amend_gate, amend_request
 from calling.redrive import BATCH, RECEIVE_WAIT_MS, Line
 from core import gate as gates
 from core import job as jobs
 from core import window as windows
-from core.errors import InvalidMessage, RelayError
+from core.errors import InvalidMessage, RelayError, SettingError
 from core.gate import Gate
 from core.job import Job
 from core.messages import FreshMessage, NotificationMessage
 from core.request import DeliveryState, Request, close_failed, replay_delivery
 from core.window import Change
-from ports import Clock, JobStore, Queue, WindowStore, Written
+from ports import Clock, Conflict, JobStore, Queue, WindowStore, Written
 
 PURGED = "purged_by_operator"
 PURGED_STATUS = 503
 KEY_BYTES = 32
 CLIENTS, OPERATORS = "clients", "operators"
 WEBHOOK_SECRETS, SIGNING_KEYS = "webhook_secrets", "signing_keys"
+TOKEN_KEYS, ONLY_TOKEN_KEY = "token_keys", "token_key"
 PUBLIC_KEYS, RETIRED_PUBLIC_KEYS = "public_keys", "retired_public_keys"
 
 Secret = dict[str, Any]
@@ -47,15 +50,25 @@ class RequestScan(Protocol):
         ...
 
 
-class Vault(Protocol):
-    """The one secret."""
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """The secret's document as it was read, and the id of its version."""
 
-    async def read(self) -> Secret:
-        """Return the whole document."""
+    version: str
+    document: Secret
+
+
+class Vault(Protocol):
+    """The service's secret."""
+
+    async def read(self) -> StoredSecret:
+        """Return the current version; raises `Unavailable`."""
         ...
 
-    async def write(self, secret: Secret) -> None:
-        """Replace the whole document."""
+    async def write(
+        self, before: StoredSecret | None, after: Secret
+    ) -> Written[StoredSecret] | Conflict[StoredSecret]:
+        """Replace the document if the current version is still the one that was read."""
         ...
 
 
@@ -284,49 +297,90 @@ async def _change_window(store: WindowStore, decide: Callable[[Gate], Change | N
 
 
 async def key_names(vault: Vault, holders: str = CLIENTS) -> list[str]:
-    """Return the names of the callers, or of the operators, who have a key."""
-    return sorted((await vault.read()).get(holders, {}))
+    """Return who has a key."""
+    return sorted((await vault.read()).document.get(holders, {}))
 
 
 async def add_key(vault: Vault, name: str, holders: str = CLIENTS) -> str:
-    """Give a caller, or an operator, a key and return it: the only time that it is seen."""
-    secret = await vault.read()
-    known = secret.get(holders, {})
-    if name in known:
-        raise Refused(f"{name} has a key already: revoke it first")
+    """Give a caller, or an operator, a key and return it; it is shown only now."""
     key = secrets.token_urlsafe(KEY_BYTES)
-    await vault.write(secret | {holders: {**known, name: key}})
+
+    def added(secret: Secret) -> Secret:
+        known = secret.get(holders, {})
+        if name in known:
+            raise Refused(f"{name} has a key already: revoke it first")
+        return secret | {holders: {**known, name: key}}
+
+    await _change(vault, added)
     return key
 
 
 async def revoke_key(vault: Vault, name: str, holders: str = CLIENTS) -> None:
     """Take a key away."""
-    secret = await vault.read()
-    known = secret.get(holders, {})
-    if name not in known:
-        raise NothingFound(f"{name} has no key")
-    await vault.write(secret | {holders: {other: key for other, key in known.items() if other != name}})
+
+    def revoked(secret: Secret) -> Secret:
+        known = secret.get(holders, {})
+        if name not in known:
+            raise NothingFound(f"{name} has no key")
+        return secret | {holders: {other: key for other, key in known.items() if other != name}}
+
+    await _change(vault, revoked)
 
 
 async def add_signer(vault: Vault, kind: str, new: str, public_key: str = "") -> None:
-    """Sign webhooks with a new key too: receivers may change over, since the old ones sign on."""
-    secret = await vault.read()
-    added = {kind: [new, *secret.get(kind, [])]}
-    if public_key:
-        added[PUBLIC_KEYS] = [public_key, *secret.get(PUBLIC_KEYS, [])]
-    await vault.write(secret | added)
+    """Sign with a new key. The old keys stay valid, and old webhook keys sign too, until they are retired."""
+
+    def added(secret: Secret) -> Secret:
+        published = {PUBLIC_KEYS: [public_key, *secret.get(PUBLIC_KEYS, [])]} if public_key else {}
+        return secret | {kind: [new, *_signers(secret, kind)]} | published
+
+    await _change(vault, added)
 
 
 async def retire_signers(vault: Vault, kind: str) -> int:
-    """Sign with the newest key only; return how many were retired. Their public halves stay published."""
-    secret = await vault.read()
-    newest, *older = secret.get(kind) or [None]
-    if not older:
-        raise NothingFound("there is no older one")
-    left = {kind: [newest]}
-    if kind == SIGNING_KEYS:
-        published = secret.get(PUBLIC_KEYS, [])  # a secret filled by hand may publish none
-        left[PUBLIC_KEYS] = published[:1]
-        left[RETIRED_PUBLIC_KEYS] = [*published[1:], *secret.get(RETIRED_PUBLIC_KEYS, [])]
-    await vault.write(secret | left)
-    return len(older)
+    """Keep the newest key only; return how many were retired. Their public halves stay published."""
+    retired = 0
+
+    def left(secret: Secret) -> Secret:
+        nonlocal retired
+        signers = _signers(secret, kind)
+        retired = len(signers) - 1
+        if retired < 1:
+            raise NothingFound("there is no older one")
+        kept = {name: value for name, value in secret.items() if kind != TOKEN_KEYS or name != ONLY_TOKEN_KEY}
+        return kept | {kind: signers[:1]} | (_retired_public_keys(secret) if kind == SIGNING_KEYS else {})
+
+    await _change(vault, left)
+    return retired
+
+
+def _signers(secret: Secret, kind: str) -> list[str]:
+    """Return the keys of a kind, newest first; version 0.1 had one token key, under another name."""
+    only = [secret[ONLY_TOKEN_KEY]] if kind == TOKEN_KEYS and ONLY_TOKEN_KEY in secret else []
+    keys: list[str] = secret.get(kind, only)
+    return keys
+
+
+def _retired_public_keys(secret: Secret) -> Secret:
+    published = secret.get(PUBLIC_KEYS, [])  # a secret filled by hand may publish none
+    retired = [*published[1:], *secret.get(RETIRED_PUBLIC_KEYS, [])]
+    return {PUBLIC_KEYS: published[:1], RETIRED_PUBLIC_KEYS: retired}
+
+
+async def _change(vault: Vault, decide: Callable[[Secret], Secret]) -> None:
+    """Change the secret, again on the current version if somebody else changed it meanwhile.
+
+    Raises `Refused` if the functions could not use the result, and `TooManyConflicts`.
+    """
+
+    def checked(stored: StoredSecret | None) -> Secret | None:
+        if stored is None:
+            return None
+        after = decide(stored.document)
+        try:
+            parse_and_check(json.dumps(after))
+        except SettingError as error:
+            raise Refused(str(error)) from None
+        return after
+
+    await amend(await vault.read(), checked, vault.write)

@@ -1,9 +1,11 @@
 """Finds a deployed stack, on AWS or on an emulator, and connects the actions to it."""
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,10 +24,13 @@ from core.gate import Gate
 from core.messages import decode_fresh, decode_notification
 from core.request import Request
 from infra.local.aws import LocalSession
-from infra.ops.actions import NothingFound, Ports, Secret
+from infra.ops.actions import NothingFound, Ports, Secret, StoredSecret
+from ports import Conflict, Written
 
 ATTEMPTS = 4
 READ_TIMEOUT_S = 10.0
+CURRENT, CHANGE_LABEL = "AWSCURRENT", "SIGNING-RELAY-CHANGE"
+LABEL_IS_ELSEWHERE = frozenset({"InvalidParameterException", "ResourceNotFoundException"})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1", "localhost.localstack.cloud"})
 HELD_S = 900  # nobody else sees a dead letter while it is judged; it is released afterwards
 
@@ -111,23 +116,56 @@ class DynamoScan:
 
 
 class SecretsManagerVault:
-    """A `Vault`. Two operators at once: the last write wins."""
+    """A `Vault`. Secrets Manager has no conditional write, but moves a label only from the version with it.
+
+    So a new version is put without the label AWSCURRENT, which is then moved from the version that was read.
+    """
 
     def __init__(self, client: Any, secret_id: str) -> None:
         self._client = client
         self._secret_id = secret_id
 
-    async def read(self) -> Secret:
-        """Return the whole document; raises `Unavailable`, which never repeats what it holds."""
+    async def read(self) -> StoredSecret:
+        """Return the current version; raises `Unavailable`, which never repeats what it holds."""
         answer = await in_thread(self._client.get_secret_value, SecretId=self._secret_id)
         try:
             secret: Secret = json.loads(answer["SecretString"])
             secret["clients"].items()
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Unavailable("the secret is empty or malformed") from None
-        return secret
+        return StoredSecret(answer["VersionId"], secret)
 
-    async def write(self, secret: Secret) -> None:
-        """Replace the whole document."""
-        text = json.dumps(secret)
-        await in_thread(self._client.put_secret_value, SecretId=self._secret_id, SecretString=text)
+    async def write(
+        self, before: StoredSecret | None, after: Secret
+    ) -> Written[StoredSecret] | Conflict[StoredSecret]:
+        """Put a version, and make it the current one if `before` still is; raises `Unavailable`."""
+        label = f"{CHANGE_LABEL}-{uuid4().hex}"
+        put = await in_thread(
+            self._client.put_secret_value,
+            SecretId=self._secret_id,
+            SecretString=json.dumps(after),
+            VersionStages=[label],
+        )
+        version = put["VersionId"]
+        try:
+            await self._move_label(CURRENT, before.version if before else "", version)
+        except ClientError:
+            stored = await self.read()
+            # A repeated move that had landed is refused too.
+            if stored.version != version:
+                return Conflict(stored)
+        finally:
+            with contextlib.suppress(ClientError, Unavailable):  # a label too many does no harm
+                await self._move_label(label, version)
+        return Written(StoredSecret(version, after))
+
+    async def _move_label(self, label: str, from_version: str, to_version: str = "") -> None:
+        """Move a label between versions, or only remove it; AWS deletes versions without a label some day."""
+        await in_thread(
+            self._client.update_secret_version_stage,
+            keep=LABEL_IS_ELSEWHERE,
+            SecretId=self._secret_id,
+            VersionStage=label,
+            RemoveFromVersionId=from_version,
+            **({"MoveToVersionId": to_version} if to_version else {}),
+        )

@@ -9,7 +9,6 @@ import httpx
 from starlette.types import ASGIApp
 
 from adapters.clock import SystemRandomness
-from adapters.secrets import Secrets
 from api.app import Services, create_app
 from api.console import Console
 from api.redriving import Redriving
@@ -25,6 +24,7 @@ from core.answers import Answer, Meaning
 from core.errors import Unavailable
 from core.gate import Gate
 from core.messages import decode_fresh, decode_notification
+from core.secrets import Secrets
 from ports import Clock
 from proofs.simulation.virtual_time import VirtualClock
 from tests.component.contract import conforms
@@ -46,7 +46,7 @@ SECRETS = Secrets(
     clients={"alice": KEY, "bob": "key-of-bob"},
     webhook_secrets=("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",),
     signing_keys=(),
-    token_key="token-key",
+    token_keys=("token-key",),
     operators={"olga": OPERATOR_KEY},
 )
 ENVIRONMENT = {

@@ -64,10 +64,16 @@ def test_the_stand_in_is_known_by_its_address(url: str, expected: bool) -> None:
         ({"UPSTREAM_WINDOW_SECONDS": "86401"}, "UPSTREAM_WINDOW_SECONDS must be a number of seconds"),
         ({"WEBHOOK_RETRY_SECONDS": "5,soon"}, "WEBHOOK_RETRY_SECONDS must be 1 to 20"),
         ({"WEBHOOK_ALLOW_PRIVATE": "maybe"}, "WEBHOOK_ALLOW_PRIVATE must be true or false"),
-        ({"WEBHOOK_PORTS": "443,0"}, "WEBHOOK_PORTS must be comma-separated ports"),
-        ({"WEBHOOK_SECRET": "whsec_c2hvcnQ="}, "WEBHOOK_SECRET must be whsec_ followed by"),
-        ({"WEBHOOK_SECRET": SECRET.removeprefix("whsec_")}, "WEBHOOK_SECRET must be whsec_ followed by"),
-        ({"WEBHOOK_SECRET": "whsec_?"}, "WEBHOOK_SECRET must be whsec_ followed by"),
+        ({"WEBHOOK_PORTS": "443,0"}, "WEBHOOK_PORTS must be comma-separated numbers"),
+        (
+            {"WEBHOOK_SECRET": "whsec_c2hvcnQ="},
+            "WEBHOOK_SECRET: expected whsec_ and 24 to 64 bytes in base64",
+        ),
+        (
+            {"WEBHOOK_SECRET": SECRET.removeprefix("whsec_")},
+            "WEBHOOK_SECRET: expected whsec_ and 24 to 64 bytes in base64",
+        ),
+        ({"WEBHOOK_SECRET": "whsec_?"}, "WEBHOOK_SECRET: expected whsec_ and 24 to 64 bytes in base64"),
         ({"API_PORT": "65536"}, "API_PORT must be a whole number from 1 to 65535"),
         ({"API_PORT": "8100"}, "API_PORT, UPSTREAM_PORT, INBOX_PORT and AWS_PORT must differ"),
     ],
@@ -84,7 +90,7 @@ def test_unusable_keys_are_refused_without_being_repeated(setting: str, text: st
     """Clients and operators have distinct names and keys; the complaint repeats none of them."""
     with pytest.raises(SettingError) as refused:
         LocalSettings.read({setting: text})
-    assert str(refused.value) == f"{setting} must be name:key,… with distinct names and distinct keys"
+    assert str(refused.value).startswith(f"{setting} must be distinct names (letters, digits, _ . -;")
 
 
 @pytest.mark.parametrize(

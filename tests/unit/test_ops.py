@@ -1,26 +1,29 @@
 """The operator's actions, on memory adapters."""
 
 import copy
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
+from adapters import ed25519
 from calling.redrive import Line
 from core import job as jobs
 from core import request as requests
 from core import window as windows
-from core.errors import RelayError
 from core.gate import Gate
 from core.job import Job, JobState
 from core.messages import FreshMessage, NotificationMessage, decode_fresh, decode_notification
 from core.places import DueKind
 from core.request import DeliveryState, Failure, Request, RequestState
+from core.secrets import Secrets
 from core.window import Limits
+from infra.local.keys import new_token_key, new_webhook_secret
 from infra.ops import actions, show
-from infra.ops.actions import Filter, NothingFound, Ports, Refused, State
-from ports import Received
+from infra.ops.actions import Filter, NothingFound, Ports, Refused, State, StoredSecret
+from ports import Conflict, Received, Written
 from tests.fakes.memory import (
     MemoryDeadLetters,
     MemoryJobStore,
@@ -32,6 +35,8 @@ from tests.fakes.memory import (
 
 NOW_MS = 1_800_000_000_000
 HOOK = "https://receiver.example/hook"
+OLD_SECRET, OLD_TOKEN_KEY = "whsec_" + "A" * 32, "T" * 32
+SIGNING_KEY, OTHER_SIGNING_KEY = (ed25519.generate_private_key() for _ in range(2))
 
 
 @dataclass
@@ -68,20 +73,34 @@ class MemoryScan:
 
 @dataclass
 class MemoryVault:
+    """`meanwhile`: changes that others make, each just before a write of ours."""
+
     secret: dict[str, Any] = field(
         default_factory=lambda: {
             "upstream_key": "upstream",
             "clients": {"alice": "key-of-alice"},
-            "webhook_secrets": ["whsec_old"],
-            "token_key": "token",
+            "webhook_secrets": [OLD_SECRET],
+            "token_key": OLD_TOKEN_KEY,
         }
     )
+    version: int = 0
+    meanwhile: list[dict[str, Any]] = field(default_factory=list)
 
-    async def read(self) -> dict[str, Any]:
-        return copy.deepcopy(self.secret)
+    async def read(self) -> StoredSecret:
+        return StoredSecret(str(self.version), copy.deepcopy(self.secret))
 
-    async def write(self, secret: dict[str, Any]) -> None:
-        self.secret = secret
+    async def write(
+        self, before: StoredSecret | None, after: dict[str, Any]
+    ) -> Written[StoredSecret] | Conflict[StoredSecret]:
+        if self.meanwhile:
+            self._replace(self.secret | self.meanwhile.pop())
+        if before is None or before.version != str(self.version):
+            return Conflict(await self.read())
+        self._replace(after)
+        return Written(await self.read())
+
+    def _replace(self, secret: dict[str, Any]) -> None:
+        self.secret, self.version = secret, self.version + 1
 
 
 class World:
@@ -319,7 +338,7 @@ async def test_limits_set_by_an_operator_stand(world: World) -> None:
 
 async def test_keys_are_added_and_revoked(world: World) -> None:
     """A new key is long, of its own, and the rest of the secret stays as it is."""
-    before = await world.vault.read()
+    before = (await world.vault.read()).document
     key = await actions.add_key(world.vault, "bob")
     assert len(key) >= 32
     assert world.vault.secret == before | {"clients": {"alice": "key-of-alice", "bob": key}}
@@ -333,7 +352,7 @@ async def test_keys_are_added_and_revoked(world: World) -> None:
 
 async def test_operators_have_keys_of_their_own(world: World) -> None:
     """A secret of before operators has none; a caller of the same name keeps the other key."""
-    before = await world.vault.read()
+    before = (await world.vault.read()).document
     assert await actions.key_names(world.vault, actions.OPERATORS) == []
     key = await actions.add_key(world.vault, "alice", actions.OPERATORS)
     assert world.vault.secret == before | {"operators": {"alice": key}}
@@ -344,37 +363,67 @@ async def test_operators_have_keys_of_their_own(world: World) -> None:
         await actions.revoke_key(world.vault, "alice", actions.OPERATORS)
 
 
+async def test_a_change_keeps_what_another_operator_changed(world: World) -> None:
+    """Of two changes at once none is lost: the second is decided again on what the first one left."""
+    world.vault.meanwhile = [{"clients": {"alice": "key-of-alice", "carol": "key-of-carol"}}]
+    key = await actions.add_key(world.vault, "bob")
+    assert world.vault.secret["clients"] == {"alice": "key-of-alice", "carol": "key-of-carol", "bob": key}
+
+
+async def test_a_change_that_the_functions_could_not_read_is_refused(world: World) -> None:
+    """The same rules hold for those who write the secret and those who read it."""
+    world.vault.secret["operators"] = {"olga": "key-of-alice"}
+    before = (await world.vault.read()).document
+    with pytest.raises(Refused, match="operators must be other keys than those of clients"):
+        await actions.add_key(world.vault, "bob")
+    assert world.vault.secret == before
+
+
 async def test_webhook_secrets_overlap_while_they_are_rotated(world: World) -> None:
     """Both sign until the old one is retired; the last one can't be."""
-    await actions.add_signer(world.vault, "webhook_secrets", "whsec_new")
-    assert world.vault.secret["webhook_secrets"] == ["whsec_new", "whsec_old"]
+    new = new_webhook_secret()
+    await actions.add_signer(world.vault, "webhook_secrets", new)
+    assert world.vault.secret["webhook_secrets"] == [new, OLD_SECRET]
     assert await actions.retire_signers(world.vault, "webhook_secrets") == 1
-    assert world.vault.secret["webhook_secrets"] == ["whsec_new"]
-    for kind in ("webhook_secrets", "signing_keys"):
-        with pytest.raises(RelayError):
+    assert world.vault.secret["webhook_secrets"] == [new]
+    for kind in ("webhook_secrets", "signing_keys", "token_keys"):
+        with pytest.raises(NothingFound):
             await actions.retire_signers(world.vault, kind)
+
+
+async def test_token_keys_overlap_while_they_are_rotated(world: World) -> None:
+    """The one key of version 0.1 becomes the older of two; a third is refused until it is retired."""
+    new = new_token_key()
+    await actions.add_signer(world.vault, "token_keys", new)
+    assert Secrets.parse(json.dumps(world.vault.secret)).token_keys == (new, OLD_TOKEN_KEY)
+    with pytest.raises(Refused, match="token_keys must be 1 to 2 keys"):
+        await actions.add_signer(world.vault, "token_keys", new_token_key())
+    assert await actions.retire_signers(world.vault, "token_keys") == 1
+    assert world.vault.secret["token_keys"] == [new]
+    assert "token_key" not in world.vault.secret
 
 
 async def test_a_retired_signing_key_stays_published(world: World) -> None:
     """What it signed can still be verified; what it would sign now is nobody's."""
-    for number in (1, 2):
-        await actions.add_signer(world.vault, "signing_keys", f"whsk_{number}", f"whpk_{number}")
-    assert world.vault.secret["public_keys"] == ["whpk_2", "whpk_1"]
+    pairs = [(key, ed25519.public_key(key)) for key in (SIGNING_KEY, OTHER_SIGNING_KEY)]
+    for key, public_key in pairs:
+        await actions.add_signer(world.vault, "signing_keys", key, public_key)
+    (_, public_1), (key_2, public_2) = pairs
+    assert world.vault.secret["public_keys"] == [public_2, public_1]
     assert await actions.retire_signers(world.vault, "signing_keys") == 1
     kept = {name: world.vault.secret[name] for name in ("signing_keys", "public_keys", "retired_public_keys")}
     assert kept == {
-        "signing_keys": ["whsk_2"],
-        "public_keys": ["whpk_2"],
-        "retired_public_keys": ["whpk_1"],
+        "signing_keys": [key_2],
+        "public_keys": [public_2],
+        "retired_public_keys": [public_1],
     }
 
 
 async def test_a_secret_that_was_filled_by_hand_publishes_what_it_names(world: World) -> None:
     """Signing keys without public halves beside them can be retired all the same."""
-    world.vault.secret |= {"signing_keys": ["whsk_2", "whsk_1"]}
-    world.vault.secret.pop("public_keys", None)
+    world.vault.secret |= {"signing_keys": [OTHER_SIGNING_KEY, SIGNING_KEY]}
     assert await actions.retire_signers(world.vault, "signing_keys") == 1
-    assert world.vault.secret["signing_keys"] == ["whsk_2"]
+    assert world.vault.secret["signing_keys"] == [OTHER_SIGNING_KEY]
     assert world.vault.secret["public_keys"] == []
 
 

@@ -12,15 +12,15 @@ TOKEN = make_token(KEY, ID, 1_000)
 
 def test_it_opens_its_request_until_it_expires() -> None:
     """The last second before the expiry is good, the expiry itself is not."""
-    assert opens(TOKEN, KEY, ID, 999)
-    assert not opens(TOKEN, KEY, ID, 1_000)
+    assert opens(TOKEN, [KEY], ID, 999)
+    assert not opens(TOKEN, [KEY], ID, 1_000)
 
 
 def test_nothing_else_is_opened() -> None:
     """Another request, another key, another expiry: refused."""
-    assert not opens(TOKEN, KEY, OTHER, 0)
-    assert not opens(TOKEN, "another key", ID, 0)
-    assert not opens(TOKEN.replace("1000.", "9999."), KEY, ID, 0)
+    assert not opens(TOKEN, [KEY], OTHER, 0)
+    assert not opens(TOKEN, ["another key"], ID, 0)
+    assert not opens(TOKEN.replace("1000.", "9999."), [KEY], ID, 0)
 
 
 def test_a_pinned_vector() -> None:
@@ -31,11 +31,17 @@ def test_a_pinned_vector() -> None:
 @given(st.text(max_size=80))
 def test_garbage_is_refused(text: str) -> None:
     """Whatever is sent, the answer is no, not an error."""
-    assert not opens(text, KEY, ID, 0)
+    assert not opens(text, [KEY], ID, 0)
 
 
 @pytest.mark.parametrize("position", range(len(TOKEN)))
 def test_every_character_counts(position: int) -> None:
     """A token with one character changed opens nothing."""
     changed = "A" if TOKEN[position] != "A" else "B"
-    assert not opens(TOKEN[:position] + changed + TOKEN[position + 1 :], KEY, ID, 0)
+    assert not opens(TOKEN[:position] + changed + TOKEN[position + 1 :], [KEY], ID, 0)
+
+
+def test_a_token_of_either_key_is_valid_during_a_rotation() -> None:
+    """The newest key signs; links that were given out before still open until the old one is retired."""
+    assert opens(TOKEN, ["newer", KEY], ID, 999)
+    assert not opens(TOKEN, ["newer"], ID, 999)
