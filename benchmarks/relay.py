@@ -25,6 +25,7 @@ from core.window import Change, Limits, Timing
 from ports import Conflict, Written
 from processor.wiring import Ports, assemble
 from proofs.simulation.virtual_time import EPOCH_MS, VirtualClock, run
+from tests.fakes.deployment import FakeDeployment
 from tests.fakes.memory import MemoryJobStore, MemoryQueue, MemoryTable, MemoryWindow, MemoryWindowStore
 
 SCHEDULE_S = 60
@@ -209,6 +210,7 @@ class _Service:
             fresh_queue=self.fresh_queue,
             dead_letters=MemoryQueue(self.clock),
             notifications=self.notifications,
+            deployment=FakeDeployment(SETTINGS.limits),
             clock=self.clock,
             randomness=self.randomness,
             telemetry=_Silence(),

@@ -15,7 +15,7 @@ from core.places import DueKind, EndedKind
 from core.request import Request
 from core.scheduling import Due
 from core.webhook import PostResult
-from core.window import Change
+from core.window import Change, Limits
 
 Record = TypeVar("Record")
 
@@ -222,6 +222,14 @@ class Waker(Protocol):
 
     async def wake(self) -> None:
         """Start one, without waiting for it."""
+        ...
+
+
+class Deployment(Protocol):
+    """What was deployed last, by whichever instance is asked."""
+
+    async def limits(self) -> Limits:
+        """Return the limits of the settings that are deployed now."""
         ...
 
 

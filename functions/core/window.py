@@ -298,7 +298,7 @@ def change_limits(window: Window, calls: int, window_ms: int, *, deployed: bool)
 
 
 def wants_deployed(window: Window, limits: Limits) -> bool:
-    """Whether these limits come from a deployment newer than the one that set the window.
+    """Whether these limits are other ones than the last deployment asked for.
 
     The operator's later change stands until a deployment asks for other numbers than the last one did.
     """

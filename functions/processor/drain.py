@@ -19,8 +19,8 @@ from core.gate import Gate
 from core.messages import decode_fresh
 from core.places import DueKind
 from core.scheduling import Due, Next
-from core.window import Kind
-from ports import Clock, JobStore, Queue, Received, Telemetry
+from core.window import Kind, Limits
+from ports import Clock, Deployment, JobStore, Queue, Received, Telemetry
 from processor.keycheck import KeyCheck
 from processor.sweep import Sweep
 
@@ -66,6 +66,7 @@ class Drain:
         outcomes: Outcomes,
         sweep: Sweep,
         key_check: KeyCheck,
+        deployment: Deployment,
         clock: Clock,
         telemetry: Telemetry,
         settings: CallSettings,
@@ -79,6 +80,7 @@ class Drain:
         self._outcomes = outcomes
         self._sweep = sweep
         self._key_check = key_check
+        self._deployment = deployment
         self._clock = clock
         self._telemetry = telemetry
         self._settings = settings
@@ -120,9 +122,14 @@ class Drain:
         return made
 
     async def _apply_deployed_limits(self) -> None:
-        """A deployment that asks for other limits than the last one changes them, in one write."""
+        """A deployment that asks for other limits than the last one changes them, in one write.
+
+        Instances of an older deployment may still run: each would undo the other's change.
+        """
         limits = self._settings.limits
-        await self._slots.refresh()
+        gate = await self._slots.refresh()
+        if not windows.wants_deployed(gate.window, limits) or not await self._are_deployed(limits):
+            return
         await self._slots.amend(
             lambda gate: (
                 windows.change_limits(gate.window, limits.calls, limits.window_ms, deployed=True)
@@ -130,6 +137,14 @@ class Drain:
                 else None
             )
         )
+
+    async def _are_deployed(self, limits: Limits) -> bool:
+        """Whether these limits are the latest deployment's; not if nobody can say."""
+        try:
+            return await self._deployment.limits() == limits
+        except Unavailable as error:
+            self._telemetry.event("limits_not_applied", reason=str(error))
+            return False
 
     async def _round(self, gate: Gate, messages: list[Received], *, leaving: bool) -> tuple[int, int | None]:
         """Make every call that can be made now; return how many, and when to look again (None: not soon).

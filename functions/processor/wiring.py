@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from adapters import aws
 from adapters.clock import SystemClock, SystemRandomness
+from adapters.deployment import LambdaDeployment
 from adapters.dynamodb_jobs import DynamoJobStore
 from adapters.dynamodb_window import DynamoWindowStore
 from adapters.secrets import SecretsManager
@@ -18,7 +19,7 @@ from calling.slots import Slots
 from core import window as windows
 from core.config import CallSettings
 from core.gate import Gate
-from ports import Clock, JobStore, Queue, Randomness, Telemetry, Upstream, WindowStore
+from ports import Clock, Deployment, JobStore, Queue, Randomness, Telemetry, Upstream, WindowStore
 from processor.drain import Drain
 from processor.figures import waiting
 from processor.keycheck import KeyCheck
@@ -40,6 +41,7 @@ class Ports:
     fresh_queue: Queue
     dead_letters: Queue
     notifications: Queue
+    deployment: Deployment
     clock: Clock
     randomness: Randomness
     telemetry: Telemetry
@@ -68,6 +70,7 @@ def assemble(ports: Ports, calls: CallSettings) -> Drain:
         outcomes,
         sweep,
         key_check,
+        ports.deployment,
         ports.clock,
         ports.telemetry,
         calls,
@@ -111,6 +114,9 @@ def wire(environment: Mapping[str, str]) -> Services:
         fresh_queue=SqsQueue(sqs, settings.fresh_queue_url),
         dead_letters=SqsQueue(sqs, settings.fresh_dead_letter_url),
         notifications=SqsQueue(sqs, settings.notification_queue_url),
+        deployment=LambdaDeployment(
+            lambda: session.client("lambda", config=config), environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
+        ),
         clock=clock,
         randomness=SystemRandomness(),
         telemetry=telemetry,

@@ -22,7 +22,7 @@ from core.gate import Gate
 from core.messages import decode_notification
 from notifier.deliver import Deliverer
 from notifier.hosts import Hosts
-from ports import HostStore, JobStore, Poster, Queue, Received, Upstream, Waker, WindowStore
+from ports import Deployment, HostStore, JobStore, Poster, Queue, Received, Upstream, Waker, WindowStore
 from processor.wiring import Ports, assemble
 from proofs.simulation import virtual_time
 from proofs.simulation.checks import Checks
@@ -36,6 +36,7 @@ from proofs.simulation.world import (
     SeededRandomness,
     SimulatedUpstream,
 )
+from tests.fakes.deployment import FakeDeployment
 from tests.fakes.memory import MemoryHostStore, MemoryQueue, MemoryTable, MemoryWindow
 
 SCHEDULE_MS = 60_000
@@ -116,6 +117,7 @@ class Simulation:
         self._fresh_queue = MemoryQueue(clock, dead_letters=self._fresh_dead_letters)
         self._notification_dead_letters = MemoryQueue(clock)
         self._hosts = MemoryHostStore()
+        self._deployment = FakeDeployment(planned.settings.limits)
         self._notifications = MemoryQueue(
             clock,
             visibility_ms=NOTIFICATION_VISIBILITY_MS,
@@ -261,6 +263,7 @@ class Simulation:
             fresh_queue=self._queue_port(self._fresh_queue, "fresh_queue", instance),
             dead_letters=self._queue_port(self._fresh_dead_letters, "dead_letters", instance),
             notifications=self._queue_port(self._notifications, "notifications", instance),
+            deployment=cast(Deployment, self._port(self._deployment, "deployment", instance)),
             clock=instance.clock,
             randomness=self._randomness,
             telemetry=Telemetry(self, instance),

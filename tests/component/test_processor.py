@@ -17,10 +17,12 @@ from core.messages import FreshMessage
 from core.places import DueKind
 from core.request import DeliveryState, Failure, Request, RequestState
 from core.scheduling import Due
+from core.window import Limits
 from processor.wiring import Ports, assemble
 from proofs.simulation.virtual_time import run
 from tests.component.notifier_world import TIMEOUT, NotifierWorld
 from tests.component.world import ENVIRONMENT, HOOK, ScriptedUpstream
+from tests.fakes.deployment import FakeDeployment
 from tests.fakes.memory import MemoryQueue, MemoryWindow, MemoryWindowStore
 
 HOUR_MS = 3_600_000
@@ -37,6 +39,7 @@ class ProcessorWorld:
         self.window = MemoryWindow(Gate(windows.empty(CALLS.limits)))
         self.upstream = ScriptedUpstream(world.clock)
         self.fresh_queue, self.dead_letters = MemoryQueue(world.clock), MemoryQueue(world.clock)
+        self.deployment = FakeDeployment(CALLS.limits)
         self.ports = Ports(
             store=world.store,
             window_store=MemoryWindowStore(self.window, lambda: Gate(windows.empty(CALLS.limits))),
@@ -44,6 +47,7 @@ class ProcessorWorld:
             fresh_queue=self.fresh_queue,
             dead_letters=self.dead_letters,
             notifications=world.queue,
+            deployment=self.deployment,
             clock=world.clock,
             randomness=world.randomness,
             telemetry=world.telemetry,
@@ -325,5 +329,45 @@ def test_nobody_is_given_up_for_what_is_not_its_fault() -> None:
         await assemble(world.ports, CALLS).run(run_ms=5_000)
         assert world.upstream.calls == ["hello"]
         assert (await world.notifiers.now(request)).open
+
+    run(scenario())
+
+
+def test_of_two_deployments_side_by_side_only_the_newer_sets_the_limits() -> None:
+    """A run of the older one leaves the newer one's limits alone, and so they do not alternate."""
+
+    async def scenario() -> None:
+        world, older = ProcessorWorld(), CALLS
+        newer = replace(CALLS, limits=Limits(5, 90_000))
+        world.deployment.deployed = newer.limits
+        for calls in (newer, older, newer, older):
+            await assemble(world.ports, calls).run(run_ms=0)
+            assert world.window.window.limits == Limits(5, 90_000, version=2)
+
+    run(scenario())
+
+
+def test_a_rollback_sets_the_limits_back() -> None:
+    """The order is that of the deployments, not of their numbers."""
+
+    async def scenario() -> None:
+        world, changed = ProcessorWorld(), replace(CALLS, limits=Limits(5, 90_000))
+        for calls in (changed, CALLS):
+            world.deployment.deployed = calls.limits
+            await assemble(world.ports, calls).run(run_ms=0)
+        assert world.window.window.limits == replace(CALLS.limits, version=3)
+
+    run(scenario())
+
+
+def test_limits_stand_while_nobody_knows_what_is_deployed() -> None:
+    """The run goes on with the limits that the window has."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.deployment.deployed = None
+        await world.accept("hello")
+        assert await assemble(world.ports, replace(CALLS, limits=Limits(5, 90_000))).run(run_ms=5_000) == 1
+        assert world.window.window.limits == CALLS.limits
 
     run(scenario())

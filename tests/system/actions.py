@@ -18,6 +18,7 @@ SERVICES = {
     "dead_letters": "sqs",
     "secrets": "secretsmanager",
     "waker": "lambda",
+    "deployment": "lambda",
 }
 # The action that each call needs, where it is not the call's own name.
 NEEDED = {

@@ -54,9 +54,16 @@ class Recording(dict[str, str]):
 
 def granted(package: str) -> set[str]:
     """Return what a function's role allows; for DynamoDB with the table."""
-    (policy,) = properties(FUNCTIONS[package].replace("Function", "Role"))["Policies"]
+    role = FUNCTIONS[package].replace("Function", "Role")
+    policies = list(properties(role)["Policies"])
+    policies += [
+        row["Properties"]
+        for row in TEMPLATE["Resources"].values()
+        if row["Type"] == "AWS::IAM::Policy" and {"Ref": role} in row["Properties"]["Roles"]
+    ]
     return {
         _with_table(action, statement)
+        for policy in policies
         for statement in policy["PolicyDocument"]["Statement"]
         for action in _listed(statement["Action"])
     }
