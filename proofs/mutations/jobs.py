@@ -1,149 +1,235 @@
 """Faults in the order of the handlers' writes and in the transitions: each must make the simulation fail."""
 
-from proofs.mutations.simulated import SimulatedMutation
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
 
-MUTATIONS = (
-    SimulatedMutation(
-        "a sweep that skips open requests",
-        "processor/sweep.py",
-        "await self._look_at_requests(requests)",
-        "pass",
+from api.signing import Accepted, Signed
+from core import job as jobs
+from core.answers import Answer, Meaning
+from core.errors import Unavailable
+from core.job import Job
+from core.places import DueKind
+from core.request import Request
+from core.webhook import Outcome, OutcomeKind
+from proofs.mutations.fault import Breaking, Fault, Function
+from proofs.mutations.window import with_argument, with_result, without_reset
+
+MARGIN_MS = 250
+NEVER_MS = 10**10
+
+# Stores and ports
+
+
+def never_shown(hidden: DueKind) -> Breaking:
+    """Have the due index not show requests of this kind."""
+
+    def breaking(right: Function) -> Function:
+        async def due_requests(store: Any, kind: DueKind, *args: Any) -> Any:
+            return [] if kind is hidden else await right(store, kind, *args)
+
+        return due_requests
+
+    return breaking
+
+
+def _whatever_is_stored(kind: str) -> Breaking:
+    """Take what is stored for what the writer had seen."""
+
+    def stored(store: Any, _: Any, after: Any) -> Any:
+        table = store._table  # noqa: SLF001
+        records = table.jobs if kind == "job" else table.requests.get(after.job_id, {})
+        return records.get(after.id)
+
+    return with_argument(1, stored)
+
+
+def _accepted_all_the_same(right: Function) -> Function:
+    """Have a port take a request for stored whatever became of the write."""
+
+    def getattr_(port: Any, method: str) -> Callable[..., Awaitable[Any]]:
+        call: Callable[..., Awaitable[Any]] = right(port, method)
+
+        async def accept(request: Request, *args: Any) -> Any:
+            try:
+                return await call(request, *args)
+            except Unavailable:
+                return request
+
+        return accept if method == "accept" else call
+
+    return getattr_
+
+
+# Calls and outcomes
+
+
+async def _idle_as_it_is(_: Any, job: Job | None, message: str) -> Job:
+    return job or jobs.new_job(message, 0)
+
+
+def _notified_first() -> dict[str, Breaking]:
+    """Send the notifications of requests before they are closed, and none afterwards."""
+    notify: list[Function] = []
+
+    def silent(right: Function) -> Function:
+        async def nothing(*_: Any) -> None: ...
+
+        notify.append(right)
+        return nothing
+
+    def early(right: Function) -> Function:
+        async def close(outcomes: Any, changes: Any) -> None:
+            await notify[0](outcomes, [after for _, after in changes])
+            await right(outcomes, changes)
+
+        return close
+
+    return {"Outcomes.notify": silent, "Outcomes.close": early}
+
+
+async def _close_first(drain: Any, begun: Any, answer: Any) -> None:
+    await drain._outcomes.finish(begun.fenced.id)  # noqa: SLF001
+    await drain._recorder.record(begun, answer)  # noqa: SLF001
+
+
+def _park_at_last(right: Function) -> Function:
+    async def finish(outcomes: Any, job_id: str) -> Any:
+        still_open = await right(outcomes, job_id)
+        if job := await outcomes._store.job(job_id):  # noqa: SLF001
+            await outcomes.park(job)
+        return still_open
+
+    return finish
+
+
+def _without_live_calls(right: Function) -> Function:
+    """Have a function of a job find no call under way."""
+
+    def wrong(*args: Any, **named: Any) -> Any:
+        with patch.object(Job, "call_live", lambda *_: False):
+            return right(*args, **named)
+
+    return wrong
+
+
+def _live_calls_judged(right: Function) -> Function:
+    def outcome(outcomes: Any, job: Job, request: Request, *, after_call: bool) -> Any:
+        live = job.call_live(outcomes._clock.now_ms())  # noqa: SLF001
+        return _without_live_calls(right)(outcomes, job, request, after_call=after_call or live)
+
+    return outcome
+
+
+def _due_at_once(job: Job, _: Job, __: str, now_ms: int, **___: Any) -> Job:
+    return replace(job, due_ms=now_ms) if job.scheduled else job
+
+
+def _callable_at_any_time(right: Function) -> Function:
+    def callable_by_api(job: Job, *args: Any) -> bool:
+        return bool(_without_live_calls(right)(replace(job, next_try_ms=0), *args))
+
+    return callable_by_api
+
+
+def _as_ones_own(_: Any, current: Job | None, begun: Any, *__: Any, **___: Any) -> Any:
+    """Take whatever call is under way for the one that ended."""
+    return replace(begun, fenced=replace(begun.fenced, call=current.call)) if current else begun
+
+
+def _signed_again(
+    right: Job | None, recorder: Any, current: Job | None, _: Any, answer: Answer, **__: Any
+) -> Job | None:
+    if right is None and current and answer.meaning is Meaning.SIGNED:
+        return jobs.signed(current, answer.signature, recorder._clock.now_ms())  # noqa: SLF001
+    return right
+
+
+# Requests and deliveries
+
+
+def _signed_as_accepted() -> dict[str, Breaking]:
+    """Answer 202 for every request that was stored."""
+    stored: dict[str, Request] = {}
+
+    def remembered(right: Function) -> Function:
+        async def accept(store: Any, request: Request, *args: Any) -> Any:
+            stored[request.id] = request
+            return await right(store, request, *args)
+
+        return accept
+
+    def answered(right: Function) -> Function:
+        async def sign(signing: Any, ask: Any, *args: Any) -> Any:
+            answer = await right(signing, ask, *args)
+            accepted = isinstance(answer, Signed) and ask.request_id in stored
+            return Accepted(stored[ask.request_id], None) if accepted else answer
+
+        return sign
+
+    return {"MemoryJobStore.accept": remembered, "Signing.sign": answered}
+
+
+def _unfenced(request: Request, attempt: int, *_: Any) -> Request:
+    return replace(request, delivery=replace(request.delivery, attempts=attempt, until_ms=0, not_before_ms=0))
+
+
+def _delivered(outcome: Outcome, *_: Any) -> Outcome:
+    failed = outcome.kind is not OutcomeKind.GONE
+    return replace(outcome, kind=OutcomeKind.DELIVERED) if failed else outcome
+
+
+FAULTS = (
+    Fault("a sweep that skips open requests", {"MemoryJobStore.due_requests": never_shown(DueKind.OPEN)}),
+    Fault(
+        "a sweep that skips lost deliveries", {"MemoryJobStore.due_requests": never_shown(DueKind.DELIVERY)}
     ),
-    SimulatedMutation(
-        "a sweep that skips lost deliveries",
-        "processor/sweep.py",
-        "await self._each(self._resend(key) for key in deliveries)",
-        "pass",
+    Fault(
+        "a sweep that leaves a message that nobody calls idle", {"Sweep._scheduled": lambda _: _idle_as_it_is}
     ),
-    SimulatedMutation(
-        "a sweep that leaves a message that nobody calls idle",
-        "processor/sweep.py",
-        "job = await self._scheduled(job, due[0].message)",
-        "if job is None:\n            return",
-    ),
-    SimulatedMutation(
+    Fault(
         "a sweep that gives up without a call's outcome",
-        "processor/sweep.py",
-        "after_call=False",
-        "after_call=True",
+        {"Outcomes.outcome": with_argument("after_call", lambda *_, **__: True)},
     ),
-    SimulatedMutation(
-        "notified before it is closed",
-        "calling/outcomes.py",
-        "        results = await asyncio.gather(\n            *(self._close(before",
-        "        await self.notify([after for _, after in changes])\n"
-        "        results = await asyncio.gather(\n            *(self._close(before",
-        also=(("await self.notify([request for request in closed if request.delivery_due])", "pass"),),
-    ),
-    SimulatedMutation(
-        "closed before the outcome is on the job",
-        "processor/drain.py",
-        "            job = await self._recorder.record(begun, answer)\n"
-        "            if job is not None and answer.meaning not in BLAMELESS:\n"
-        "                await self._outcomes.finish(job.id)",
-        "            await self._outcomes.finish(begun.fenced.id)\n"
-        "            await self._recorder.record(begun, answer)",
-    ),
-    SimulatedMutation(
-        "parked while requests are open",
-        "calling/outcomes.py",
-        "        if not still_open:\n",
-        "        if True:\n",
-    ),
-    SimulatedMutation(
-        "given up by attempts while a call is live",
-        "calling/outcomes.py",
-        "if not after_call or job.call_live(now_ms):",
-        "if not after_call and not job.call_live(now_ms):",
-        first=20,
-    ),
-    SimulatedMutation(
+    Fault("notified before it is closed", _notified_first()),
+    Fault("closed before the outcome is on the job", {"Drain._tell": lambda _: _close_first}),
+    Fault("parked while requests are open", {"Outcomes.finish": _park_at_last}),
+    Fault("given up by attempts while a call is live", {"Outcomes.outcome": _live_calls_judged}),
+    Fault(
         "a request that is never due",
-        "api/signing.py",
-        "due_ms=now_ms + FIRST_LOOK_MS,",
-        "due_ms=None,",
+        {"MemoryJobStore.accept": with_argument(1, lambda _, request: replace(request, due_ms=None))},
     ),
-    SimulatedMutation(
-        "202 without a durable write",
-        "api/signing.py",
-        "request = await self._store.accept(request)",
-        "await asyncio.gather(self._store.accept(request), return_exceptions=True)",
+    Fault("202 without a durable write", {"FaultyPort.__getattr__": _accepted_all_the_same}),
+    Fault("202 for a request that was closed as answered", _signed_as_accepted()),
+    Fault("a job written whatever is stored", {"MemoryJobStore.write_job": _whatever_is_stored("job")}),
+    Fault(
+        "a request written whatever is stored",
+        {"MemoryJobStore.write_request": _whatever_is_stored("request")},
     ),
-    SimulatedMutation(
-        "202 for a request that was closed as answered",
-        "api/signing.py",
-        "            return Signed(signature)\n        return Accepted(request,",
-        "        return Accepted(request,",
-        first=20,
-    ),
-    SimulatedMutation(
+    Fault(
         "a live call not respected by the processor",
-        "core/job.py",
-        "return self.due_ms is not None and self.due_ms <= now_ms and not self.call_live(now_ms)",
-        "return self.due_ms is not None and self.due_ms <= now_ms",
-        also=(
-            (
-                "due_ms=unanswered_next_ms if job.scheduled else None,",
-                "due_ms=now_ms if job.scheduled else None,",
-            ),
-        ),
+        {"Job.callable_by_processor": _without_live_calls, "fence": with_result(_due_at_once)},
     ),
-    SimulatedMutation(
-        "a live call not respected by the API",
-        "core/job.py",
-        "if self.call_live(now_ms) or self.refuses(now_ms, ttl_ms) or self.scheduled:",
-        "if self.refuses(now_ms, ttl_ms) or self.scheduled:",
-        also=(("return self.next_try_ms <= now_ms", "return True"),),
-    ),
-    SimulatedMutation(
+    Fault("a live call not respected by the API", {"Job.callable_by_api": _callable_at_any_time}),
+    Fault(
         "a fence that ends before its call",
-        "calling/calls.py",
-        "call_for_ms=timing.send_limit_ms + call_limit_ms + timing.margin_ms,",
-        "call_for_ms=timing.margin_ms,",
+        {"fence": with_argument("call_for_ms", lambda *_, **__: MARGIN_MS)},
     ),
-    SimulatedMutation(
+    Fault(
         "a failure recorded on somebody else's call",
-        "calling/recording.py",
-        "if current is None or current.call != begun.fenced.call:",
-        "if current is None:",
-        first=250,
+        {"Recorder._recorded": with_argument(2, _as_ones_own)},
     ),
-    SimulatedMutation(
-        "a signature recorded twice",
-        "calling/recording.py",
-        "return None if job.signature else jobs.signed(job, answer.signature, now_ms)",
-        "return jobs.signed(job, answer.signature, now_ms)",
-        first=70,
-    ),
-    SimulatedMutation(
-        "a delivery's fence ignored",
-        "core/request.py",
-        "if delivery.state is not DeliveryState.PENDING or delivery.attempts != attempt:",
-        "if delivery.state is not DeliveryState.PENDING:",
-        also=(("if now_ms + EARLY_MS < max(delivery.until_ms, delivery.not_before_ms):", "if False:"),),
-    ),
-    SimulatedMutation(
+    Fault("a signature recorded twice", {"Recorder._recorded": with_result(_signed_again)}),
+    Fault("a delivery's fence ignored", {"begin_delivery": with_argument(0, _unfenced)}),
+    Fault(
         "a failed delivery that is never due again",
-        "core/request.py",
-        "return replace(request, delivery=waiting, due_ms=_look_at_ms(next_ms, queued=queued))",
-        "return replace(request, delivery=waiting, due_ms=None)",
+        {"delivery_failed": with_result(lambda request, *_, **__: replace(request, due_ms=None))},
     ),
-    SimulatedMutation(
+    Fault(
         "an open request that is looked at once only",
-        "core/request.py",
-        "return replace(request, due_ms=now_ms + wait_ms)",
-        "return replace(request, due_ms=now_ms + 10**10)",
+        {"look_again": with_result(lambda request, *_: replace(request, due_ms=request.due_ms + NEVER_MS))},
     ),
-    SimulatedMutation(
-        "a failed attempt taken for a delivery",
-        "notifier/deliver.py",
-        "if outcome.kind is OutcomeKind.DELIVERED:",
-        "if outcome.kind is not OutcomeKind.GONE:",
-    ),
-    SimulatedMutation(
-        "a call that was given up is not reset",
-        "adapters/upstream.py",
-        "[(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)]",
-        "[]",
-    ),
+    Fault("a failed attempt taken for a delivery", {"classify_answer": with_result(_delivered)}),
+    Fault("a call that was given up is kept by the kernel", {"socket_options": with_result(without_reset)}),
 )

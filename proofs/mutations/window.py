@@ -1,228 +1,288 @@
 """Faults in the window, its slots, the scheduling and the transport: each must make a fast test fail."""
 
-from proofs.mutations.tool import Mutation
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from unittest.mock import patch
 
-WINDOW = ("unit/test_window.py",)
-SLOTS = ("unit/test_slots.py",)
-SCHEDULING = ("unit/test_scheduling.py",)
-SEND = ("unit/test_one_send.py",)
+import httpx
 
-MUTATIONS = (
-    Mutation(
+from adapters.upstream import SocketOption
+from core.answers import Answer, Meaning
+from core.gate import Gate
+from core.scheduling import Inline
+from core.window import Change, Grant, NotBefore, Permit, Slot, Timing, Window
+from ports import Conflict, Written
+from proofs.mutations.fault import Breaking, Fault, Function
+
+
+def with_argument(position: int | str, changed: Callable[..., Any]) -> Breaking:
+    """Hand on another argument than was given: `changed` makes it of all arguments, `self` included."""
+
+    def breaking(right: Function) -> Function:
+        def wrong(*args: Any, **named: Any) -> Any:
+            if isinstance(position, str):
+                return right(*args, **{**named, position: changed(*args, **named)})
+            new = changed(*args, **named)
+            return right(*args[:position], new, *args[position + 1 :], **named)
+
+        return wrong
+
+    return breaking
+
+
+def with_result(changed: Callable[..., Any]) -> Breaking:
+    """Return another result: `changed` makes it of the right one and all arguments."""
+    return lambda right: lambda *args, **named: changed(right(*args, **named), *args, **named)
+
+
+def with_awaited(changed: Callable[[Any], Any]) -> Breaking:
+    """Return another result of an async function."""
+
+    def breaking(right: Function) -> Function:
+        async def wrong(*args: Any, **named: Any) -> Any:
+            return changed(await right(*args, **named))
+
+        return wrong
+
+    return breaking
+
+
+# The slots
+
+
+def _question_without(clock_method: str, right: Function) -> Function:
+    """Ask whether a call may be sent with one of the two clocks standing still since the take."""
+
+    def may_send(slots: Any, lease: Any, *args: Any, **named: Any) -> Callable[[], bool]:
+        question = right(slots, lease, *args, **named)
+        taken_ms = lease.permit.taken_at_ms if clock_method == "now_ms" else lease.taken_mono_ms
+
+        def asked() -> bool:
+            with patch.object(slots._clock, clock_method, lambda: taken_ms):  # noqa: SLF001
+                return bool(question())
+
+        return asked
+
+    return may_send
+
+
+def _awake(right: Function) -> Function:
+    """Settle as if wall time had passed as monotonic time did."""
+
+    async def settle(slots: Any, lease: Any, answer: Answer) -> None:
+        clock = slots._clock  # noqa: SLF001
+        with patch.object(clock, "now_ms", lambda: lease.wall_ms(clock.monotonic_ms())):
+            await right(slots, lease, answer)
+
+    return settle
+
+
+def _unanswered_as_unsent(_: Any, __: Any, answer: Answer) -> Answer:
+    return replace(answer, meaning=Meaning.NEVER_SENT) if answer.meaning is Meaning.UNANSWERED else answer
+
+
+def _write_and_look_no_further(_: Function) -> Function:
+    async def carry_out(slots: Any, grant: Grant, _: Any) -> Any:
+        return await slots._apply(grant.change)  # noqa: SLF001
+
+    return carry_out
+
+
+def _conflict_as_written(right: Function) -> Function:
+    async def amend(seen: Any, decide: Any, write: Any, **named: Any) -> Any:
+        async def written(*args: Any) -> Any:
+            result = await write(*args)
+            return Written(result.record) if isinstance(result, Conflict) else result
+
+        return await right(seen, decide, written, **named)
+
+    return amend
+
+
+# The window
+
+
+def _whoever_holds(window: Window, permit: Permit, *_: Any) -> Permit:
+    return replace(permit, id=window.slots[permit.slot].holder)
+
+
+def _of_these_limits(window: Window, permit: Permit) -> Permit:
+    return replace(permit, limits=window.limits)
+
+
+def _a_moment_early(right: Function) -> Function:
+    def take(window: Window, now_ms: int, **named: Any) -> Any:
+        decision = right(window, now_ms, **named)
+        return right(window, now_ms + 1, **named) if isinstance(decision, NotBefore) else decision
+
+    return take
+
+
+def _by_business(window: Window, *, longest_first: bool) -> list[Slot]:
+    return sorted(window.slots, key=lambda slot: slot.free_at_ms, reverse=longest_first)
+
+
+def _keeping(
+    change: Change, window: Window, calls: int, *_: Any, longest_first: bool = True, **__: Any
+) -> Change:
+    """Keep some of the slots as they are."""
+    kept = _by_business(window, longest_first=longest_first)[:calls]
+    return replace(change, slots=dict(change.slots) | dict(enumerate(kept)))
+
+
+def _new_ones_free(change: Change, window: Window, calls: int, *_: Any, **__: Any) -> Change:
+    new = {index: Slot() for index in range(len(window.slots), calls)}
+    return replace(change, slots=dict(change.slots) | new)
+
+
+def _same_version(change: Change, window: Window, *_: Any, **__: Any) -> Change:
+    assert change.limits
+    return replace(change, limits=replace(change.limits, version=window.limits.version))
+
+
+def _no_margin(_: Window, __: Permit, ___: int, timing: Timing, *____: Any) -> Timing:
+    return replace(timing, margin_ms=0)
+
+
+def _any_slot(gate: Gate, change: Change) -> Change:
+    slots = dict(enumerate(gate.window.slots))
+    return replace(change, expected_slots={index: slots[index] for index in change.expected_slots})
+
+
+def _any_version(gate: Gate, change: Change) -> Change:
+    return replace(change, limits_version=gate.window.limits.version)
+
+
+# The transport
+
+
+def without_reset(options: list[SocketOption], *_: int) -> list[SocketOption]:
+    """Let the kernel send a call again after it was given up."""
+    return [option for option in options if option[1] != socket.SO_LINGER]
+
+
+def _kept_for_two_minutes(options: list[SocketOption], *_: int) -> list[SocketOption]:
+    others = [option for option in options if option[1] != socket.TCP_USER_TIMEOUT]
+    return [*others, (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000)]
+
+
+def _following_redirects(client: httpx.AsyncClient, *_: Any) -> httpx.AsyncClient:
+    client.follow_redirects = True
+    return client
+
+
+def _once_more(right: Function) -> Function:
+    async def exchange(*args: Any) -> Any:
+        try:
+            return await right(*args)
+        except httpx.HTTPError:
+            return await right(*args)
+
+    return exchange
+
+
+WINDOW = partial(Fault, tests=("unit/test_window.py",))
+SLOTS = partial(Fault, tests=("unit/test_slots.py",))
+STORE = partial(Fault, tests=("contract/test_window_store.py", "unit/test_window.py"))
+SCHEDULING = partial(Fault, tests=("unit/test_scheduling.py",))
+SEND = partial(Fault, tests=("unit/test_one_send.py",))
+
+FAULTS = (
+    SLOTS(
         "settled at the time of sending",
-        "calling/slots.py",
-        "lease.wall_ms(answer.first_byte_mono_ms) +",
-        "lease.permit.taken_at_ms +",
-        SLOTS,
+        {"settle": with_argument(2, lambda _, permit, *__: permit.taken_at_ms)},
     ),
-    Mutation(
-        "an unknown outcome is settled",
-        "calling/slots.py",
-        "elif answer.meaning is Meaning.NEVER_SENT:",
-        "elif answer.first_byte_mono_ms is None:",
-        SLOTS,
-    ),
-    Mutation(
-        "a lease without W",
-        "core/window.py",
-        "call_limit_ms + self.grace_ms + window_ms + self.margin_ms",
-        "call_limit_ms + self.grace_ms + self.margin_ms",
-        WINDOW,
-    ),
-    Mutation(
+    SLOTS("an unknown outcome is settled", {"Slots.settle": with_argument(2, _unanswered_as_unsent)}),
+    WINDOW("a lease without W", {"Timing.lease_ms": with_argument(2, lambda *_: 0)}),
+    WINDOW(
         "a lease without the time limit of the call",
-        "core/window.py",
-        "self.send_limit_ms + call_limit_ms + self.grace_ms",
-        "self.send_limit_ms + self.grace_ms",
-        WINDOW,
+        {"Timing.lease_ms": with_argument(1, lambda *_: 0)},
     ),
-    Mutation(
+    SEND(
         "the send deadline is dropped",
-        "adapters/upstream.py",
-        "if not self._may_send():",
-        "if False:",
-        SEND,
+        {"HttpUpstream.sign": with_argument("may_send", lambda *_, **__: lambda: True)},
     ),
-    Mutation(
+    SLOTS(
         "the send deadline is judged by monotonic time alone",
-        "calling/slots.py",
-        "return self._clock.now_ms() <= send_by_ms and",
-        "return",
-        SLOTS,
+        {"Slots.may_send": partial(_question_without, "now_ms")},
     ),
-    Mutation(
+    SLOTS(
         "the send deadline is judged by wall time alone",
-        "calling/slots.py",
-        " and self._clock.monotonic_ms() <= send_by_mono_ms",
-        "",
-        SLOTS,
+        {"Slots.may_send": partial(_question_without, "monotonic_ms")},
     ),
-    Mutation(
-        "sleep is not noticed",
-        "calling/slots.py",
-        "self._clock.now_ms() - lease.permit.taken_at_ms - awake_ms)",
-        "0)",
-        SLOTS,
-    ),
-    Mutation(
-        "the holder is not checked", "core/window.py", "if slot.holder == permit.id:", "if True:", WINDOW
-    ),
-    Mutation(
-        "a take that had landed is not recognised",
-        "calling/slots.py",
-        "return Written(gate) if gate and granted else result",
-        "return result",
-        SLOTS,
-    ),
-    Mutation(
-        "a lost race is a grant",
-        "calling/conditional.py",
-        "        if isinstance(result, Written):\n            return result",
-        "        if True:\n            return result",
-        SLOTS,
-    ),
-    Mutation(
-        "the version does not change with the limits",
-        "core/window.py",
-        "window.limits.version + 1",
-        "window.limits.version",
-        WINDOW,
-    ),
-    Mutation(
-        "no margin for clocks",
-        "core/window.py",
-        "window.limits.window_ms + timing.margin_ms\n",
-        "window.limits.window_ms\n",
-        WINDOW,
-    ),
-    Mutation(
-        "a slot is free a moment early",
-        "core/window.py",
-        "if needed.free_at_ms > now_ms:",
-        "if needed.free_at_ms > now_ms + 1:",
-        WINDOW,
-    ),
-    Mutation(
+    SLOTS("sleep is not noticed", {"Slots.settle": _awake}),
+    WINDOW("the holder is not checked", {"settle": with_argument(1, _whoever_holds)}),
+    SLOTS("a take that had landed is not recognised", {"Slots._carry_out": _write_and_look_no_further}),
+    SLOTS("a lost race is a grant", {"amend": _conflict_as_written}),
+    STORE("the slot's state is no condition", {"_unchanged": with_argument(1, _any_slot)}),
+    STORE("the version is no condition", {"_unchanged": with_argument(1, _any_version)}),
+    WINDOW("the version does not change with the limits", {"change_limits": with_result(_same_version)}),
+    WINDOW("no margin for clocks", {"settle": with_argument(3, _no_margin)}),
+    WINDOW("a slot is free a moment early", {"window.take": _a_moment_early}),
+    WINDOW(
         "a lower limit drops the busiest slots",
-        "core/window.py",
-        "key=lambda slot: slot.free_at_ms, reverse=True)",
-        "key=lambda slot: slot.free_at_ms)",
-        WINDOW,
+        {"change_limits": with_result(partial(_keeping, longest_first=False))},
     ),
-    Mutation(
+    WINDOW(
         "a limit lowered and raised again forgets the calls between",
-        "core/window.py",
-        "added = [Slot(free_at_ms=tightened_until_ms) for",
-        "added = [Slot() for",
-        WINDOW,
+        {"change_limits": with_result(_new_ones_free)},
     ),
-    Mutation(
+    WINDOW(
         "a kept slot does not wait for the calls of dropped ones",
-        "core/window.py",
-        "max(free_at_ms, window.tightened_until_ms)",
-        "free_at_ms",
-        WINDOW,
+        {"settle": with_argument(0, lambda window, *_: replace(window, tightened_until_ms=0))},
     ),
-    Mutation(
-        "a longer window waits for each slot's own call only",
-        "core/window.py",
-        "waited_for = slots if longer_ms else slots[calls:]",
-        "waited_for = slots[calls:]",
-        WINDOW,
+    WINDOW("a longer window waits for each slot's own call only", {"change_limits": with_result(_keeping)}),
+    WINDOW(
+        "an unsent call restores a slot of other limits", {"give_back": with_argument(1, _of_these_limits)}
     ),
-    Mutation(
-        "an unsent call restores a slot of other limits",
-        "core/window.py",
-        "if held is None or window.limits != permit.limits:",
-        "if held is None:",
-        WINDOW,
-    ),
-    Mutation(
+    WINDOW(
         "a block is overlooked",
-        "core/window.py",
-        "if window.blocked_until_ms > now_ms:\n        return NotBefore",
-        "if False:\n        return NotBefore",
-        WINDOW,
+        {"window.take": with_argument(0, lambda window, *_, **__: replace(window, blocked_until_ms=0))},
     ),
-    Mutation(
-        "the reserve is ignored by the window",
-        "core/window.py",
-        "order[min(reserve, len(order) - 1)]",
-        "order[0]",
-        WINDOW,
+    WINDOW(
+        "the reserve is ignored by the window", {"window.take": with_argument("reserve", lambda *_, **__: 0)}
     ),
-    Mutation(
+    SCHEDULING(
         "the reserve is ignored by retries",
-        "core/scheduling.py",
-        "Kind.RETRY, reserve(window, now_ms))",
-        "Kind.RETRY, 0)",
-        SCHEDULING,
+        {"choose": with_result(lambda turn, *_, **__: turn and replace(turn, reserve=0))},
     ),
-    Mutation(
+    SCHEDULING(
         "retry before fresh",
-        "core/scheduling.py",
-        "    if fresh:\n",
-        "    if fresh and not retries:\n",
-        SCHEDULING,
+        {"choose": with_argument(0, lambda fresh, retries, *_, **__: () if retries else fresh)},
     ),
-    Mutation(
+    SCHEDULING(
         "an old retry takes every call",
-        "core/scheduling.py",
-        " and not old_retry_last",
-        "",
-        SCHEDULING,
+        {"choose": with_argument("old_retry_last", lambda *_, **__: False)},
     ),
-    Mutation("jitter shortens", "core/scheduling.py", "(1 + JITTER_SHARE", "(1 - JITTER_SHARE", SCHEDULING),
-    Mutation(
+    SCHEDULING("jitter shortens", {"retry_at_ms": with_argument(3, lambda *args: -args[3])}),
+    SCHEDULING(
         "a newcomer overtakes those who wait",
-        "core/scheduling.py",
-        "if fresh_waits or gate.hints.fresh_queued_at_ms",
-        "if gate.hints.fresh_queued_at_ms",
-        SCHEDULING,
+        {"may_try_inline": with_argument("fresh_waits", lambda *_, **__: False)},
     ),
-    Mutation(
+    SCHEDULING(
         "every caller probes a slow upstream",
-        "core/scheduling.py",
-        "if gate.hints.slow_probe_at_ms <= now_ms - gate.window.limits.window_ms:",
-        "if True:",
-        SCHEDULING,
+        {
+            "may_try_inline": with_result(
+                lambda inline, *_, **__: Inline.SLOW_PROBE if inline is Inline.TOO_SLOW else inline
+            )
+        },
     ),
-    Mutation(
-        "redirects are followed",
-        "adapters/upstream.py",
-        "follow_redirects=False",
-        "follow_redirects=True",
-        SEND,
-    ),
-    Mutation(
-        "a call that broke off is sent again",
-        "adapters/upstream.py",
-        "        response = await self._client.send(request, stream=True)\n",
-        "        try:\n"
-        "            response = await self._client.send(request, stream=True)\n"
-        "        except httpx.HTTPError:\n"
-        "            response = await self._client.send(request, stream=True)\n",
-        SEND,
-    ),
-    Mutation(
+    SEND("redirects are followed", {"_new_client": with_result(_following_redirects)}),
+    SEND("a call that broke off is sent again", {"HttpUpstream._exchange": _once_more}),
+    SEND(
         "a call that may have been counted is never sent",
-        "adapters/upstream.py",
-        "return exchange.answer(Meaning.UNANSWERED, reason=reason)",
-        "return exchange.answer(Meaning.NEVER_SENT, reason=reason)",
-        SEND,
+        {
+            "HttpUpstream.sign": with_awaited(
+                lambda answer: _unanswered_as_unsent(None, None, answer),
+            )
+        },
     ),
-    Mutation(
-        "a call that was given up is not reset",
-        "adapters/upstream.py",
-        "[(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)]",
-        "[]",
-        SEND,
-    ),
-    Mutation(
+    SEND("a call that was given up is not reset", {"socket_options": with_result(without_reset)}),
+    SEND(
         "the kernel keeps a call for longer than the grace",
-        "adapters/upstream.py",
-        "timeout_ms = max(USER_TIMEOUT_MIN_MS, grace_ms)",
-        "timeout_ms = 120_000",
-        SEND,
+        {"socket_options": with_result(_kept_for_two_minutes)},
     ),
 )

@@ -1,0 +1,20 @@
+"""`python -m proofs.mutations.broken FAULT MODULE [argument …]` runs a module with one fault in the code."""
+
+import runpy
+import sys
+
+from proofs.mutations import jobs, window
+
+FAULTS = {fault.name: fault for fault in (*window.FAULTS, *jobs.FAULTS)}
+
+
+def main() -> None:
+    """Apply the fault, then run the module as its own `python -m` would."""
+    _, name, module, *arguments = sys.argv
+    FAULTS[name].apply()
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
