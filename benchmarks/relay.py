@@ -12,7 +12,7 @@ from api.signing import Accepted, Ask, Signed, Signing
 from benchmarks.loads import CALL_S, CALLS_MAX, WINDOW_S, Message
 from benchmarks.trace import Trace
 from calling.calls import Caller
-from calling.recording import Recorder
+from calling.outcomes import Outcomes
 from calling.slots import Slots
 from core import request as requests
 from core import window as windows
@@ -23,7 +23,8 @@ from core.job import Job
 from core.messages import NotificationMessage, decode_notification
 from core.window import Change, Limits, Timing
 from ports import Conflict, Written
-from processor.wiring import Ports, assemble
+from processor.drain import ProcessorPorts
+from processor.wiring import assemble
 from proofs.simulation.virtual_time import EPOCH_MS, VirtualClock, run
 from tests.fakes.deployment import FakeDeployment
 from tests.fakes.memory import MemoryJobStore, MemoryQueue, MemoryTable, MemoryWindow, MemoryWindowStore
@@ -202,8 +203,8 @@ class _Service:
         await self.clock.sleep_ms(START_MS)
         await assemble(self._ports(), SETTINGS).run()
 
-    def _ports(self) -> Ports:
-        return Ports(
+    def _ports(self) -> ProcessorPorts:
+        return ProcessorPorts(
             store=self.store,
             window_store=self.window_store,
             upstream=self.upstream,
@@ -246,19 +247,10 @@ class _Service:
             raise AssertionError(f"request {number} was declined: {result}")
 
     def _signing(self) -> Signing:
-        telemetry = _Silence()
-        slots = Slots(self.window_store, self.clock, self.randomness, SETTINGS.timing)
-        return Signing(
-            self.store,
-            slots,
-            Caller(self.store, slots, self.upstream, self.clock, self.randomness, telemetry, SETTINGS),
-            Recorder(self.store, self.clock, self.randomness, SETTINGS),
-            self.fresh_queue,
-            self,
-            self.clock,
-            telemetry,
-            SETTINGS,
-        )
+        ports = self._ports()
+        slots = Slots(ports.window_store, ports.clock, ports.randomness, SETTINGS.timing)
+        caller = Caller(ports, slots, Outcomes(ports, slots, SETTINGS), SETTINGS)
+        return Signing(ports, slots, caller, self, SETTINGS)
 
     def eta_errors_s(self) -> list[float]:
         """How far the promised end of each first call was from the true one; positive: it came later."""

@@ -233,6 +233,20 @@ class Deployment(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world, as calls need it: what the API and the processor have in common."""
+
+    store: JobStore
+    window_store: WindowStore
+    upstream: Upstream
+    fresh_queue: Queue
+    notifications: Queue
+    clock: Clock
+    randomness: Randomness
+    telemetry: Telemetry
+
+
 class HostStore(Protocol):
     """What all notifiers know of each receiver."""
 

@@ -7,9 +7,8 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from api.deadline import DURABLE_MS, Deadline
-from calling.calls import Begun, Caller, NotBegun
+from calling.calls import Caller, NotStarted, StartedCall
 from calling.conditional import amend_job
-from calling.recording import Recorder
 from calling.slots import Slots
 from core import hints, scheduling
 from core import job as jobs
@@ -23,13 +22,13 @@ from core.messages import FreshMessage
 from core.request import FIRST_LOOK_MS, Request
 from core.scheduling import Inline
 from core.window import Change, Kind
-from ports import Backlog, Clock, JobStore, Queue, Telemetry, Waker
+from ports import Backlog, Ports, Waker
 
 BACKLOG_ROWS_MAX = 6_000
 IN_FLIGHT_MAX = 10
 """On Lambda an instance has one request at a time. A server has many: more than these slow each other."""
-TELL_LIMIT_S = 0.5
-SEEN_LATELY_MS = 250
+NOTIFY_LIMIT_S = 0.5
+RECENT_MS = 250
 UNAVAILABLE_RETRY_MS = 1_000
 LIVE_CALL_RETRY_MS = 1_000
 
@@ -90,10 +89,10 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Snapshot:
     """What was there when the request came: gate and backlog are None where they can't be read in time.
 
-    `look_ms`: how long it took to see that, which tells how long a durable write will take.
+    `look_ms`: how long the reads took, which tells how long a durable write will take.
     """
 
     job: Job | None
@@ -103,10 +102,10 @@ class _Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tried:
-    """An inline call that brought no signature, still to be recorded on its job; None: it was not sent."""
+class FailedCall:
+    """An inline call without a signature, still to be completed. `answer`: None if it was not sent."""
 
-    begun: Begun
+    call: StartedCall
     answer: Answer | None
 
 
@@ -114,25 +113,15 @@ class Signing:
     """Answers one request."""
 
     def __init__(
-        self,
-        store: JobStore,
-        slots: Slots,
-        caller: Caller,
-        recorder: Recorder,
-        fresh_queue: Queue,
-        waker: Waker,
-        clock: Clock,
-        telemetry: Telemetry,
-        settings: CallSettings,
+        self, ports: Ports, slots: Slots, caller: Caller, waker: Waker, settings: CallSettings
     ) -> None:
-        self._store = store
+        self._store = ports.store
+        self._fresh_queue = ports.fresh_queue
+        self._clock = ports.clock
+        self._telemetry = ports.telemetry
         self._slots = slots
         self._caller = caller
-        self._recorder = recorder
-        self._fresh_queue = fresh_queue
         self._waker = waker
-        self._clock = clock
-        self._telemetry = telemetry
         self._settings = settings
         self._turns = asyncio.Semaphore(IN_FLIGHT_MAX)
 
@@ -143,8 +132,8 @@ class Signing:
                 await self._turns.acquire()
             try:
                 seen = await self._look(ask, deadline)
-                result = await self._now(ask, seen, deadline)
-                if not isinstance(result, Begun):
+                result = await self._answer_or_start(ask, seen, deadline)
+                if not isinstance(result, StartedCall):
                     return await self._finish(ask, seen, result, deadline)
             finally:
                 self._turns.release()
@@ -155,19 +144,19 @@ class Signing:
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
 
     async def _finish(
-        self, ask: Ask, seen: _Seen, result: Signed | Declined | _Tried, deadline: Deadline
+        self, ask: Ask, seen: Snapshot, result: Signed | Declined | FailedCall, deadline: Deadline
     ) -> Signed | Accepted | Declined:
         """Answer with what there is, or accept the request."""
         if isinstance(result, Signed | Declined) and not self._may_wait(ask, result):
             return result
-        tried = result if isinstance(result, _Tried) else None
-        return await self._accept(ask, seen, tried, deadline)
+        failed = result if isinstance(result, FailedCall) else None
+        return await self._accept(ask, seen, failed, deadline)
 
     @staticmethod
     def _may_wait(ask: Ask, result: Signed | Declined) -> bool:
         return ask.may_wait and isinstance(result, Declined) and result.reason is not Reason.REFUSED
 
-    async def _look(self, ask: Ask, deadline: Deadline) -> _Seen:
+    async def _look(self, ask: Ask, deadline: Deadline) -> Snapshot:
         """Read job, window and backlog side by side. Only the job is needed for every answer."""
         began_ms = self._clock.monotonic_ms()
         # A cold start may have used most of the time: then half of what is left, and the put has the rest.
@@ -178,9 +167,11 @@ class Signing:
                 _if_readable(self._slots.refresh(), limit_s / 2),
                 _if_readable(self._store.backlog(BACKLOG_ROWS_MAX), limit_s / 2),
             )
-        return _Seen(job, gate, backlog, self._clock.monotonic_ms() - began_ms)
+        return Snapshot(job, gate, backlog, self._clock.monotonic_ms() - began_ms)
 
-    async def _now(self, ask: Ask, seen: _Seen, deadline: Deadline) -> Signed | Declined | Begun | _Tried:
+    async def _answer_or_start(
+        self, ask: Ask, seen: Snapshot, deadline: Deadline
+    ) -> Signed | Declined | StartedCall | FailedCall:
         """Answer from what is known, or begin a call of our own."""
         job, now_ms, ttl_ms = seen.job, self._clock.now_ms(), self._settings.signature_ttl_ms
         if job and (signature := job.fresh_signature(now_ms, ttl_ms)):
@@ -196,9 +187,9 @@ class Signing:
         inline = scheduling.may_try_inline(seen.gate, now_ms, time_left_ms, fresh_waits=fresh_waits)
         if inline not in {Inline.YES, Inline.SLOW_PROBE}:
             return self._why_not_inline(inline, seen, now_ms)
-        return await self._begin(ask, seen, inline, deadline)
+        return await self._start(ask, seen, inline, deadline)
 
-    def _why_wait(self, job: Job, seen: _Seen, now_ms: int) -> Declined:
+    def _why_wait(self, job: Job, seen: Snapshot, now_ms: int) -> Declined:
         """Somebody's call for this message is under way, or it waits for its turn."""
         if job.call_live(now_ms):
             return Declined(Reason.IN_PROGRESS, LIVE_CALL_RETRY_MS)
@@ -206,7 +197,7 @@ class Signing:
             return Declined(Reason.UPSTREAM_FAILED, max(1, job.next_try_ms - now_ms))
         return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
 
-    def _why_not_inline(self, inline: Inline, seen: _Seen, now_ms: int) -> Declined:
+    def _why_not_inline(self, inline: Inline, seen: Snapshot, now_ms: int) -> Declined:
         if inline in {Inline.TOO_SLOW, Inline.NO_TIME}:
             return Declined(Reason.UPSTREAM_SLOW, self._settings.limits.window_ms)
         if inline is Inline.PAUSED:
@@ -215,11 +206,11 @@ class Signing:
             return Declined(Reason.UPSTREAM_FAILED, self._ready_in_ms(seen, now_ms))
         return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
 
-    def _ready_in_ms(self, seen: _Seen, now_ms: int) -> int:
+    def _ready_in_ms(self, seen: Snapshot, now_ms: int) -> int:
         ready_at_ms = self._ready_at_ms(seen, now_ms, None)
         return max(1, ready_at_ms - now_ms) if ready_at_ms else self._settings.limits.window_ms
 
-    def _ready_at_ms(self, seen: _Seen, now_ms: int, job: Job | None) -> int | None:
+    def _ready_at_ms(self, seen: Snapshot, now_ms: int, job: Job | None) -> int | None:
         """When the next call for this message should have ended; None where the window can't be read."""
         if seen.gate is None or seen.gate.paused:
             return None
@@ -228,19 +219,19 @@ class Signing:
         earliest_ms = job.next_try_ms if job else 0
         return scheduling.ready_at_ms(seen.gate, now_ms, ahead, earliest_ms)
 
-    async def _call(self, ask: Ask, begun: Begun, deadline: Deadline) -> Signed | Declined | _Tried:
+    async def _call(self, ask: Ask, call: StartedCall, deadline: Deadline) -> Signed | Declined | FailedCall:
         """Call the upstream with the time that is left, less what a durable acceptance will need."""
-        answer = await self._caller.send(begun, request_id=ask.request_id)
+        answer = await self._caller.send(call, request_id=ask.request_id)
         if answer.meaning not in {Meaning.SIGNED, Meaning.REFUSED} and ask.may_wait:
-            return _Tried(begun, answer)
-        await self._note(begun, answer, deadline)
+            return FailedCall(call, answer)
+        await self._complete(call, answer, deadline)
         if answer.meaning is Meaning.SIGNED:
             return Signed(answer.signature)
         return self._why_failed(answer)
 
-    async def _begin(
-        self, ask: Ask, seen: _Seen, inline: Inline, deadline: Deadline
-    ) -> Begun | Signed | Declined | _Tried:
+    async def _start(
+        self, ask: Ask, seen: Snapshot, inline: Inline, deadline: Deadline
+    ) -> StartedCall | Signed | Declined | FailedCall:
         """Fence the job and take a slot.
 
         If that took so long that no answer is likely in time any more, nothing is sent: a call that times out
@@ -250,30 +241,30 @@ class Signing:
         call_limit_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
         try:
             async with asyncio.timeout(call_limit_ms / 1000):
-                begun = await self._caller.begin(
+                call = await self._caller.start(
                     seen.job, ask.message, Kind.FRESH, call_limit_ms=call_limit_ms, hints=noted
                 )
         except (Unavailable, TimeoutError):  # what landed of it expires, and counts as a call
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
-        if isinstance(begun, NotBegun):
-            return self._why_not_begun(begun, seen)
+        if isinstance(call, NotStarted):
+            return self._why_not_started(call, seen)
         left_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
         expected_ms = (
             seen.gate.hints.latency_ms if seen.gate and inline is Inline.YES else scheduling.INLINE_MIN_MS
         )
         if left_ms < expected_ms:
             if ask.may_wait:
-                return _Tried(begun, None)
-            await self._try("not_cancelled_in_time", deadline.left_s(), self._caller.cancel(begun))
+                return FailedCall(call, None)
+            await self._try("not_cancelled_in_time", deadline.left_s(), self._caller.cancel(call))
             return self._why_not_inline(Inline.NO_TIME, seen, self._clock.now_ms())
-        return replace(begun, call_limit_ms=left_ms)
+        return replace(call, call_limit_ms=left_ms)
 
-    def _why_not_begun(self, begun: NotBegun, seen: _Seen) -> Signed | Declined:
+    def _why_not_started(self, denied: NotStarted, seen: Snapshot) -> Signed | Declined:
         """Another call won the job or the last slot, between our look and our write."""
         now_ms = self._clock.now_ms()
-        if begun.denied is None and begun.job is not None:
-            signature = begun.job.fresh_signature(now_ms, self._settings.signature_ttl_ms)
-            return Signed(signature) if signature else self._why_wait(begun.job, seen, now_ms)
+        if denied.denied is None and denied.job is not None:
+            signature = denied.job.fresh_signature(now_ms, self._settings.signature_ttl_ms)
+            return Signed(signature) if signature else self._why_wait(denied.job, seen, now_ms)
         return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
 
     def _why_failed(self, answer: Answer) -> Declined:
@@ -285,18 +276,18 @@ class Signing:
         return Declined(Reason.UPSTREAM_SLOW if slow else Reason.UPSTREAM_FAILED, self._settings.retry_ms)
 
     async def _accept(
-        self, ask: Ask, seen: _Seen, tried: _Tried | None, deadline: Deadline
+        self, ask: Ask, seen: Snapshot, failed: FailedCall | None, deadline: Deadline
     ) -> Signed | Accepted | Declined:
         """Make the request durable, then do what speeds it up. Nothing after the put can undo the 202."""
         now_ms = self._clock.now_ms()
-        if tried is None and self._backlog_too_long(seen, now_ms):
+        if failed is None and self._backlog_too_long(seen, now_ms):
             return Declined(Reason.BACKLOG, self._settings.age_max_ms // 2)
         request = self._request(ask, seen, now_ms)
         async with asyncio.timeout(deadline.left_s()):
             request = await self._store.accept(request)
         try:
             async with asyncio.timeout(deadline.left_s()):
-                job = await self._attach(request, seen.job, tried)
+                job = await self._attach(request, seen.job, failed)
         except (Unavailable, TimeoutError) as error:  # it is on the due index, and is found there
             self._telemetry.event(
                 "attach_cut_short", request_id=ask.request_id, reason=str(error) or "timeout"
@@ -313,7 +304,7 @@ class Signing:
             return Signed(signature)
         return Accepted(request, self._ready_at_ms(seen, now_ms, job))
 
-    def _request(self, ask: Ask, seen: _Seen, now_ms: int) -> Request:
+    def _request(self, ask: Ask, seen: Snapshot, now_ms: int) -> Request:
         gate = seen.gate or self._slots.gate
         return Request(
             id=ask.request_id,
@@ -328,7 +319,7 @@ class Signing:
             due_ms=now_ms + FIRST_LOOK_MS,
         )
 
-    def _backlog_too_long(self, seen: _Seen, now_ms: int) -> bool:
+    def _backlog_too_long(self, seen: Snapshot, now_ms: int) -> bool:
         """Whether a new job could not have its first call within half of the greatest age."""
         if seen.gate is None or seen.backlog is None or (seen.job and seen.job.scheduled):
             return False
@@ -336,25 +327,22 @@ class Signing:
         will_wait_ms = scheduling.call_times_ms(seen.gate, now_ms, seen.backlog.count + 1)[-1] - now_ms
         return max(waited_ms, will_wait_ms) > self._settings.age_max_ms // 2
 
-    async def _attach(self, request: Request, seen: Job | None, tried: _Tried | None) -> Job:
+    async def _attach(self, request: Request, seen: Job | None, failed: FailedCall | None) -> Job:
         """The request was put: now look at the job, and see that it is scheduled unless it is signed.
 
         Where it is to be scheduled, the conditional write is that look: it lands only on the job as seen.
         """
-        if tried and tried.answer is None:
-            job = await self._caller.cancel(tried.begun, wanted=True)
-        elif tried and tried.answer:
-            job, _ = await asyncio.gather(
-                self._recorder.record(tried.begun, tried.answer, wanted=True),
-                self._caller.settle(tried.begun, tried.answer),
-            )
+        if failed and failed.answer is None:
+            job = await self._caller.cancel(failed.call, wanted=True)
+        elif failed and failed.answer:
+            job = await self._caller.complete(failed.call, failed.answer, wanted=True)
         elif self._scheduled(seen, request.message) is seen:
             job = await self._store.job(request.job_id)
         else:
             job = seen
         job = await self._schedule(job, request.message)
         if not job.fresh_signature(self._clock.now_ms(), self._settings.signature_ttl_ms):
-            await self._tell_processor(job)
+            await self._notify_processor(job)
         return job
 
     async def _schedule(self, job: Job | None, message: str) -> Job:
@@ -365,13 +353,13 @@ class Signing:
         ttl_ms = self._settings.signature_ttl_ms
         return jobs.schedule(job, message, self._clock.now_ms(), refusal_ttl_ms=ttl_ms)
 
-    async def _tell_processor(self, job: Job) -> None:
+    async def _notify_processor(self, job: Job) -> None:
         """Best effort: a message, a hint for newcomers, and somebody awake."""
         waits = job.state is JobState.WAITING
         steps: list[Coroutine[Any, Any, None]] = [self._announce(fresh_waits=waits)]
         if waits:
             steps.append(self._fresh_queue.send([FreshMessage(job.id).encode()]))
-        await self._try("processor_not_told", TELL_LIMIT_S, *steps)
+        await self._try("processor_not_told", NOTIFY_LIMIT_S, *steps)
 
     async def _announce(self, *, fresh_waits: bool) -> None:
         """If no run is at work, wake one: of a whole burst, the one whose write lands does it."""
@@ -382,14 +370,13 @@ class Signing:
             woken = gate.hints.awake_until_ms <= now_ms
             return hints.announce(gate.hints, gate.window, now_ms, fresh_waits=fresh_waits)
 
-        await self._slots.recent(SEEN_LATELY_MS)
+        await self._slots.recent(RECENT_MS)
         if await self._slots.amend(decide) and woken:
             await self._waker.wake()
 
-    async def _note(self, begun: Begun, answer: Answer, deadline: Deadline) -> None:
-        """Write down what a call came to; where that fails, fence and lease expire by themselves."""
-        steps = (self._recorder.record(begun, answer), self._caller.settle(begun, answer))
-        await self._try("not_recorded_in_time", deadline.left_s(), *steps)
+    async def _complete(self, call: StartedCall, answer: Answer, deadline: Deadline) -> None:
+        """Complete a call in the time that is left; if that fails, fence and lease expire by themselves."""
+        await self._try("not_recorded_in_time", deadline.left_s(), self._caller.complete(call, answer))
 
     async def _try(self, failure: str, limit_s: float, *steps: Coroutine[Any, Any, object]) -> None:
         """Carry out steps side by side that must not make the answer late, nor fail it."""
@@ -403,7 +390,7 @@ class Signing:
                 self._telemetry.event(failure, reason=str(result) or type(result).__name__)
 
 
-def _reserve_ms(ask: Ask, seen: _Seen) -> int:
+def _reserve_ms(ask: Ask, seen: Snapshot) -> int:
     """What is kept for a durable acceptance or a result's record: twice what the look took, to be safe."""
     return max(DURABLE_MS, 2 * seen.look_ms) if ask.may_wait else DURABLE_MS
 

@@ -1,24 +1,34 @@
-"""One upstream call, from the fence on the job to the settled slot. Only this calls the upstream to sign."""
+"""One upstream call, from the fence on its job to the outcome told. Only this calls the upstream to sign.
+
+start      fence the job (nobody else calls it), then take a slot of the window
+send       the one HTTP request
+complete   settle the slot, and beside it write the outcome on the job
+carry_out  send and complete, then close the requests that waited and notify their callers
+"""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from calling.conditional import amend
+from calling.outcomes import Outcomes
 from calling.slots import Lease, Slots
 from core import job as jobs
-from core import key_guard
+from core import key_guard, scheduling
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.config import CallSettings
-from core.errors import Unavailable
+from core.errors import Unavailable, described
 from core.job import Job
 from core.window import Kind, NotBefore
-from ports import Clock, JobStore, Randomness, Telemetry, Upstream, Written
+from ports import Ports, Written
+
+BLAMELESS = frozenset({Meaning.LIMITED, Meaning.KEY_REFUSED})
+"""Not this message's fault: it keeps its place, and the attempt does not count."""
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class StartedCall:
     """A call that may be sent: the job is fenced and a slot is leased. `before`: what the fence replaced."""
 
     before: Job | None
@@ -29,47 +39,27 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class NotBegun:
-    """No call: another one holds the job (`job` is how it is now), or no slot is to be had (`denied`)."""
+class NotStarted:
+    """No call: another one holds the job (`job` is how it is now), or there is no slot (`denied`)."""
 
     job: Job | None
     denied: NotBefore | None = None
 
 
-async def undo(
-    store: JobStore, before: Job | None, fenced: Job, now_ms: int, *, wanted: bool = False
-) -> Job | None:
-    """Take a fence back and return the job as it is then; an expired one stays, and counts as a call."""
-
-    def decide(current: Job | None) -> Job | None:
-        ours = current and current.call == fenced.call and current.call_live(now_ms)
-        return jobs.without_call(current, before, now_ms, wanted=wanted) if current and ours else None
-
-    return (await amend(fenced, decide, store.write_job)).record
-
-
 class Caller:
-    """Begins calls, sends them, and settles their slots."""
+    """Starts calls, sends them, and completes them."""
 
-    def __init__(
-        self,
-        store: JobStore,
-        slots: Slots,
-        upstream: Upstream,
-        clock: Clock,
-        randomness: Randomness,
-        telemetry: Telemetry,
-        settings: CallSettings,
-    ) -> None:
-        self._store = store
-        self.slots = slots
-        self._upstream = upstream
-        self._clock = clock
-        self._randomness = randomness
-        self._telemetry = telemetry
+    def __init__(self, ports: Ports, slots: Slots, outcomes: Outcomes, settings: CallSettings) -> None:
+        self._jobs = ports.store
+        self._upstream = ports.upstream
+        self._clock = ports.clock
+        self._randomness = ports.randomness
+        self._telemetry = ports.telemetry
+        self._slots = slots
+        self._outcomes = outcomes
         self._settings = settings
 
-    async def begin(
+    async def start(
         self,
         before: Job | None,
         message: str,
@@ -79,8 +69,8 @@ class Caller:
         reserve: int = 0,
         oldest_ms: int | None = None,
         hints: dict[str, int] | None = None,
-    ) -> Begun | NotBegun:
-        """Fence the job, then take a slot; without one the fence is undone. Raises `Unavailable`.
+    ) -> StartedCall | NotStarted:
+        """Fence the job, then take a slot; without one the fence is taken back. Raises `Unavailable`.
 
         After `Unavailable` the fence, if it landed, stands until it expires, and counts as a call.
         """
@@ -94,74 +84,151 @@ class Caller:
             retry_ms=self._settings.retry_ms,
             oldest_ms=oldest_ms,
         )
-        result = await self._store.write_job(before, fenced)
+        result = await self._jobs.write_job(before, fenced)
         if not isinstance(result, Written):
-            return NotBegun(result.record)
+            return NotStarted(result.record)
         fenced = result.record
-        lease = await self.slots.take(kind, call_limit_ms, reserve=reserve, hints=hints)
+        lease = await self._slots.take(kind, call_limit_ms, reserve=reserve, hints=hints)
         if isinstance(lease, NotBefore):
-            await undo(self._store, before, fenced, self._clock.now_ms())
-            return NotBegun(before, lease)
-        return Begun(before, fenced, lease, call_limit_ms, self.slots.may_send(lease, since_mono_ms=mono_ms))
+            await self._unfence(before, fenced)
+            return NotStarted(before, lease)
+        may_send = self._slots.may_send(lease, since_mono_ms=mono_ms)
+        return StartedCall(before, fenced, lease, call_limit_ms, may_send)
 
-    async def cancel(self, begun: Begun, *, wanted: bool = False) -> Job | None:
+    async def cancel(self, call: StartedCall, *, wanted: bool = False) -> Job | None:
         """Give up a call before it is sent, and return the job: it and the slot are what they were.
 
         `wanted`: a request was accepted meanwhile that waits for it.
         """
-        self._telemetry.event("call_cancelled", {"SlotsTaken": 1}, job_id=begun.fenced.id)
-        never_sent = Answer(Meaning.NEVER_SENT)
+        self._telemetry.event("call_cancelled", {"SlotsTaken": 1}, job_id=call.fenced.id)
         job, _ = await asyncio.gather(
-            undo(self._store, begun.before, begun.fenced, self._clock.now_ms(), wanted=wanted),
-            self.settle(begun, never_sent),
+            self._unfence(call.before, call.fenced, wanted=wanted),
+            self._settle(call, Answer(Meaning.NEVER_SENT)),
         )
         return job
 
-    async def send(self, begun: Begun, *, request_id: str = "") -> Answer:
+    async def _unfence(self, before: Job | None, fenced: Job, *, wanted: bool = False) -> Job | None:
+        """Take a fence back and return the job as it is then; an expired one stays, and counts as a call."""
+        now_ms = self._clock.now_ms()
+
+        def decide(current: Job | None) -> Job | None:
+            ours = current and current.call == fenced.call and current.call_live(now_ms)
+            return jobs.without_call(current, before, now_ms, wanted=wanted) if current and ours else None
+
+        return (await amend(fenced, decide, self._jobs.write_job)).record
+
+    async def send(self, call: StartedCall, *, request_id: str = "") -> Answer:
         """Send the one HTTP request. Whatever happens is an `Answer`.
 
         `request_id`: the caller who waits for it, if one does.
         """
         answer = await self._upstream.sign(
-            begun.fenced.message, call_limit_ms=begun.call_limit_ms, may_send=begun.may_send
+            call.fenced.message, call_limit_ms=call.call_limit_ms, may_send=call.may_send
         )
-        answer = self._understood(begun.fenced, answer)
+        answer = self._told_from_key(call.fenced, answer)
         self._telemetry.event(
             "upstream_call",
             {"SlotsTaken": 1, "UpstreamCalls": 1, f"Upstream{answer.meaning.title().replace('_', '')}": 1},
             request_id=request_id,
-            job_id=begun.fenced.id,
+            job_id=call.fenced.id,
             meaning=answer.meaning,
             status=answer.status,
             reason=answer.reason,
             latency_ms=answer.latency_ms,
-            attempt=begun.fenced.attempts,
+            attempt=call.fenced.attempts,
         )
         return answer
 
-    def _understood(self, job: Job, answer: Answer) -> Answer:
+    def _told_from_key(self, job: Job, answer: Answer) -> Answer:
         """Tell a message that the upstream refuses from a key that it refuses."""
-        gate = self.slots.gate
+        gate = self._slots.gate
         if answer.meaning is not Meaning.KEY_REFUSED or gate is None:
             return answer
         refused = gate.key.refuses_message(job.id, self._clock.now_ms())
         return replace(answer, meaning=Meaning.REFUSED) if refused else answer
 
-    async def settle(self, begun: Begun, answer: Answer) -> None:
+    async def complete(self, call: StartedCall, answer: Answer, *, wanted: bool = False) -> Job | None:
+        """Settle the slot, record the answer on the job beside it, and return the job as it is then.
+
+        `wanted`: a request was accepted meanwhile that waits for it. Raises `Unavailable` if the answer can't
+        be recorded; a slot that can't be settled stays leased.
+        """
+        job, settled = await asyncio.gather(
+            self._record(call, answer, wanted=wanted), self._settle(call, answer), return_exceptions=True
+        )
+        if isinstance(settled, BaseException):
+            raise settled
+        if isinstance(job, BaseException):
+            raise job
+        return job
+
+    async def carry_out(self, call: StartedCall) -> None:
+        """Send a call and complete it, close the requests that waited for it, and notify their callers."""
+        try:
+            answer = await self.send(call)
+            await asyncio.gather(self._settle(call, answer), self._record_and_close(call, answer))
+        except Exception as error:  # noqa: BLE001 - nobody waits for this task: fence and lease expire
+            self._telemetry.event(
+                "call_lost", {"CallsLost": 1}, job_id=call.fenced.id, reason=described(error)
+            )
+
+    async def _record_and_close(self, call: StartedCall, answer: Answer) -> None:
+        """The outcome is on the job before any request is closed."""
+        try:
+            job = await self._record(call, answer)
+            if job is not None and answer.meaning not in BLAMELESS:
+                await self._outcomes.finish(job.id)
+        except Unavailable as error:  # every open request stays on the due index, and is found there
+            self._telemetry.event("outcome_not_told", job_id=call.fenced.id, reason=str(error))
+
+    async def _record(self, call: StartedCall, answer: Answer, *, wanted: bool = False) -> Job | None:
+        """Write the outcome of a call on its job and return the job as it is then.
+
+        A refused write, or one of unknown fate, is followed by a read before anything is dropped. Raises
+        `Unavailable` if that fails too.
+        """
+        if answer.meaning in BLAMELESS:
+            return await self._unfence(call.before, call.fenced, wanted=wanted)
+        result = await amend(
+            call.fenced,
+            lambda current: self._recorded(current, call, answer, wanted=wanted),
+            self._jobs.write_job,
+            read=lambda: self._jobs.job(call.fenced.id),
+        )
+        return result.record
+
+    def _recorded(
+        self, current: Job | None, call: StartedCall, answer: Answer, *, wanted: bool
+    ) -> Job | None:
+        """Return the job to write; None if there is nothing of this call's to write."""
+        now_ms = self._clock.now_ms()
+        if answer.meaning is Meaning.SIGNED:
+            job = current or call.fenced
+            return None if job.signature else jobs.signed(job, answer.signature, now_ms)
+        if current is None or current.call != call.fenced.call:
+            return None
+        if answer.meaning is Meaning.REFUSED:
+            return jobs.refused(current, answer.status, now_ms)
+        next_try_ms = scheduling.retry_at_ms(
+            now_ms, current.failing_since_ms or now_ms, self._settings.retry_ms, self._randomness.fraction()
+        )
+        return jobs.failed(current, now_ms, next_try_ms, counted=answer.counted, wanted=wanted)
+
+    async def _settle(self, call: StartedCall, answer: Answer) -> None:
         """Tell the window what the answer proves. If that fails, the lease stands: nothing is risked."""
         try:
-            await self.slots.settle(begun.lease, answer)
-            await self._heed(begun, answer)
+            await self._slots.settle(call.lease, answer)
+            await self._pause_if_asked(call, answer)
         except Unavailable as error:
-            self._telemetry.event("settle_failed", job_id=begun.fenced.id, reason=str(error))
+            self._telemetry.event("settle_failed", job_id=call.fenced.id, reason=str(error))
 
-    async def _heed(self, begun: Begun, answer: Answer) -> None:
+    async def _pause_if_asked(self, call: StartedCall, answer: Answer) -> None:
         """Stop all calls for a while where the answer says so."""
         now_ms = self._clock.now_ms()
         if answer.meaning is Meaning.LIMITED:
-            pause_ms = answer.retry_after_ms or begun.lease.permit.limits.window_ms
-            await self.slots.amend(lambda gate: windows.block(gate.window, now_ms + pause_ms))
+            pause_ms = answer.retry_after_ms or call.lease.permit.limits.window_ms
+            await self._slots.amend(lambda gate: windows.block(gate.window, now_ms + pause_ms))
         elif answer.meaning is Meaning.KEY_REFUSED:
-            await self.slots.amend(
-                lambda gate: key_guard.suspect(gate.key, gate.window, begun.fenced.id, now_ms)
+            await self._slots.amend(
+                lambda gate: key_guard.suspect(gate.key, gate.window, call.fenced.id, now_ms)
             )

@@ -1,4 +1,4 @@
-"""What a job came to is told to every request that waits for it.
+"""Closes the requests that wait for a job once it has an outcome, and notifies their callers.
 
 Truth first, messages second: the outcome is on the job before any request is closed, and a request is closed
 before its notification is sent. A crash in between leaves a request on the due index, where it is found.
@@ -17,7 +17,7 @@ from core.errors import Unavailable
 from core.job import Job, JobState
 from core.messages import NotificationMessage
 from core.request import Request
-from ports import Clock, JobStore, Queue, Telemetry
+from ports import Ports
 
 BATCH = 10
 BAD_GATEWAY = 502
@@ -29,24 +29,21 @@ class Outcomes:
 
     def __init__(
         self,
-        store: JobStore,
-        notifications: Queue,
+        ports: Ports,
         slots: Slots,
-        clock: Clock,
-        telemetry: Telemetry,
         settings: CallSettings,
     ) -> None:
-        self._store = store
-        self._notifications = notifications
+        self._store = ports.store
+        self._notifications = ports.notifications
+        self._clock = ports.clock
+        self._telemetry = ports.telemetry
         self._slots = slots
-        self._clock = clock
-        self._telemetry = telemetry
         self._settings = settings
 
     async def finish(self, job_id: str) -> int:
         """Close every request that the job has an outcome for; return how many stay open.
 
-        A job that nobody waits for any more is parked.
+        A job without open requests is parked.
         """
         job, requests = await self._store.load(job_id)
         if job is None:
@@ -72,12 +69,12 @@ class Outcomes:
             self._telemetry.event("first_call_ended", {"EtaErrorMs": max(errors_ms)}, job_id=job.id)
 
     async def park(self, job: Job) -> None:
-        """Leave a job alone that nobody waits for: no call for it until somebody does."""
+        """Take a job without open requests off the schedule."""
         if job.scheduled and not job.call_live(self._clock.now_ms()):
             await self._store.write_job(job, jobs.park(job))
 
     def outcome(self, job: Job, request: Request, *, after_call: bool) -> Request | None:
-        """Return the request closed by what the job came to; None if it is to wait on.
+        """Return the request closed with the job's outcome; None if it is to wait on.
 
         Giving up is judged only after a call's outcome, never because we were away for long.
         """
@@ -103,8 +100,8 @@ class Outcomes:
     async def close_exhausted(self, job: Job, requests: Sequence[Request]) -> list[Request]:
         """Before a call: close those that have had all of theirs, and return those that wait for this one.
 
-        The last call of one may be the API's own, which nobody judged when it ended. One of which nothing was
-        heard is not judged here: its owner may still take it back.
+        The last call may be the API's own, which was not judged when it ended. A call in flight is not judged
+        here: its owner may still take it back.
         """
         waiting, exhausted = list[Request](), list[tuple[Request, Request]]()
         for request in requests:

@@ -6,21 +6,19 @@ Runs may overlap: every call is fenced and every slot is a conditional write, so
 import asyncio
 from dataclasses import dataclass, field
 
-from calling.calls import Begun, Caller, NotBegun
+from calling.calls import Caller, NotStarted, StartedCall
 from calling.outcomes import Outcomes
-from calling.recording import BLAMELESS, Recorder
 from calling.slots import Slots
 from core import hints, scheduling
 from core import window as windows
-from core.answers import Answer
 from core.config import CallSettings
-from core.errors import InvalidMessage, Unavailable, described
+from core.errors import InvalidMessage, Unavailable
 from core.gate import Gate
 from core.messages import decode_fresh
 from core.places import DueKind
 from core.scheduling import Due, Next
 from core.window import Kind, Limits
-from ports import Clock, Deployment, JobStore, Queue, Received, Telemetry
+from ports import Deployment, Ports, Queue, Received
 from processor.keycheck import KeyCheck
 from processor.sweep import Sweep
 
@@ -52,37 +50,38 @@ class Work:
         self.retries = [due for due in self.retries if due.job_id != job_id]
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessorPorts(Ports):
+    """The world, as the processor needs it. `dead_letters`: of the fresh queue."""
+
+    dead_letters: Queue
+    deployment: Deployment
+
+
 class Drain:
     """Runs the backlog down as fast as the window allows."""
 
     def __init__(
         self,
-        store: JobStore,
-        fresh_queue: Queue,
-        dead_letters: Queue,
+        ports: ProcessorPorts,
         slots: Slots,
         caller: Caller,
-        recorder: Recorder,
         outcomes: Outcomes,
         sweep: Sweep,
         key_check: KeyCheck,
-        deployment: Deployment,
-        clock: Clock,
-        telemetry: Telemetry,
         settings: CallSettings,
     ) -> None:
-        self._store = store
-        self._queue = fresh_queue
-        self._dead_letters = dead_letters
+        self._store = ports.store
+        self._queue = ports.fresh_queue
+        self._clock = ports.clock
+        self._telemetry = ports.telemetry
+        self._dead_letters = ports.dead_letters
         self._slots = slots
         self._caller = caller
-        self._recorder = recorder
         self._outcomes = outcomes
         self._sweep = sweep
         self._key_check = key_check
-        self._deployment = deployment
-        self._clock = clock
-        self._telemetry = telemetry
+        self._deployment = ports.deployment
         self._settings = settings
         self._calls: set[asyncio.Task[None]] = set()
         self._skipped_until_ms: dict[str, int] = {}
@@ -249,17 +248,17 @@ class Drain:
         while turn := self._turn(work):
             work.remove(turn.due.job_id)
             try:
-                begun = await self._begin(turn)
+                call = await self._start(turn)
             except Unavailable:  # if it is this job alone, the others go on without it
                 self._skipped_until_ms[turn.due.job_id] = self._clock.now_ms() + SKIP_UNREADABLE_MS
                 raise
-            if isinstance(begun, Begun):
+            if isinstance(call, StartedCall):
                 self._old_retry_last = turn.old_retry
-                task = asyncio.create_task(self._complete(begun))
+                task = asyncio.create_task(self._caller.carry_out(call))
                 self._calls.add(task)
                 task.add_done_callback(self._calls.discard)
                 started += 1
-            elif begun.denied is None:  # a stale row, or somebody else has it
+            elif call.denied is None:  # a stale row, or somebody else has it
                 self._skipped_until_ms[turn.due.job_id] = self._clock.now_ms() + SKIP_MS
             else:
                 self._put_back(work, turn)
@@ -295,16 +294,16 @@ class Drain:
             times_ms.append(max(work.next_ms, scheduling.slot_for_fresh_at_ms(window, now_ms)))
         return times_ms
 
-    async def _begin(self, turn: Next) -> Begun | NotBegun:
+    async def _start(self, turn: Next) -> StartedCall | NotStarted:
         """Fence and take, if the job is still due and an open request waits for it."""
         job, requests = await self._store.load(turn.due.job_id)
         if job is None or not job.callable_by_processor(self._clock.now_ms()):
-            return NotBegun(job)
+            return NotStarted(job)
         waiting = await self._outcomes.close_exhausted(job, requests)
         if not waiting:
             await self._outcomes.park(job)
-            return NotBegun(job)
-        return await self._caller.begin(
+            return NotStarted(job)
+        return await self._caller.start(
             job,
             job.message,
             turn.kind,
@@ -312,21 +311,3 @@ class Drain:
             reserve=turn.reserve,
             oldest_ms=min(request.created_ms for request in waiting),
         )
-
-    async def _complete(self, begun: Begun) -> None:
-        """See one call through: send it, then settle its slot beside recording and telling the outcome."""
-        try:
-            answer = await self._caller.send(begun)
-            await asyncio.gather(self._caller.settle(begun, answer), self._tell(begun, answer))
-        except Exception as error:  # noqa: BLE001 - nobody waits for this task: fence and lease expire
-            self._telemetry.event(
-                "call_lost", {"CallsLost": 1}, job_id=begun.fenced.id, reason=described(error)
-            )
-
-    async def _tell(self, begun: Begun, answer: Answer) -> None:
-        try:
-            job = await self._recorder.record(begun, answer)
-            if job is not None and answer.meaning not in BLAMELESS:
-                await self._outcomes.finish(job.id)
-        except Unavailable as error:  # every open request stays on the due index, and is found there
-            self._telemetry.event("outcome_not_told", job_id=begun.fenced.id, reason=str(error))

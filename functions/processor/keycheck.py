@@ -4,7 +4,7 @@ from calling.slots import Slots
 from core import key_guard
 from core.answers import Meaning
 from core.window import Kind, NotBefore
-from ports import Clock, Telemetry, Upstream
+from ports import Ports
 
 
 class KeyCheck:
@@ -12,17 +12,15 @@ class KeyCheck:
 
     def __init__(
         self,
+        ports: Ports,
         slots: Slots,
-        upstream: Upstream,
-        clock: Clock,
-        telemetry: Telemetry,
         *,
         call_limit_ms: int,
     ) -> None:
         self._slots = slots
-        self._upstream = upstream
-        self._clock = clock
-        self._telemetry = telemetry
+        self._upstream = ports.upstream
+        self._clock = ports.clock
+        self._telemetry = ports.telemetry
         self._call_limit_ms = call_limit_ms
         self._claim_ms = slots.timing.send_limit_ms + call_limit_ms + slots.timing.margin_ms
 

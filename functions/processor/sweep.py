@@ -16,7 +16,7 @@ from core.job import Job
 from core.messages import NotificationMessage
 from core.places import DueKind
 from core.request import Request, look_again, resend_delivery
-from ports import Clock, JobStore, Queue, RequestKey, Telemetry, Written
+from ports import Ports, RequestKey, Written
 
 ROWS_MAX = 100
 PAGES_MAX = 5
@@ -27,19 +27,12 @@ AT_ONCE_MS = 0
 class Sweep:
     """Looks at open requests and pending deliveries that are due."""
 
-    def __init__(
-        self,
-        store: JobStore,
-        notifications: Queue,
-        outcomes: Outcomes,
-        clock: Clock,
-        telemetry: Telemetry,
-    ) -> None:
-        self._store = store
-        self._notifications = notifications
+    def __init__(self, ports: Ports, outcomes: Outcomes) -> None:
+        self._store = ports.store
+        self._notifications = ports.notifications
+        self._clock = ports.clock
+        self._telemetry = ports.telemetry
         self._outcomes = outcomes
-        self._clock = clock
-        self._telemetry = telemetry
 
     async def run(self) -> int | None:
         """Do what is missing; return when something is to be looked at next, if that is soon.

@@ -14,13 +14,12 @@ from adapters.telemetry import JsonTelemetry
 from adapters.upstream import HttpUpstream
 from calling.calls import Caller
 from calling.outcomes import Outcomes
-from calling.recording import Recorder
 from calling.slots import Slots
 from core import window as windows
 from core.config import CallSettings
 from core.gate import Gate
-from ports import Clock, Deployment, JobStore, Queue, Randomness, Telemetry, Upstream, WindowStore
-from processor.drain import Drain
+from ports import Telemetry
+from processor.drain import Drain, ProcessorPorts
 from processor.figures import waiting
 from processor.keycheck import KeyCheck
 from processor.settings import ProcessorSettings
@@ -31,50 +30,14 @@ READ_TIMEOUT_S = 8.0  # longer than any wait at the queue
 PROBE_LIMIT_MS = 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The world, as the processor needs it."""
-
-    store: JobStore
-    window_store: WindowStore
-    upstream: Upstream
-    fresh_queue: Queue
-    dead_letters: Queue
-    notifications: Queue
-    deployment: Deployment
-    clock: Clock
-    randomness: Randomness
-    telemetry: Telemetry
-
-
-def assemble(ports: Ports, calls: CallSettings) -> Drain:
+def assemble(ports: ProcessorPorts, calls: CallSettings) -> Drain:
     """Return one run's drain: nothing is kept between runs."""
     slots = Slots(ports.window_store, ports.clock, ports.randomness, calls.timing)
-    caller = Caller(ports.store, slots, ports.upstream, ports.clock, ports.randomness, ports.telemetry, calls)
-    outcomes = Outcomes(ports.store, ports.notifications, slots, ports.clock, ports.telemetry, calls)
-    sweep = Sweep(ports.store, ports.notifications, outcomes, ports.clock, ports.telemetry)
-    key_check = KeyCheck(
-        slots,
-        ports.upstream,
-        ports.clock,
-        ports.telemetry,
-        call_limit_ms=min(calls.call_limit_ms, PROBE_LIMIT_MS),
-    )
-    return Drain(
-        ports.store,
-        ports.fresh_queue,
-        ports.dead_letters,
-        slots,
-        caller,
-        Recorder(ports.store, ports.clock, ports.randomness, calls),
-        outcomes,
-        sweep,
-        key_check,
-        ports.deployment,
-        ports.clock,
-        ports.telemetry,
-        calls,
-    )
+    outcomes = Outcomes(ports, slots, calls)
+    caller = Caller(ports, slots, outcomes, calls)
+    key_check = KeyCheck(ports, slots, call_limit_ms=min(calls.call_limit_ms, PROBE_LIMIT_MS))
+    sweep = Sweep(ports, outcomes)
+    return Drain(ports, slots, caller, outcomes, sweep, key_check, calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +60,7 @@ def wire(environment: Mapping[str, str]) -> Services:
     dynamodb, sqs = session.client("dynamodb", config=config), session.client("sqs", config=config)
     secrets = SecretsManager(session.client("secretsmanager", config=config), settings.secret_id, clock)
     lease_ms = calls.timing.lease_ms(calls.call_limit_ms, calls.limits.window_ms)
-    ports = Ports(
+    ports = ProcessorPorts(
         store=DynamoJobStore(dynamodb, settings.table),
         window_store=DynamoWindowStore(
             dynamodb,

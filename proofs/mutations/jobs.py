@@ -89,9 +89,9 @@ def _notified_first() -> dict[str, Breaking]:
     return {"Outcomes.notify": silent, "Outcomes.close": early}
 
 
-async def _close_first(drain: Any, begun: Any, answer: Any) -> None:
-    await drain._outcomes.finish(begun.fenced.id)  # noqa: SLF001
-    await drain._recorder.record(begun, answer)  # noqa: SLF001
+async def _close_first(caller: Any, call: Any, answer: Any) -> None:
+    await caller._outcomes.finish(call.fenced.id)  # noqa: SLF001
+    await caller._record(call, answer)  # noqa: SLF001
 
 
 def _park_at_last(right: Function) -> Function:
@@ -133,9 +133,9 @@ def _callable_at_any_time(right: Function) -> Function:
     return callable_by_api
 
 
-def _as_ones_own(_: Any, current: Job | None, begun: Any, *__: Any, **___: Any) -> Any:
+def _as_ones_own(_: Any, current: Job | None, call: Any, *__: Any, **___: Any) -> Any:
     """Take whatever call is under way for the one that ended."""
-    return replace(begun, fenced=replace(begun.fenced, call=current.call)) if current else begun
+    return replace(call, fenced=replace(call.fenced, call=current.call)) if current else call
 
 
 def _signed_again(
@@ -193,7 +193,7 @@ FAULTS = (
         {"Outcomes.outcome": with_argument("after_call", lambda *_, **__: True)},
     ),
     Fault("notified before it is closed", _notified_first()),
-    Fault("closed before the outcome is on the job", {"Drain._tell": lambda _: _close_first}),
+    Fault("closed before the outcome is on the job", {"Caller._record_and_close": lambda _: _close_first}),
     Fault("parked while requests are open", {"Outcomes.finish": _park_at_last}),
     Fault("given up by attempts while a call is live", {"Outcomes.outcome": _live_calls_judged}),
     Fault(
@@ -218,9 +218,9 @@ FAULTS = (
     ),
     Fault(
         "a failure recorded on somebody else's call",
-        {"Recorder._recorded": with_argument(2, _as_ones_own)},
+        {"Caller._recorded": with_argument(2, _as_ones_own)},
     ),
-    Fault("a signature recorded twice", {"Recorder._recorded": with_result(_signed_again)}),
+    Fault("a signature recorded twice", {"Caller._recorded": with_result(_signed_again)}),
     Fault("a delivery's fence ignored", {"begin_delivery": with_argument(0, _unfenced)}),
     Fault(
         "a failed delivery that is never due again",

@@ -3,27 +3,29 @@
 import asyncio
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
 from typing import Any, cast
 
 from api import responses
 from api.deadline import Deadline
+from api.settings import ApiSettings
 from api.signing import Accepted, Ask, Declined, Signed, Signing
 from api.statuses import Statuses, Viewer
-from calling.calls import Caller
-from calling.recording import Recorder
-from calling.slots import Slots
+from api.wiring import ApiPorts
+from api.wiring import assemble as assemble_api
 from core import webhook
 from core import window as windows
 from core.errors import InvalidMessage, Unavailable
 from core.gate import Gate
 from core.messages import decode_notification
+from core.secrets import Secrets
 from notifier.deliver import Deliverer
 from notifier.hosts import Hosts
 from ports import Deployment, HostStore, JobStore, Poster, Queue, Received, Upstream, Waker, WindowStore
-from processor.wiring import Ports, assemble
+from processor.drain import ProcessorPorts
+from processor.wiring import assemble
 from proofs.simulation import virtual_time
 from proofs.simulation.checks import Checks
 from proofs.simulation.faults import Faults, FaultyPort, Instance, LossyQueue, adopt_tasks
@@ -51,6 +53,25 @@ SETTLING_MS = 200_000
 REST_MS = 4 * 3_600_000
 WATCH_MS = 5_000
 WEBHOOK_SECRET = "whsec_" + "A" * 32
+API_SETTINGS = ApiSettings.read(
+    {
+        "UPSTREAM_URL": "http://upstream.example",
+        "PUBLIC_URL": "http://relay.example",
+        **dict.fromkeys(
+            (
+                "TABLE_NAME",
+                "WINDOW_TABLE_NAME",
+                "SECRET_ID",
+                "FRESH_QUEUE_URL",
+                "FRESH_DEAD_LETTER_QUEUE_URL",
+                "NOTIFICATION_QUEUE_URL",
+                "NOTIFICATION_DEAD_LETTER_QUEUE_URL",
+                "PROCESSOR_FUNCTION_NAME",
+            ),
+            "unused",
+        ),
+    }
+)
 GARBAGE = ("", "{", '{"v": 2}', '{"v": 1, "job_id": "x"}', '{"v": 1, "job_id": "' + "0" * 64 + '"}', "[]")
 
 
@@ -256,7 +277,7 @@ class Simulation:
 
     async def _process(self, instance: Instance, delay_ms: int) -> None:
         await asyncio.sleep(delay_ms / 1000)
-        ports = Ports(
+        ports = ProcessorPorts(
             store=self._store_port(instance),
             window_store=self._window_port(instance),
             upstream=self._upstream_port(instance),
@@ -314,16 +335,23 @@ class Simulation:
         return api, self.rng.randint(*COLD_MS)
 
     def _new_api(self) -> Api:
-        instance, calls = self._instance("api"), self.plan.settings
-        store, telemetry, clock = self._store_port(instance), Telemetry(self, instance), instance.clock
-        slots = Slots(self._window_port(instance), clock, self._randomness, calls.timing)
-        upstream = self._upstream_port(instance)
-        caller = Caller(store, slots, upstream, clock, self._randomness, telemetry, calls)
-        recorder = Recorder(store, clock, self._randomness, calls)
-        fresh_queue = self._queue_port(self._fresh_queue, "fresh_queue", instance)
-        waker = cast(Waker, self._port(ProcessorWaker(self), "waker", instance))
-        signing = Signing(store, slots, caller, recorder, fresh_queue, waker, clock, telemetry, calls)
-        return Api(instance, signing, Statuses(store, slots, clock))
+        instance = self._instance("api")
+        ports = ApiPorts(
+            store=self._store_port(instance),
+            window_store=self._window_port(instance),
+            upstream=self._upstream_port(instance),
+            fresh_queue=self._queue_port(self._fresh_queue, "fresh_queue", instance),
+            notifications=self._queue_port(self._notifications, "notifications", instance),
+            clock=instance.clock,
+            randomness=self._randomness,
+            telemetry=Telemetry(self, instance),
+            waker=cast(Waker, self._port(ProcessorWaker(self), "waker", instance)),
+            lines=(),
+            secrets=_no_secrets,
+            checks={},
+        )
+        services = assemble_api(ports, replace(API_SETTINGS, calls=self.plan.settings))
+        return Api(instance, services.signing, services.statuses)
 
     # The callers
 
@@ -384,6 +412,10 @@ class Simulation:
         known = found is not None or client == "mallory"
         self._checks.expect(known, "status: an accepted request is unknown", request_id)
         return found
+
+
+async def _no_secrets() -> Secrets:
+    raise NotImplementedError("callers come past the key check")
 
 
 async def _sign(body: bytes, webhook_id: str, timestamp_s: int, _client: str) -> dict[str, str]:

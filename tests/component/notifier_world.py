@@ -5,7 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from adapters.clock import SystemRandomness
@@ -19,7 +19,7 @@ from core.request import Request
 from core.webhook import PostResult
 from notifier.deliver import Deliverer
 from notifier.hosts import Hosts
-from ports import Clock, Conflict, HostStore, Randomness, Received, Written
+from ports import Clock, Conflict, HostStore, Ports, Randomness, Received, Written
 from processor.sweep import Sweep
 from proofs.simulation.virtual_time import VirtualClock
 from tests.component.world import SIGNATURE, Silent
@@ -98,6 +98,15 @@ class DistantHosts(MemoryHostStore):
     async def write_host(self, before: Host, after: Host) -> Written[Host] | Conflict[Host]:
         await asyncio.sleep(DISTANCE_S)
         return await super().write_host(before, after)
+
+
+class SweepPorts(NamedTuple):
+    """What a sweep of deliveries needs of the world."""
+
+    store: MemoryJobStore
+    notifications: MemoryQueue
+    clock: Clock
+    telemetry: Silent
 
 
 class NotifierWorld:
@@ -184,7 +193,8 @@ class NotifierWorld:
 
     async def _resend(self) -> None:
         """The part of the processor's sweep that a delivery needs."""
-        sweep = Sweep(self.store, self.queue, cast(Outcomes, None), self.clock, self.telemetry)
+        ports = SweepPorts(self.store, self.queue, self.clock, self.telemetry)
+        sweep = Sweep(cast(Ports, ports), cast(Outcomes, None))
         while True:
             await sweep.run()
             await self.clock.sleep_ms(SWEEP_MS)

@@ -18,7 +18,8 @@ from core.places import DueKind
 from core.request import DeliveryState, Failure, Request, RequestState
 from core.scheduling import Due
 from core.window import Limits
-from processor.wiring import Ports, assemble
+from processor.drain import ProcessorPorts
+from processor.wiring import assemble
 from proofs.simulation.virtual_time import run
 from tests.component.notifier_world import TIMEOUT, NotifierWorld
 from tests.component.world import ENVIRONMENT, HOOK, ScriptedUpstream
@@ -40,7 +41,7 @@ class ProcessorWorld:
         self.upstream = ScriptedUpstream(world.clock)
         self.fresh_queue, self.dead_letters = MemoryQueue(world.clock), MemoryQueue(world.clock)
         self.deployment = FakeDeployment(CALLS.limits)
-        self.ports = Ports(
+        self.ports = ProcessorPorts(
             store=world.store,
             window_store=MemoryWindowStore(self.window, lambda: Gate(windows.empty(CALLS.limits))),
             upstream=self.upstream,

@@ -10,15 +10,9 @@ from starlette.types import ASGIApp
 
 from adapters.clock import SystemRandomness
 from api.app import Services, create_app
-from api.console import Console
-from api.redriving import Redriving
 from api.settings import ApiSettings
-from api.signing import Signing
-from api.statuses import Statuses
-from calling.calls import Caller
-from calling.recording import Recorder
+from api.wiring import ApiPorts, assemble
 from calling.redrive import Line
-from calling.slots import Slots
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.errors import Unavailable
@@ -186,45 +180,31 @@ class ApiWorld:
         )
 
     def _services(self, ports: Mapping[str, Any]) -> Services:
-        calls, randomness = self.settings.calls, SystemRandomness()
-        store, queue, waker = ports["store"], ports["queue"], ports["waker"]
-        slots = Slots(ports["window_store"], self.clock, randomness, calls.timing)
-        caller = Caller(store, slots, self.upstream, self.clock, randomness, self.telemetry, calls)
-        recorder = Recorder(store, self.clock, randomness, calls)
-        signing = Signing(
-            store,
-            slots,
-            caller,
-            recorder,
-            queue,
-            waker,
-            self.clock,
-            self.telemetry,
-            calls,
-        )
-
         async def secrets() -> Secrets:
             return SECRETS
 
         async def up() -> None:
             return None
 
-        lines = (
-            Line("fresh", queue, ports["dead_letters"], decode_fresh),
-            Line("notification", self.notifications, self.dead_notifications, decode_notification),
-        )
-        return Services(
-            signing=signing,
-            statuses=Statuses(store, slots, self.clock),
-            console=Console(store, slots, waker, self.clock, self.telemetry),
-            redriving=Redriving(lines, self.clock, self.telemetry),
+        queue, dead_letters = ports["queue"], ports["dead_letters"]
+        world = ApiPorts(
+            store=ports["store"],
+            window_store=ports["window_store"],
+            upstream=self.upstream,
+            fresh_queue=queue,
+            notifications=self.notifications,
+            clock=self.clock,
+            randomness=SystemRandomness(),
+            telemetry=self.telemetry,
+            waker=ports["waker"],
+            lines=(
+                Line("fresh", queue, dead_letters, decode_fresh),
+                Line("notification", self.notifications, self.dead_notifications, decode_notification),
+            ),
             secrets=secrets,
             checks={"database": up, "queue": up},
-            clock=self.clock,
-            randomness=randomness,
-            telemetry=self.telemetry,
-            settings=self.settings,
         )
+        return assemble(world, self.settings)
 
     def fill_window(self, free_in_ms: int = 60_000) -> None:
         """Make every slot busy for that long."""
