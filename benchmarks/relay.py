@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from api.deadline import Deadline
 from api.signing import Accepted, Ask, Signed, Signing
 from benchmarks.loads import CALL_S, CALLS_MAX, WINDOW_S, Message
 from benchmarks.trace import Trace
@@ -28,6 +27,7 @@ from processor.wiring import assemble
 from proofs.simulation.virtual_time import EPOCH_MS, VirtualClock, run
 from tests.fakes.deployment import FakeDeployment
 from tests.fakes.memory import MemoryJobStore, MemoryQueue, MemoryTable, MemoryWindow, MemoryWindowStore
+from web.deadline import Deadline
 
 SCHEDULE_S = 60
 START_MS = 250

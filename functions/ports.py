@@ -185,23 +185,11 @@ class Queue(Protocol):
         ...
 
 
-class DeadLetters(Protocol):
-    """Where a queue's messages end that could not be handled. Whoever receives one holds it for a while."""
+class Countable(Protocol):
+    """A queue whose messages are only counted."""
 
     async def count(self) -> int:
         """Return about how many there are that nobody holds."""
-        ...
-
-    async def receive(self, limit: int, wait_ms: int) -> list[Received]:
-        """Receive up to `limit` (at most 10), waiting for the first one up to `wait_ms` (at most 20 s)."""
-        ...
-
-    async def delete(self, receipts: Sequence[str]) -> None:
-        """Delete messages that were received."""
-        ...
-
-    async def release(self, receipts: Sequence[str]) -> None:
-        """Let others receive them again at once."""
         ...
 
 

@@ -11,6 +11,7 @@ from ports import Received
 BATCH_MAX = 10
 DELAY_S_MAX = 900
 WAIT_S_MAX = 20
+COUNT = "ApproximateNumberOfMessages"
 
 
 class SqsQueue:
@@ -42,13 +43,12 @@ class SqsQueue:
         )
         return [Received(row["Body"], row["ReceiptHandle"]) for row in answer.get("Messages", [])]
 
-    async def check(self) -> None:
-        """Ask for the queue's attributes, to learn whether it is there and may be used."""
-        await in_thread(
-            self._client.get_queue_attributes,
-            QueueUrl=self._url,
-            AttributeNames=["ApproximateNumberOfMessages"],
+    async def count(self) -> int:
+        """Return about how many messages there are that nobody holds."""
+        answer = await in_thread(
+            self._client.get_queue_attributes, QueueUrl=self._url, AttributeNames=[COUNT]
         )
+        return int(answer["Attributes"][COUNT])
 
     async def delete(self, receipts: Sequence[str]) -> None:
         """Delete messages, ten to a request. One that can't be deleted comes again, and is only a hint."""

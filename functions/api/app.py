@@ -1,43 +1,34 @@
 """The HTTP interface. Every answer, errors included, goes through here."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import pages, responses
-from api.access import Access, Forbidden, Unauthorized
-from api.console import Console
-from api.deadline import BUDGET_MS, Deadline, reached_gateway_ms
-from api.inputs import (
-    BodyTooLarge,
-    InvalidParameter,
-    MalformedBody,
-    SignInput,
-    UnsupportedMediaType,
-    parse_body,
-    parse_sign_body,
-    parse_sign_query,
-    prefers_async,
-    wants_page,
-)
-from api.redriving import Redriving
+from api import responses
+from api.inputs import SignInput, parse_sign_body, parse_sign_query, prefers_async, wants_page
 from api.settings import ApiSettings
 from api.signing import Accepted, Ask, Signed, Signing
-from api.statuses import Found, Statuses
-from calling.redelivery import NotReplayable
+from api.statuses import Statuses
 from core.config import VERSION
-from core.errors import RelayError, Unavailable, described
+from core.errors import Unavailable, described
 from core.secrets import Secrets
 from ports import Clock, Randomness, Telemetry
+from web import pages
+from web.access import Access
+from web.bodies import status
+from web.deadline import BUDGET_MS, Deadline, reached_gateway_ms
+from web.problems import INTERNAL, NotFound, add_error_handlers, problem
 
 NAME = "Signing Relay"
+STATUS_PAGE = Path(__file__).parent / "status.html"
+DOCS_PAGE = Path(__file__).parent / "docs.html"
 HEALTH_LIMIT_S = 1.0
 HEALTH_LEAST_S = 0.3
 ENDPOINTS = {
@@ -48,15 +39,6 @@ ENDPOINTS = {
     "documentation": "GET /docs",
 }
 
-# What is wrong with the request itself: the status, what kind of problem it is, and its title.
-MALFORMED: Mapping[type[RelayError], tuple[int, str, str]] = {
-    MalformedBody: (400, "malformed-body", "Malformed body"),
-    Forbidden: (403, "forbidden", "Forbidden"),
-    NotReplayable: (409, "not-replayable", "Not replayable"),
-    BodyTooLarge: (413, "body-too-large", "Body too large"),
-    UnsupportedMediaType: (415, "unsupported-media-type", "Unsupported media type"),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -64,8 +46,8 @@ class Services:
 
     signing: Signing
     statuses: Statuses
-    console: Console
-    redriving: Redriving
+    access: Access
+    mounted: Sequence[APIRouter]
     secrets: Callable[[], Awaitable[Secrets]]
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     clock: Clock
@@ -79,8 +61,7 @@ class Endpoints:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        age_max_ms = services.settings.calls.age_max_ms
-        self._access = Access(services.secrets, services.clock, age_max_ms)
+        self._access = services.access
 
     async def sign(self, request: Request) -> JSONResponse:
         """Sign a message, now or later."""
@@ -108,44 +89,14 @@ class Endpoints:
     async def status(self, request: Request) -> Response:
         """Say where an accepted request stands; to people by a page that asks for the same as JSON."""
         if wants_page(request.headers.get("accept", "")):
-            return pages.page("status")
+            return pages.page(STATUS_PAGE)
         # Declared as a parameter, it would have FastAPI load all of pydantic.v1: 25 ms of every cold start.
         wanted_id = request.path_params["wanted_id"]
         viewer = await self._access.viewer_of(request, wanted_id)
         found = await self._services.statuses.find(wanted_id, viewer, request.state.deadline)
         if found is None:
-            return responses.plain_problem(request.state.request_id, 404)
-        return responses.status(found)
-
-    async def console(self) -> Response:
-        """Show the console: a page without any data, which asks its reader for a key."""
-        return pages.page("console")
-
-    async def console_state(self, request: Request) -> Response:
-        """Say where the service stands, as far as the key may see."""
-        viewer, deadline = await self._access.viewer(request), request.state.deadline
-        overview = await self._services.console.overview(viewer, deadline)
-        dead_letters = await self._services.redriving.counts(deadline) if viewer.sees_all else None
-        known_etag = request.headers.get("if-none-match", "")
-        return responses.overview(request.state.request_id, overview, dead_letters, known_etag)
-
-    async def replay(self, request: Request) -> Response:
-        """Start the delivery of a request's webhook again."""
-        viewer = await self._access.viewer(request)
-        body = parse_body(await request.body(), request.headers.get("content-type", ""))
-        wanted_id = body.get("request_id")
-        if not isinstance(wanted_id, str):
-            raise InvalidParameter("request_id", "must be a string")
-        replayed = await self._services.console.replay(wanted_id, viewer, request.state.deadline)
-        if replayed is None:
-            return responses.plain_problem(request.state.request_id, 404)
-        return responses.status(Found(replayed))
-
-    async def redrive(self, request: Request) -> Response:
-        """Put dead letters back on their queues."""
-        viewer = await self._access.operator(request)
-        redriven = await self._services.redriving.redrive(viewer, request.state.deadline)
-        return responses.redriven(request.state.request_id, redriven)
+            raise NotFound
+        return status(found)
 
     async def openapi(self, request: Request) -> Response:
         """Return the description of this interface."""
@@ -155,9 +106,10 @@ class Endpoints:
 
     async def docs(self, request: Request) -> Response:
         """Show the same to people."""
-        from api import openapi  # noqa: PLC0415 - as above
+        from api import openapi, reference  # noqa: PLC0415 - as above
 
-        return pages.documentation(openapi.document(self._base_url(request)))
+        content = reference.content(openapi.document(self._base_url(request)))
+        return pages.page(DOCS_PAGE, {"<!-- content -->": content})
 
     async def key_set(self, request: Request) -> Response:
         """Return the public keys that verify our webhooks: those that sign, and retired ones for a while."""
@@ -216,7 +168,7 @@ class Identify:
             await self._app(scope, receive, noting)
         except Exception as error:  # noqa: BLE001 - the last resort
             telemetry.event("error", {"Errors": 1}, request_id=request_id, error=described(error))
-            await responses.plain_problem(request_id, 500)(scope, receive, noting)
+            await problem(request_id, INTERNAL)(scope, receive, noting)
         used_ms = deadline.used_ms()
         telemetry.event(
             "answered",
@@ -255,12 +207,8 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Identify, services=services)
     endpoints = Endpoints(services)
     app.api_route("/crypto/sign", methods=["GET", "POST"])(endpoints.sign)
-    app.post("/console/replay")(endpoints.replay)
-    app.post("/console/redrive")(endpoints.redrive)
     for path, endpoint in (
         ("/crypto/requests/{wanted_id}", endpoints.status),
-        ("/console", endpoints.console),
-        ("/console/state", endpoints.console_state),
         ("/openapi.json", endpoints.openapi),
         ("/docs", endpoints.docs),
         ("/.well-known/jwks.json", endpoints.key_set),
@@ -268,38 +216,10 @@ def create_app(services: Services) -> FastAPI:
         ("/", endpoints.root),
     ):  # whatever only shows something can be asked for its head too
         app.api_route(path, methods=["GET", "HEAD"])(endpoint)
-    _add_error_handlers(app, services.telemetry)
+    for router in services.mounted:
+        app.include_router(router)
+    add_error_handlers(app, services.telemetry)
     return app
-
-
-def _add_error_handlers(app: FastAPI, telemetry: Telemetry) -> None:
-    """The one table from error to HTTP status."""
-
-    @app.exception_handler(InvalidParameter)
-    async def invalid(request: Request, error: InvalidParameter) -> JSONResponse:
-        return responses.invalid(request.state.request_id, error.parameter, error.expected)
-
-    async def malformed(request: Request, error: RelayError) -> JSONResponse:
-        status, kind, title = MALFORMED[type(error)]
-        return responses.problem(request.state.request_id, status, kind, title, str(error))
-
-    for error_type in MALFORMED:
-        app.add_exception_handler(error_type, malformed)  # type: ignore[arg-type]
-
-    @app.exception_handler(Unauthorized)
-    async def unauthorized(request: Request, error: Unauthorized) -> JSONResponse:
-        headers = {"WWW-Authenticate": "ApiKey"}
-        return responses.plain_problem(request.state.request_id, 401, headers, str(error))
-
-    @app.exception_handler(Unavailable)
-    async def unavailable(request: Request, error: Unavailable) -> JSONResponse:
-        telemetry.event("unavailable", request_id=request.state.request_id, reason=str(error))
-        return responses.plain_problem(request.state.request_id, 503, {"Retry-After": "1"})
-
-    @app.exception_handler(HTTPException)
-    async def other(request: Request, error: HTTPException) -> JSONResponse:
-        headers = dict(error.headers or {})
-        return responses.plain_problem(request.state.request_id, error.status_code, headers)
 
 
 async def _up(check: Callable[[], Awaitable[object]], limit_s: float) -> bool:

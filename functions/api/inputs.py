@@ -1,41 +1,18 @@
 """What callers send, parsed strictly: bad input gets a clear error that names the parameter."""
 
-import hmac
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 from core.egress import Policy, Verdict, classify_url
-from core.errors import RelayError
+from web.bodies import once_each, parse_body
+from web.problems import InvalidParameter
 
 MESSAGE_BYTES_MAX = 2_048
 PARAMETERS = frozenset({"message", "webhook_url"})
 PARAMETERS_MAX = 20
-BODY_BYTES_MAX = 32_768
 REPLACEMENT = "\ufffd"
-
-
-class InvalidParameter(RelayError):
-    """A parameter can't be used; `expected` says what could be."""
-
-    def __init__(self, parameter: str, expected: str) -> None:
-        super().__init__(f"{parameter}: {expected}")
-        self.parameter = parameter
-        self.expected = expected
-
-
-class UnsupportedMediaType(RelayError):
-    """A body that is not announced as JSON."""
-
-
-class BodyTooLarge(RelayError):
-    """More than any message and webhook_url of the allowed lengths can need."""
-
-
-class MalformedBody(RelayError):
-    """A body that is not a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +36,7 @@ def parse_sign_query(query: bytes, policy: Policy) -> SignInput:
         raise InvalidParameter("message", "must be percent-encoded UTF-8") from None
     except ValueError:
         raise InvalidParameter("query", f"must have at most {PARAMETERS_MAX} parameters") from None
-    return _sign_input(_once_each(pairs), policy)
+    return _sign_input(once_each(pairs), policy)
 
 
 def parse_sign_body(body: bytes, content_type: str, policy: Policy) -> SignInput:
@@ -71,21 +48,6 @@ def parse_sign_body(body: bytes, content_type: str, policy: Policy) -> SignInput
     return _sign_input(values, policy)
 
 
-def parse_body(body: bytes, content_type: str) -> dict[str, Any]:
-    """Return the JSON object that a body holds; raises as `parse_sign_body` does."""
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType("send JSON, and Content-Type: application/json")
-    if len(body) > BODY_BYTES_MAX:
-        raise BodyTooLarge(f"a body may have {BODY_BYTES_MAX} bytes")
-    try:
-        values = json.loads(body.decode(), object_pairs_hook=_once_each)
-    except (ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict):
-        raise MalformedBody("the body must be a JSON object in UTF-8")
-    return values
-
-
 def _sign_input(values: Mapping[str, Any], policy: Policy) -> SignInput:
     if "message" not in values:
         raise InvalidParameter("message", "is required")
@@ -95,15 +57,6 @@ def _sign_input(values: Mapping[str, Any], policy: Policy) -> SignInput:
     return SignInput(
         check_message(values["message"]), check_webhook_url(values.get("webhook_url", ""), policy)
     )
-
-
-def _once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in PARAMETERS and name in values:
-            raise InvalidParameter(name, "must be given once")
-        values[name] = value
-    return values
 
 
 def prefers_async(preferences: Sequence[str]) -> bool:
@@ -147,13 +100,3 @@ def check_webhook_url(url: str, policy: Policy) -> str:
     if isinstance(judged, Verdict):
         raise InvalidParameter("webhook_url", f"can't be used ({judged})")
     return url
-
-
-def client_of(authorization: str | None, clients: Mapping[str, str]) -> str | None:
-    """Return the name of the caller whose key this is; every key is compared, in constant time."""
-    key = (authorization or "").strip()
-    if key[:7].lower() == "bearer ":
-        key = key[7:].strip()
-    given = key.encode()
-    matching = [name for name, expected in clients.items() if hmac.compare_digest(given, expected.encode())]
-    return matching[0] if matching and given else None

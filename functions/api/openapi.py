@@ -4,14 +4,12 @@
 answer of the other tests against it.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-from api.console import DONE_MAX, REQUESTS_MAX
 from api.inputs import MESSAGE_BYTES_MAX
-from api.redriving import MESSAGES_MAX
-from api.responses import PROBLEM_TYPE, TYPES
 from core.config import VERSION
+from web import problems
+from web.problems import PROBLEM_TYPE, TYPES, Kind
 
 Json = dict[str, Any]
 
@@ -55,7 +53,7 @@ def document(server_url: str = LOCAL_URL) -> Json:
         "security": [{"key": []}],
         "tags": [
             {"name": "signing", "description": "Have messages signed, and see where they stand"},
-            {"name": "console", "description": "Watch the service, and mend what is stuck"},
+            {"name": "console", "description": "Watch the service, and send webhooks again"},
             {"name": "service", "description": "What this is, and whether it is up"},
         ],
         "paths": {
@@ -64,7 +62,6 @@ def document(server_url: str = LOCAL_URL) -> Json:
             "/console": {"get": _page("showConsole", "console", "The console, for people")},
             "/console/state": {"get": _console_state()},
             "/console/replay": {"post": _replay()},
-            "/console/redrive": {"post": _redrive()},
             "/.well-known/jwks.json": {"get": _key_set()},
             "/health": {"get": _health()},
             "/": {"get": _welcome()},
@@ -112,81 +109,57 @@ def _answer(description: str, schema: str, examples: dict[str, Json], headers: t
     return answer
 
 
-def _problem(
-    status: int, description: str, kinds: dict[str, tuple[str, str]], headers: tuple[str, ...] = ()
+def _problems(
+    status: int, description: str, *kinds: Kind, headers: tuple[str, ...] = (), schema: str = "Problem"
 ) -> dict[str, Json]:
-    """Describe a problem: its kinds, each with the title and the detail of its example."""
+    """Describe the problems of a status, each with an example."""
     examples = {
-        kind: {
+        kind.name: {
             "request_id": ID,
             "status": status,
-            "message": detail,
-            "type": TYPES + kind,
-            "title": title,
-            "detail": detail,
+            "message": kind.detail,
+            "type": TYPES + kind.name,
+            "title": kind.title,
+            "detail": kind.detail,
         }
-        for kind, (title, detail) in kinds.items()
+        for kind in kinds
     }
-    return {str(status): _answer(description, "Problem", examples, headers)}
+    if schema == "InvalidParameterProblem":
+        examples[kinds[0].name]["parameter"] = "message"
+    return {str(status): _answer(description, schema, examples, headers)}
 
 
 def _unauthorized() -> dict[str, Json]:
-    kinds = {"unauthorized": ("Unauthorized", "missing or unknown API key")}
-    return _problem(401, "No key, or a wrong one", kinds, ("WWW-Authenticate",))
+    return _problems(401, "No key, or a wrong one", problems.UNAUTHORIZED, headers=("WWW-Authenticate",))
 
 
 def _not_found() -> dict[str, Json]:
-    kinds = {"not-found": ("Not Found", "Not Found")}
-    return _problem(404, "There is no such request, or it is not yours", kinds)
+    return _problems(404, "There is no such request, or it is not yours", problems.NOT_FOUND)
 
 
 def _invalid() -> dict[str, Json]:
-    detail = "message: is required"
-    example = {
-        "request_id": ID,
-        "status": 422,
-        "message": detail,
-        "type": f"{TYPES}invalid-parameter",
-        "title": "Invalid parameter",
-        "detail": detail,
-        "parameter": "message",
-    }
-    description = "A parameter can't be used; `parameter` names it"
-    return {"422": _answer(description, "InvalidParameterProblem", {"invalid-parameter": example})}
+    return _problems(
+        422,
+        "A parameter can't be used; `parameter` names it",
+        problems.INVALID_PARAMETER,
+        schema="InvalidParameterProblem",
+    )
 
 
-def _failures(more: Mapping[str, tuple[str, str]] | None = None) -> dict[str, Json]:
+def _failures(*more: Kind) -> dict[str, Json]:
     """Describe what any operation may answer that reads or writes; `more`: other reasons for a 503."""
-    internal = {"internal-server-error": ("Internal Server Error", "Internal Server Error")}
-    unavailable = {
-        "unavailable": (
-            "Unavailable",
-            "The request could not be accepted, and nothing is promised. Try again.",
-        ),
-        "service-unavailable": ("Service Unavailable", "Service Unavailable"),
-        **(more or {}),
-    }
+    unavailable = (problems.UNAVAILABLE, problems.SERVICE_UNAVAILABLE, *more)
     return {
-        **_problem(500, "Nobody foresaw this; the id finds it in our logs", internal),
-        **_problem(503, "Nothing could be read or written in time", unavailable, ("Retry-After",)),
+        **_problems(500, "Nobody foresaw this; the id finds it in our logs", problems.INTERNAL),
+        **_problems(503, "Nothing could be read or written in time", *unavailable, headers=("Retry-After",)),
     }
 
 
 def _body_problems() -> dict[str, Json]:
-    too_large = {"body-too-large": ("Body too large", "a body may have 32768 bytes")}
-    media_type = {
-        "unsupported-media-type": (
-            "Unsupported media type",
-            "send JSON, and Content-Type: application/json",
-        )
-    }
-    malformed = {
-        "malformed-body": ("Malformed body", "the body must be a JSON object in UTF-8"),
-    }
     return {
-        **_problem(400, "The body is not a JSON object", malformed),
-        **_problem(413, "The body is too large", too_large),
-        **_problem(415, "The body is not announced as JSON", media_type),
+        **_problems(400, "The body is not a JSON object", problems.MALFORMED_BODY),
+        **_problems(413, "The body is too large", problems.BODY_TOO_LARGE),
+        **_problems(415, "The body is not announced as JSON", problems.UNSUPPORTED_MEDIA_TYPE),
     }
 
 
@@ -199,42 +172,6 @@ def _sign_answers() -> dict[str, Json]:
         "status_url": STATUS_URL,
     }
     signed = {"request_id": ID, "status": 200, "signature": SIGNATURE}
-    limit = {
-        "limit-reached": (
-            "Limit reached",
-            "All calls that the upstream allows are in use, or others wait. Give a webhook_url to wait too.",
-        ),
-        "call-in-progress": (
-            "Call in progress",
-            "This message is being signed for another caller. Try again, or give a webhook_url to wait too.",
-        ),
-        "backlog-too-long": (
-            "Backlog too long",
-            "So many requests wait that this one could not be served in time.",
-        ),
-    }
-    failed = {
-        "upstream-failed": (
-            "Upstream failed",
-            "The upstream failed to sign this message. Give a webhook_url to have it retried.",
-        ),
-        "upstream-refused": (
-            "Upstream refused",
-            "The upstream refuses to sign this message: it answered 414.",
-        ),
-    }
-    paused = {
-        "paused": (
-            "Paused",
-            "Calls to the upstream are paused by the operator. Give a webhook_url to wait until they go on.",
-        )
-    }
-    slow = {
-        "upstream-too-slow": (
-            "Upstream too slow",
-            "The upstream did not answer in time. Give a webhook_url to have it retried.",
-        )
-    }
     retry = ("Retry-After",)
     return {
         "200": _answer("Signed in time, or known already", "Signed", {"signed": signed}),
@@ -247,10 +184,25 @@ def _sign_answers() -> dict[str, Json]:
         ),
         **_unauthorized(),
         **_invalid(),
-        **_problem(429, "No call is to be had now, and nothing is queued", limit, retry),
-        **_failures(paused),
-        **_problem(502, "The upstream failed, or refuses this message; nothing is queued", failed, retry),
-        **_problem(504, "The upstream is too slow; nothing is queued", slow, retry),
+        **_problems(
+            429,
+            "No call is possible now, and nothing is queued",
+            problems.LIMIT_REACHED,
+            problems.CALL_IN_PROGRESS,
+            problems.BACKLOG_TOO_LONG,
+            headers=retry,
+        ),
+        **_failures(problems.PAUSED),
+        **_problems(
+            502,
+            "The upstream failed, or refuses this message; nothing is queued",
+            problems.UPSTREAM_FAILED,
+            problems.UPSTREAM_REFUSED,
+            headers=retry,
+        ),
+        **_problems(
+            504, "The upstream is too slow; nothing is queued", problems.UPSTREAM_TOO_SLOW, headers=retry
+        ),
     }
 
 
@@ -503,11 +455,10 @@ def _console_state() -> Json:
         "operationId": "getConsoleState",
         "tags": ["console"],
         "summary": "The window, the queue, what is unfinished, and what ended last",
-        "description": f"The requests that are due first ({REQUESTS_MAX} open, {REQUESTS_MAX} with a webhook "
-        f"to come), the last {REQUESTS_MAX} whose webhook was given up and the last {DONE_MAX} others that "
-        "ended, of all callers: a caller sees its own of them, an operator all. `figures` are of what is "
-        "shown. `more`: more is unfinished or undeliverable than is listed. `dead_letters`: by queue, for "
-        "operators only; null where that is not known now.",
+        "description": "The requests that are due first (open, or with a webhook to come), the last "
+        "whose webhook was given up and the last others that ended, of all callers: a caller sees its own of "
+        "them, an operator all. `figures` are of what is shown. `more`: more is unfinished or undeliverable "
+        "than is listed. `dead_letters`: by queue, for operators only; null where that is not known now.",
         "parameters": [
             {
                 "name": "If-None-Match",
@@ -526,7 +477,6 @@ def _console_state() -> Json:
 
 
 def _replay() -> Json:
-    conflict = {"not-replayable": ("Not replayable", "an attempt is under way")}
     return {
         "operationId": "replayDelivery",
         "tags": ["console"],
@@ -545,32 +495,8 @@ def _replay() -> Json:
             **_body_problems(),
             **_unauthorized(),
             **_not_found(),
-            **_problem(409, "There is no webhook to send again now", conflict),
+            **_problems(409, "There is no webhook to send again now", problems.NOT_REPLAYABLE),
             **_invalid(),
-            **_failures(),
-        },
-    }
-
-
-def _redrive() -> Json:
-    example = {
-        "request_id": ID,
-        "status": 200,
-        "moved": {"fresh": 0, "notification": 3},
-        "unreadable": {"fresh": 1, "notification": 0},
-        "more": False,
-    }
-    forbidden = {"forbidden": ("Forbidden", "an operator's key is needed")}
-    return {
-        "operationId": "redriveDeadLetters",
-        "tags": ["console"],
-        "summary": "Put dead letters back on their queues, for operators",
-        "description": f"At most {MESSAGES_MAX} of each queue, as far as the time of an answer allows; "
-        "`more`: ask again. What no version of the service can have written stays. Harmless to repeat.",
-        "responses": {
-            "200": _answer("How many went back", "Redriven", {"redriven": example}),
-            **_unauthorized(),
-            **_problem(403, "A caller's key; an operator's is needed", forbidden),
             **_failures(),
         },
     }
@@ -761,10 +687,6 @@ def _schemas() -> Json:
                 "figures": _figures(),
             },
             {"dead_letters": _by_queue(COUNT_OR_NULL)},
-            status=ok,
-        ),
-        "Redriven": _body(
-            {"moved": _by_queue(COUNT), "unreadable": _by_queue(COUNT), "more": {"type": "boolean"}},
             status=ok,
         ),
         "ConsoleRequest": _object(

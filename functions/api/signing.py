@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from api.deadline import DURABLE_MS, Deadline
 from calling.calls import Caller, NotStarted, StartedCall
 from calling.conditional import amend_job
 from calling.slots import Slots
@@ -23,6 +22,7 @@ from core.request import FIRST_LOOK_MS, Request
 from core.scheduling import Inline
 from core.window import Change, Kind
 from ports import Backlog, Ports, Waker
+from web.deadline import DURABLE_MS, Deadline
 
 BACKLOG_ROWS_MAX = 6_000
 IN_FLIGHT_MAX = 10

@@ -1,9 +1,7 @@
 """Where an accepted request stands."""
 
 import asyncio
-from dataclasses import dataclass
 
-from api.deadline import Deadline
 from calling.slots import Slots
 from core import scheduling
 from core.errors import Unavailable
@@ -11,35 +9,11 @@ from core.job import Job, JobState
 from core.messages import REQUEST_ID
 from core.request import Request
 from ports import Clock, JobStore
+from web.access import Viewer
+from web.bodies import Found
+from web.deadline import Deadline
 
 ROWS_MAX = 6_000
-
-
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    """Who asks: a caller sees its own requests, an operator and the holder of a request's token any."""
-
-    name: str = ""
-    sees_all: bool = False
-
-    def sees(self, request: Request) -> bool:
-        """Whether this request may be shown."""
-        return self.sees_all or request.client == self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A request, its job, and what is known of its next call (None: not known, or there is none).
-
-    `ready_at_ms`: when that call should have ended. `position`: its place among those never called, from 1.
-    `called`: whether a call since its acceptance has come to something, but not to a signature.
-    """
-
-    request: Request
-    job: Job | None = None
-    ready_at_ms: int | None = None
-    position: int | None = None
-    called: bool = False
 
 
 class Statuses:

@@ -1,27 +1,30 @@
 """Starts the delivery of a webhook again, for whoever repaired its receiver."""
 
+from calling.conditional import amend_request
 from core import request as requests
 from core.errors import RelayError
 from core.request import DeliveryState, Request
-from ports import JobStore, Written
+from ports import JobStore
 
 
 class NotReplayable(RelayError):
     """There is no webhook to send again now."""
 
 
-async def replay(store: JobStore, request: Request, now_ms: int) -> Request:
-    """Make the delivery due at once, from its first attempt; the processor finds it on the due index.
+async def replay(store: JobStore, request: Request, now_ms: int, *, queued: bool) -> Request:
+    """Make the delivery due from its first attempt: by a message if one is `queued` for it, else at once.
 
-    Raises `NotReplayable`, and `Unavailable`.
+    A delivery that is due at once is found on the due index. Raises `NotReplayable`, and `Unavailable`.
     """
-    delivery = request.delivery
-    if delivery.state is DeliveryState.NONE:
-        raise NotReplayable("it has no webhook, or its outcome is still to come")
-    if now_ms < delivery.until_ms:
-        raise NotReplayable("an attempt is under way")
-    after = requests.replay_delivery(request, now_ms, queued=False)
-    result = await store.write_request(request, after)
-    if not isinstance(result, Written):
-        raise NotReplayable("its delivery has just changed")
-    return result.record
+
+    def again(current: Request) -> Request:
+        if current.delivery.state is DeliveryState.NONE:
+            raise NotReplayable("it has no webhook, or its outcome is still to come")
+        if now_ms < current.delivery.until_ms:
+            raise NotReplayable("an attempt is under way")
+        return requests.replay_delivery(current, now_ms, queued=queued)
+
+    replayed = await amend_request(store, request, again)
+    if replayed is None:
+        raise NotReplayable("its record has expired")
+    return replayed

@@ -14,14 +14,13 @@ from core.errors import RelayError
 from core.secrets import HOLDER_NAME
 from core.window import Limits
 from infra.local.keys import new_token_key, new_webhook_secret
-from infra.ops import actions, show
+from infra.ops import actions, dead_letters, show
 from infra.ops.actions import Filter, NothingFound, Ports, Standing, State
 from infra.ops.connect import connect
 
 EXIT_FAILED = 1
 EXIT_NOTHING = 3
 LISTED_MAX = 100
-DEAD_LETTERS = "dead-letters"
 SIGNERS = {
     "webhook-secrets": (actions.WEBHOOK_SECRETS, "The secrets that sign the webhooks."),
     "signing-keys": (actions.SIGNING_KEYS, "The Ed25519 keys that sign the webhooks."),
@@ -31,7 +30,7 @@ SIGNERS = {
 Result = TypeVar("Result")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="""\
-Find and mend what is stuck, on AWS, on LocalStack and on the embedded stack.
+Find and repair what is stuck, on AWS, on LocalStack and on the embedded stack.
 
 \b
   python -m infra.ops --endpoint http://127.0.0.1:4566 list --state open
@@ -41,8 +40,10 @@ Find and mend what is stuck, on AWS, on LocalStack and on the embedded stack.
 \b
 Exit status: 0 done, 1 failed or declined, 2 bad usage, 3 nothing found.
 Credentials are looked for as by every AWS tool; a loopback endpoint gets dummy ones.""")  # fmt: skip
+letters_app = typer.Typer(no_args_is_help=True, help="Messages that could not be handled.")
 limit_app = typer.Typer(no_args_is_help=True, help="The upstream's limit: N calls in any W.")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of callers and operators, in the secret.")
+app.add_typer(letters_app, name="dead-letters")
 app.add_typer(limit_app, name="limit")
 app.add_typer(keys_app, name="keys")
 
@@ -108,58 +109,25 @@ def list_(
     context: Context,
     state: Annotated[
         list[str],
-        typer.Option(help=f"{', '.join(State)}, or {DEAD_LETTERS}; may be repeated."),
+        typer.Option(help=f"{', '.join(State)}; may be repeated."),
     ],
     client: Client = "",
     since: Since = "",
     until: Until = "",
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = LISTED_MAX,
 ) -> None:
-    """List requests or dead letters, oldest first.
+    """List requests, oldest first.
 
-    Requests are found by a scan: it reads the whole table, and is billed so.
+    They are found by a scan: it reads the whole table, and is billed so.
 
     \b
       list --state open --since 1h
       list --state undeliverable --state gone --client billing
-      list --state dead-letters
     """  # noqa: D301 - the command line's sign for "keep these lines"
     session: Session = context.obj
     wanted = _filter((), client, since, until)
-    if DEAD_LETTERS in state:
-        if len(state) > 1:
-            raise typer.BadParameter(f"{DEAD_LETTERS} stands alone", param_hint="--state")
-        letters = _some(session.run(partial(actions.dead_letters, wanted=wanted)))
-        _rows(session, [show.letter_row(letter) for letter in letters], limit)
-        return
     found = session.run(partial(_found, wanted=wanted, states=_states(state)))
     _rows(session, [show.standing_row(standing) for standing in found], limit)
-
-
-@app.command()
-def redrive(
-    context: Context,
-    request_ids: Ids = None,
-    client: Client = "",
-    since: Since = "",
-    until: Until = "",
-    *,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
-    """Put dead letters back on their queues.
-
-    For after the fault that killed them was mended. What no version of this service can have written stays
-    where it is. Harmless to repeat: messages only say "look now".
-    """
-    session: Session = context.obj
-    wanted = _filter(request_ids, client, since, until)
-    letters = [
-        letter for letter in session.run(partial(actions.dead_letters, wanted=wanted)) if letter.readable
-    ]
-    rows = [show.letter_row(letter) for letter in _some(letters)]
-    _confirm(session, rows, "Put these back on their queues?", dry_run=dry_run, yes=yes)
-    session.say(redriven=session.run(partial(actions.redrive, wanted=wanted)))
 
 
 @app.command()
@@ -227,6 +195,45 @@ def resume(context: Context) -> None:
     """Go on with upstream calls."""
     session: Session = context.obj
     session.say(paused=False, changed=session.run(partial(actions.pause, paused=False)))
+
+
+@letters_app.command("list")
+def letters_list(
+    context: Context,
+    client: Client = "",
+    since: Since = "",
+    until: Until = "",
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = LISTED_MAX,
+) -> None:
+    """List dead letters, with the requests that each names. They stay where they are."""
+    session: Session = context.obj
+    _rows(session, _letters(session, _filter((), client, since, until)), limit)
+
+
+@letters_app.command("delete")
+def letters_delete(
+    context: Context,
+    request_ids: Ids = None,
+    client: Client = "",
+    since: Since = "",
+    until: Until = "",
+    *,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Delete dead letters once the fault behind them is understood.
+
+    Nothing is lost with them: the due index has every job and delivery that is not done.
+    """
+    session: Session = context.obj
+    wanted = _filter(request_ids, client, since, until)
+    _confirm(session, _letters(session, wanted), "Delete these dead letters?", dry_run=dry_run, yes=yes)
+    session.say(deleted=session.run(partial(dead_letters.delete, wanted=wanted)))
+
+
+def _letters(session: Session, wanted: Filter) -> list[show.Row]:
+    letters = _some(session.run(partial(dead_letters.list_all, wanted=wanted)))
+    return [show.letter_row(letter) for letter in letters]
 
 
 @limit_app.command("show")

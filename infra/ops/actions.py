@@ -1,27 +1,28 @@
 """What an operator can do: functions on ports, which know neither AWS nor the command line."""
 
 import asyncio
+import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
 from adapters.secrets import parse_and_check
-from calling import redrive as redriving
+from calling import redelivery
 from calling.conditional import amend, amend_gate, amend_request
-from calling.redrive import BATCH, RECEIVE_WAIT_MS, Line
+from calling.redelivery import NotReplayable
 from core import gate as gates
 from core import job as jobs
 from core import window as windows
-from core.errors import InvalidMessage, RelayError, SettingError
+from core.errors import RelayError, SettingError
 from core.gate import Gate
 from core.job import Job
-from core.messages import FreshMessage, NotificationMessage
-from core.request import DeliveryState, Request, close_failed, replay_delivery
+from core.messages import NotificationMessage
+from core.request import Request, close_failed
 from core.window import Change
-from ports import Clock, Conflict, JobStore, Queue, WindowStore, Written
+from ports import Clock, Conflict, JobStore, Queue, Received, WindowStore, Written
 
 PURGED = "purged_by_operator"
 PURGED_STATUS = 503
@@ -72,6 +73,22 @@ class Vault(Protocol):
         ...
 
 
+class DeadLetterQueue(Protocol):
+    """Messages that could not be handled. What is received is held until it is deleted or released."""
+
+    async def receive(self, limit: int, wait_ms: int) -> list[Received]:
+        """Receive up to `limit` (at most 10), waiting for the first one up to `wait_ms` (at most 20 s)."""
+        ...
+
+    async def delete(self, receipts: Sequence[str]) -> None:
+        """Delete messages that were received."""
+        ...
+
+    async def release(self, receipts: Sequence[str]) -> None:
+        """Let others receive them again at once."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The world, as the operator's tool needs it."""
@@ -80,7 +97,7 @@ class Ports:
     scan: RequestScan
     window_store: WindowStore
     notifications: Queue
-    lines: tuple[Line, ...]
+    dead_letters: Mapping[str, DeadLetterQueue]
     vault: Vault
     clock: Clock
 
@@ -202,13 +219,12 @@ async def _park(ports: Ports, job_id: str) -> None:
 
 
 async def replay(ports: Ports, requests: Iterable[Request]) -> int:
-    """Start ended deliveries again, from their first attempt; return how many."""
-
-    def again(request: Request) -> Request | None:
-        ended = request.delivery.state not in {DeliveryState.NONE, DeliveryState.PENDING}
-        return replay_delivery(request, ports.clock.now_ms()) if ended else None
-
-    started = await _change_requests(ports.store, requests, again)
+    """Start deliveries again, from their first attempt; return how many could be."""
+    started = []
+    for request in requests:
+        with contextlib.suppress(NotReplayable):
+            now_ms = ports.clock.now_ms()
+            started.append(await redelivery.replay(ports.store, request, now_ms, queued=True))
     await _notify(ports.notifications, started)
     return len(started)
 
@@ -224,57 +240,7 @@ async def _change_requests(
 async def _notify(queue: Queue, requests: Iterable[Request]) -> None:
     """Send the webhooks' first messages. What is lost here, the due index finds."""
     due = [request for request in requests if request.delivery_due]
-    texts = [NotificationMessage(request.job_id, request.id, 0).encode() for request in due]
-    for start in range(0, len(texts), BATCH):
-        await queue.send(texts[start : start + BATCH])
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A dead letter: `readable` unless no version of this service can have written it."""
-
-    line: str
-    text: str
-    readable: bool
-    requests: tuple[Request, ...]
-
-
-async def dead_letters(ports: Ports, wanted: Filter) -> list[Letter]:
-    """Return the dead letters that fit, and leave them where they are."""
-    found: list[Letter] = []
-    for line in ports.lines:
-        receipts: list[str] = []
-        while batch := await line.dead_letters.receive(BATCH, RECEIVE_WAIT_MS):
-            receipts += [received.receipt for received in batch]
-            found += [await _letter(ports.store, line, received.text) for received in batch]
-        await line.dead_letters.release(receipts)
-    return [letter for letter in found if _is_wanted(letter, wanted)]
-
-
-async def redrive(ports: Ports, wanted: Filter) -> int:
-    """Put the dead letters that fit back on their queues; return how many. What can't be read stays."""
-
-    async def goes(line: Line, text: str) -> bool:
-        letter = await _letter(ports.store, line, text)
-        return letter.readable and _is_wanted(letter, wanted)
-
-    return sum([(await redriving.redrive(line, goes)).moved for line in ports.lines])
-
-
-async def _letter(store: JobStore, line: Line, text: str) -> Letter:
-    try:
-        message = line.decode(text)
-    except InvalidMessage:
-        return Letter(line.name, text, readable=False, requests=())
-    if isinstance(message, FreshMessage):
-        _, requests = await store.load(message.job_id)
-        return Letter(line.name, text, readable=True, requests=tuple(requests))
-    request = await store.request_of(message.job_id, message.request_id)
-    return Letter(line.name, text, readable=True, requests=(request,) if request else ())
-
-
-def _is_wanted(letter: Letter, wanted: Filter) -> bool:
-    return wanted.empty or any(wanted.fits(request) for request in letter.requests)
+    await queue.send([NotificationMessage(request.job_id, request.id, 0).encode() for request in due])
 
 
 async def pause(ports: Ports, *, paused: bool) -> bool:

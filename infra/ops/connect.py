@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -13,19 +13,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from adapters import aws
 from adapters.aws import in_thread
 from adapters.clock import SystemClock
-from adapters.dead_letters import SqsDeadLetters
 from adapters.dynamodb_jobs import DynamoJobStore
 from adapters.dynamodb_window import DynamoWindowStore
 from adapters.records import decode_request
-from adapters.sqs import SqsQueue
-from calling.redrive import Line
+from adapters.sqs import BATCH_MAX, WAIT_S_MAX, SqsQueue
 from core.errors import Unavailable
 from core.gate import Gate
-from core.messages import decode_fresh, decode_notification
 from core.request import Request
 from infra.local.aws import LocalSession
 from infra.ops.actions import NothingFound, Ports, Secret, StoredSecret
-from ports import Conflict, Written
+from ports import Conflict, Received, Written
 
 ATTEMPTS = 4
 READ_TIMEOUT_S = 10.0
@@ -44,18 +41,15 @@ def connect(stack: str, endpoint: str | None, region: str | None) -> Ports:
         raise Unavailable(f"stack {stack}: {error}") from error
     dynamodb, sqs = make("dynamodb"), make("sqs")
 
-    def line(name: str, queue: str, dead: str, decode: Any) -> Line:
-        return Line(name, SqsQueue(sqs, names[queue]), SqsDeadLetters(sqs, names[dead], HELD_S), decode)
-
     return Ports(
         store=DynamoJobStore(dynamodb, names["SigningTable"]),
         scan=DynamoScan(dynamodb, names["SigningTable"]),
         window_store=DynamoWindowStore(dynamodb, names["WindowTable"], _no_window),
         notifications=SqsQueue(sqs, names["NotificationQueue"]),
-        lines=(
-            line("fresh", "FreshQueue", "FreshDeadLetterQueue", decode_fresh),
-            line("notification", "NotificationQueue", "NotificationDeadLetterQueue", decode_notification),
-        ),
+        dead_letters={
+            "fresh": SqsDeadLetters(sqs, names["FreshDeadLetterQueue"], HELD_S),
+            "notification": SqsDeadLetters(sqs, names["NotificationDeadLetterQueue"], HELD_S),
+        },
         vault=SecretsManagerVault(make("secretsmanager"), names["Secret"]),
         clock=SystemClock(),
     )
@@ -113,6 +107,34 @@ class DynamoScan:
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+class SqsDeadLetters(SqsQueue):
+    """A `DeadLetterQueue`: what it receives nobody else sees for `held_s`, or until it is released."""
+
+    def __init__(self, client: Any, url: str, held_s: int) -> None:
+        super().__init__(client, url)
+        self._held_s = held_s
+
+    async def receive(self, limit: int, wait_ms: int) -> list[Received]:
+        """Receive messages and hold them; a wait is rounded down to whole seconds."""
+        answer = await in_thread(
+            self._client.receive_message,
+            QueueUrl=self._url,
+            MaxNumberOfMessages=min(limit, BATCH_MAX),
+            WaitTimeSeconds=min(wait_ms // 1000, WAIT_S_MAX),
+            VisibilityTimeout=self._held_s,
+        )
+        return [Received(row["Body"], row["ReceiptHandle"]) for row in answer.get("Messages", [])]
+
+    async def release(self, receipts: Sequence[str]) -> None:
+        """Let others receive them again at once."""
+        for start in range(0, len(receipts), BATCH_MAX):
+            entries = [
+                {"Id": str(index), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                for index, receipt in enumerate(receipts[start : start + BATCH_MAX])
+            ]
+            await in_thread(self._client.change_message_visibility_batch, QueueUrl=self._url, Entries=entries)
 
 
 class SecretsManagerVault:

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from core.gate import Gate
-from infra.ops.actions import Letter, Standing
+from infra.ops.actions import Standing
+from infra.ops.dead_letters import Letter
 
 Row = Mapping[str, Any]
 TEXT_MAX = 1_000
@@ -71,7 +72,7 @@ def standing_document(standing: Standing) -> Row:
 def letter_row(letter: Letter) -> Row:
     """Return one line about a dead letter."""
     return {
-        "queue": letter.line,
+        "queue": letter.queue,
         "readable": letter.readable,
         "requests": " ".join(request.id for request in letter.requests),
         "text": letter.text[:TEXT_MAX],

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from api.signing import Accepted, Declined, Signed
-from api.statuses import Found
 from core.job import Job, JobState, job_id
 from core.request import EARLY_MS, Delivery, DeliveryState, Failure, Request, RequestState, Success
 from core.scheduling import GivingUp
@@ -14,6 +13,7 @@ from core.webhook import PostResult
 from proofs.simulation.plan import CALM, MARGIN_MS, Call, Plan
 from proofs.simulation.virtual_time import EPOCH_MS
 from tests.fakes.memory import MemoryTable
+from web.bodies import Found
 
 ANSWER_MS_MAX = 2_000
 JUST_ENDED_MS = 75_000

@@ -8,11 +8,9 @@ from itertools import count
 from random import Random
 from typing import Any, cast
 
-from api import responses
-from api.deadline import Deadline
 from api.settings import ApiSettings
 from api.signing import Accepted, Ask, Declined, Signed, Signing
-from api.statuses import Statuses, Viewer
+from api.statuses import Statuses
 from api.wiring import ApiPorts
 from api.wiring import assemble as assemble_api
 from core import webhook
@@ -40,6 +38,9 @@ from proofs.simulation.world import (
 )
 from tests.fakes.deployment import FakeDeployment
 from tests.fakes.memory import MemoryHostStore, MemoryQueue, MemoryTable, MemoryWindow
+from web import bodies
+from web.access import Viewer
+from web.deadline import Deadline
 
 SCHEDULE_MS = 60_000
 PROCESSOR_LIMIT_MS = 110_000
@@ -346,7 +347,7 @@ class Simulation:
             randomness=self._randomness,
             telemetry=Telemetry(self, instance),
             waker=cast(Waker, self._port(ProcessorWaker(self), "waker", instance)),
-            lines=(),
+            dead_letters={},
             secrets=_no_secrets,
             checks={},
         )
@@ -388,7 +389,7 @@ class Simulation:
         while not self._checks.violations:
             found = await self._find(request_id, call.client)
             if found is not None:
-                state = responses.state(found.request, called=found.called) if found else ""
+                state = bodies.state(found.request, called=found.called) if found else ""
                 if self._checks.polled(request_id, found, state):
                     break
             await asyncio.sleep(self.rng.choice((0.05, 2, 20, 60)))

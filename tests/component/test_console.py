@@ -6,15 +6,15 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from api.console import DONE_MAX, REQUESTS_MAX
-from api.redriving import COUNTED_MS, MESSAGES_MAX
+from console.dead_letters import COUNTED_MS
+from console.overview import DONE_MAX, REQUESTS_MAX
 from core import request as requests
 from core import window as windows
 from core.answers import Meaning
 from core.messages import FreshMessage, NotificationMessage
 from core.places import DueKind
 from core.request import DeliveryState, Request
-from ports import Received, RequestKey
+from ports import RequestKey
 from tests.component.test_api import AUTH, check_problem, in_world, sign
 from tests.component.world import HOOK, OPERATOR_KEY, SIGNATURE, ApiWorld, Down
 
@@ -319,10 +319,6 @@ def test_what_is_not_replayed() -> None:
     in_world(scenario)
 
 
-async def redrive(client: httpx.AsyncClient, **headers: str) -> httpx.Response:
-    return await client.post("/console/redrive", headers=headers or OPERATOR)
-
-
 def test_dead_letters_are_counted_for_operators() -> None:
     """Callers are told nothing of them; operators every few seconds anew."""
 
@@ -350,81 +346,6 @@ def test_the_console_does_without_a_count(hangs_s: int) -> None:
         body = (await state(client, **OPERATOR)).json()
         assert body["dead_letters"] == {"fresh": None, "notification": 0}
         assert world.clock.monotonic_ms() - started_ms < 2_000
-
-    in_world(scenario)
-
-
-def test_a_redrive_puts_dead_letters_back() -> None:
-    """Each to its own queue; what nobody can read stays, and is counted. The count is new afterwards."""
-
-    async def scenario(world: ApiWorld) -> None:
-        client, started_ms = world.client(), world.clock.monotonic_ms()
-        await world.dead_letters.send([FRESH, "garbage"])
-        await world.dead_notifications.send([NOTIFICATION] * 12)
-        await state(client, **OPERATOR)
-        body = (await redrive(client)).json()
-        assert body["moved"] == {"fresh": 1, "notification": 12}
-        assert (body["unreadable"], body["more"]) == ({"fresh": 1, "notification": 0}, False)
-        assert world.clock.monotonic_ms() - started_ms < 2_000
-        assert (world.queue.texts, world.notifications.texts) == ([FRESH], [NOTIFICATION] * 12)
-        assert (world.dead_letters.texts, world.dead_notifications.texts) == (["garbage"], [])
-        counted = (await state(client, **OPERATOR)).json()["dead_letters"]
-        assert counted == {"fresh": 1, "notification": 0}
-        assert ("dead_letters_redriven", "olga") in [
-            (name, fields.get("by")) for name, fields in world.telemetry.events
-        ]
-
-    in_world(scenario)
-
-
-def test_a_redrive_is_bounded() -> None:
-    """So many letters at once and no more; the answer says that there are more."""
-
-    async def scenario(world: ApiWorld) -> None:
-        client = world.client()
-        await world.dead_notifications.send([NOTIFICATION] * (MESSAGES_MAX + 5))
-        body = (await redrive(client)).json()
-        assert (body["moved"]["notification"], body["more"]) == (MESSAGES_MAX, True)
-        body = (await redrive(client)).json()
-        assert (body["moved"]["notification"], body["more"]) == (5, False)
-
-    in_world(scenario)
-
-
-def test_a_redrive_ends_in_time() -> None:
-    """A slow queue is left in good time, with what was moved by then; a silent one is 503."""
-
-    async def scenario(world: ApiWorld) -> None:
-        receive = world.dead_letters.receive
-
-        async def slow(limit: int, wait_ms: int) -> list[Received]:
-            await world.clock.sleep_ms(400)
-            return await receive(limit, wait_ms)
-
-        world.dead_letters.receive = slow  # type: ignore[method-assign]
-        await world.dead_letters.send([FRESH] * 60)
-        started_ms = world.clock.monotonic_ms()
-        body = (await redrive(world.client())).json()
-        assert 0 < body["moved"]["fresh"] < 60
-        assert body["more"]
-        assert world.clock.monotonic_ms() - started_ms < 2_000
-        started_ms = world.clock.monotonic_ms()
-        silent = await redrive(world.client(dead_letters=Down(30)))
-        check_problem(silent, 503, "service-unavailable")
-        assert world.clock.monotonic_ms() - started_ms < 2_000
-
-    in_world(scenario)
-
-
-def test_a_redrive_is_for_operators() -> None:
-    """A caller gets 403, nobody 401; nothing is moved."""
-
-    async def scenario(world: ApiWorld) -> None:
-        client = world.client()
-        await world.dead_letters.send([FRESH])
-        check_problem(await redrive(client, **AUTH), 403, "forbidden")
-        check_problem(await client.post("/console/redrive"), 401, "unauthorized")
-        assert (world.dead_letters.texts, world.queue.texts) == ([FRESH], [])
 
     in_world(scenario)
 

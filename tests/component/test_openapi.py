@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from api import reference
 from api.openapi import document
-from api.pages import reference
 from tests.component.contract import errors_of
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -85,7 +85,7 @@ def test_the_page_shows_every_operation_and_no_more_than_text() -> None:
 
 def test_a_cold_start_does_not_pay_for_it() -> None:
     """Neither the document nor the pages' renderer is imported before somebody asks."""
-    code = "import sys, api.app; print(sorted({'api.openapi', 'api.pages.reference'} & set(sys.modules)))"
+    code = "import sys, api.app; print(sorted({'api.openapi', 'api.reference'} & set(sys.modules)))"
     functions = COMMITTED.parents[1] / "functions"
     result = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", code], cwd=functions, capture_output=True, text=True, check=True

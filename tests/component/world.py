@@ -12,18 +12,15 @@ from adapters.clock import SystemRandomness
 from api.app import Services, create_app
 from api.settings import ApiSettings
 from api.wiring import ApiPorts, assemble
-from calling.redrive import Line
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.errors import Unavailable
 from core.gate import Gate
-from core.messages import decode_fresh, decode_notification
 from core.secrets import Secrets
 from ports import Clock
 from proofs.simulation.virtual_time import VirtualClock
 from tests.component.contract import conforms
 from tests.fakes.memory import (
-    MemoryDeadLetters,
     MemoryJobStore,
     MemoryQueue,
     MemoryTable,
@@ -150,8 +147,7 @@ class ApiWorld:
         self.window = MemoryWindow(self._empty())
         self.window_store = MemoryWindowStore(self.window, self._empty)
         self.queue, self.notifications = MemoryQueue(self.clock), MemoryQueue(self.clock)
-        self.dead_letters = MemoryDeadLetters(self.clock, visibility_ms=30_000)
-        self.dead_notifications = MemoryDeadLetters(self.clock, visibility_ms=30_000)
+        self.dead_letters, self.dead_notifications = MemoryQueue(self.clock), MemoryQueue(self.clock)
         self.upstream = ScriptedUpstream(self.clock)
         self.waker = CountingWaker()
         self.telemetry = Silent()
@@ -186,21 +182,17 @@ class ApiWorld:
         async def up() -> None:
             return None
 
-        queue, dead_letters = ports["queue"], ports["dead_letters"]
         world = ApiPorts(
             store=ports["store"],
             window_store=ports["window_store"],
             upstream=self.upstream,
-            fresh_queue=queue,
+            fresh_queue=ports["queue"],
             notifications=self.notifications,
             clock=self.clock,
             randomness=SystemRandomness(),
             telemetry=self.telemetry,
             waker=ports["waker"],
-            lines=(
-                Line("fresh", queue, dead_letters, decode_fresh),
-                Line("notification", self.notifications, self.dead_notifications, decode_notification),
-            ),
+            dead_letters={"fresh": ports["dead_letters"], "notification": self.dead_notifications},
             secrets=secrets,
             checks={"database": up, "queue": up},
         )

@@ -1,4 +1,4 @@
-"""What every `ports.DeadLetters` promises: in memory, and on SQS."""
+"""What every `DeadLetterQueue` of the operator's tool promises: in memory, and on SQS."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,12 +8,12 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from adapters.dead_letters import SqsDeadLetters
 from core.errors import Unavailable
+from infra.ops.connect import SqsDeadLetters
 from proofs.simulation.virtual_time import VirtualClock
 from tests.fakes.memory import MemoryDeadLetters
 
-DeadLetterQueue = MemoryDeadLetters | SqsDeadLetters  # what is sent here comes by the queue's own redrive
+DeadLetterQueue = MemoryDeadLetters | SqsDeadLetters  # SQS itself sends here
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ async def test_what_is_released_is_there_again_at_once(dead_letters: DeadLetterQ
 
 
 async def test_what_is_deleted_is_gone(dead_letters: DeadLetterQueue) -> None:
-    """A letter that went back to its queue is dead no more."""
+    """The others stay."""
     await dead_letters.send(["a", "b"])
     held = await dead_letters.receive(10, 0)
     await dead_letters.delete([held[0].receipt])

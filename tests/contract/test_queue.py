@@ -121,4 +121,4 @@ async def test_a_queue_that_is_gone_is_unavailable(client: Any) -> None:
     with pytest.raises(Unavailable):
         await queue.receive(1, 0)
     with pytest.raises(Unavailable):
-        await queue.check()
+        await queue.count()

@@ -260,6 +260,10 @@ class MemoryQueue:
         self.requests += 1
         self._messages = [message for message in self._messages if message.receipt not in receipts]
 
+    async def count(self) -> int:
+        """Return how many there are that nobody holds."""
+        return sum(message.visible_at_ms <= self._clock.now_ms() for message in self._messages)
+
     def purge(self) -> None:
         """Lose everything."""
         self._messages.clear()
@@ -293,11 +297,7 @@ class MemoryQueue:
 
 
 class MemoryDeadLetters(MemoryQueue):
-    """A `ports.DeadLetters`: what it gives out is held for the visibility timeout."""
-
-    async def count(self) -> int:
-        """Return how many there are that nobody holds."""
-        return sum(message.visible_at_ms <= self._clock.now_ms() for message in self._messages)
+    """The operator's `DeadLetterQueue`: what it gives out is held for the visibility timeout."""
 
     async def release(self, receipts: Sequence[str]) -> None:
         """Let others receive them again at once."""

@@ -15,7 +15,6 @@ SERVICES = {
     "dynamodb_hosts": "dynamodb:SigningTable",
     "dynamodb_window": "dynamodb:WindowTable",
     "sqs": "sqs",
-    "dead_letters": "sqs",
     "secrets": "secretsmanager",
     "waker": "lambda",
     "deployment": "lambda",
@@ -25,7 +24,6 @@ NEEDED = {
     "transact_write_items": "PutItem",  # of puts only
     "send_message_batch": "SendMessage",
     "delete_message_batch": "DeleteMessage",
-    "change_message_visibility_batch": "ChangeMessageVisibility",
     "invoke": "InvokeFunction",
 }
 

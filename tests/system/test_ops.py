@@ -123,19 +123,17 @@ async def statuses_of_two_webhooks(stack: RunningStack, request_id: str) -> list
         await asyncio.sleep(POLL_S)
 
 
-def test_dead_letters_go_back_to_their_queue(stack: RunningStack, tool: Tool) -> None:
-    """A listing leaves them where they are; a redrive moves what can be read."""
+def test_dead_letters_are_listed_and_deleted(stack: RunningStack, tool: Tool) -> None:
+    """A listing leaves them where they are."""
     sqs, dead = stack.session.client("sqs"), stack.resources["NotificationDeadLetterQueue"]
     good = json.dumps({"v": 1, "job_id": "0" * 64, "request_id": UNKNOWN_ID, "attempt": 0})
     for text in (good, "garbage of ops"):
         sqs.send_message(QueueUrl=dead, MessageBody=text)
     for _ in range(2):
-        texts = {row["text"] for row in tool("list", "--state", "dead-letters")}
+        texts = {row["text"] for row in tool("dead-letters", "list")}
         assert {good, "garbage of ops"} <= texts
-    assert tool("redrive", "--yes")["redriven"] >= 1
-    texts = {row["text"] for row in tool("list", "--state", "dead-letters")}
-    assert "garbage of ops" in texts
-    assert good not in texts
+    assert tool("dead-letters", "delete", "--yes")["deleted"] >= 2
+    assert tool.run("dead-letters", "list").returncode == NOTHING_FOUND
 
 
 def test_limits_are_shown_and_set(tool: Tool) -> None:

@@ -230,47 +230,20 @@ def test_replay_by_keyboard_alone(pages_stack: RunningStack, context: BrowserCon
     assert [row["status"] for row in ours] == [204, 500, 500]
 
 
-def test_redrive_by_keyboard_alone(pages_stack: RunningStack, context: BrowserContext) -> None:
-    """An operator sees how many dead letters there are, and puts them back after a confirmation."""
+def test_an_operator_sees_dead_letters(pages_stack: RunningStack, context: BrowserContext) -> None:
+    """How many there are, by queue; a caller sees nothing of them."""
     sqs, dead = pages_stack.session.client("sqs"), pages_stack.resources["NotificationDeadLetterQueue"]
-    for text in (LETTER, "garbage"):
-        sqs.send_message(QueueUrl=dead, MessageBody=text)
+    sqs.send_message(QueueUrl=dead, MessageBody="garbage")
     page = context.new_page()
     page.goto(f"{pages_stack.api_url}/console")
     page.keyboard.type(DEFAULT_OPERATOR_KEY)
     page.keyboard.press("Enter")
-    letters = page.locator("#letters")
-    expect(letters).to_have_text("New requests: 0. Webhooks: 2.")
-    page.keyboard.press("Shift+Tab")
-    tab_to(page, "Redrive")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("dialog")).to_contain_text("dead letters")
+    expect(page.locator("#letters")).to_have_text("New requests: 0. Webhooks: 1.")
     check_contrast(page)
-    page.keyboard.press("Escape")
-    expect(page.get_by_role("dialog")).to_be_hidden()
-    expect(page.locator("#said")).to_have_text("")
-    count = "ApproximateNumberOfMessages"
-    assert sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=[count])["Attributes"][count] == "2"
-    tab_to(page, "Redrive")
-    page.keyboard.press("Enter")
-    tab_to(page, "Put back")
-    page.keyboard.press("Enter")
-    expect(page.locator("#said")).to_have_text(
-        "Put back: 0 of new requests, 1 of webhooks. 1 can't be read, and stay."
-    )
-    expect(letters).to_have_text("New requests: 0. Webhooks: 1.")
-    expect(page.get_by_role("button", name="Redrive")).to_be_focused()
-    check_contrast(page)
-
-
-def test_a_caller_redrives_nothing(pages_stack: RunningStack, context: BrowserContext) -> None:
-    """A caller's console shows no dead letters; asking all the same is refused."""
     page = context.new_page()
     open_console(page, pages_stack)
     expect(page.locator("#caption")).to_contain_text("shown")
-    expect(page.get_by_role("button", name="Redrive")).to_be_hidden()
-    refused = httpx.post(f"{pages_stack.api_url}/console/redrive", headers=AUTH, trust_env=False)
-    assert (refused.status_code, refused.json()["title"]) == (httpx.codes.FORBIDDEN, "Forbidden")
+    expect(page.locator("#letters")).to_be_hidden()
 
 
 def tab_to(page: Page, name: str) -> None:

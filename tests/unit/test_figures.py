@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.figures import Figures, figures
+from console.figures import Figures, figures
 from core import request as requests
 from core.request import Request
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.inputs import MESSAGE_BYTES_MAX, InvalidParameter, client_of, parse_sign_query
+from api.inputs import MESSAGE_BYTES_MAX, parse_sign_query
 from core.answers import (
     DELAY_SECONDS_MAX,
     Meaning,
@@ -27,6 +27,8 @@ from core.messages import (
     decode_fresh,
     decode_notification,
 )
+from web.access import client_of
+from web.problems import InvalidParameter
 
 whatever_the_load = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 POLICY = Policy(ports=frozenset({443}))

@@ -9,11 +9,9 @@ from collections import OrderedDict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from api.deadline import Deadline
-from api.figures import Figures, figures
-from api.statuses import Viewer
 from calling.redelivery import replay
 from calling.slots import Slots
+from console.figures import Figures, figures
 from core import scheduling
 from core.errors import Unavailable
 from core.gate import Gate
@@ -22,6 +20,8 @@ from core.places import DueKind, EndedKind, Place
 from core.request import Request
 from core.scheduling import Due
 from ports import Clock, JobStore, RequestKey, Telemetry, Waker
+from web.access import Viewer
+from web.deadline import Deadline
 
 JOBS_MAX = 200
 REQUESTS_MAX = 30
@@ -117,7 +117,7 @@ class Console:
                 request = await self._store.request(request_id)
                 if request is None or not viewer.sees(request):
                     return None
-                replayed = await replay(self._store, request, self._clock.now_ms())
+                replayed = await replay(self._store, request, self._clock.now_ms(), queued=False)
         except TimeoutError:
             raise Unavailable("timeout") from None
         self._telemetry.event("delivery_replayed", request_id=request_id, by=viewer.name)

@@ -1,4 +1,4 @@
-"""Pages for people: files beside this module, whole in themselves, read when first asked for.
+"""Pages for people: files whole in themselves, read when first asked for.
 
 None of them holds data: what they show they fetch as JSON, and write as text. Each may run exactly the style
 and script that stand in its file, and talk to nobody but us.
@@ -6,35 +6,27 @@ and script that stand in its file, and talk to nobody but us.
 
 import base64
 import re
+from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from fastapi.responses import HTMLResponse
 
-FOLDER = Path(__file__).parent
 INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
-CONTENT = "<!-- content -->"
 
 
-def page(name: str) -> HTMLResponse:
-    """Return a page as its file has it."""
-    text = _text(name)
-    return HTMLResponse(text, headers=_headers(text))
-
-
-def documentation(document: dict[str, Any]) -> HTMLResponse:
-    """Return the description of the interface, for people."""
-    from api.pages import reference  # noqa: PLC0415 - asked for rarely: no cold start pays for it
-
-    text = _text("docs").replace(CONTENT, reference.content(document))
+def page(path: Path, content: Mapping[str, str] | None = None) -> HTMLResponse:
+    """Return a page as its file has it; `content`: HTML to put in the place of markers."""
+    text = _text(path)
+    for marker, html in (content or {}).items():
+        text = text.replace(marker, html)
     return HTMLResponse(text, headers=_headers(text))
 
 
 @cache
-def _text(name: str) -> str:
-    return (FOLDER / f"{name}.html").read_text(encoding="utf-8")
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _headers(text: str) -> dict[str, str]:

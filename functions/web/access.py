@@ -1,25 +1,31 @@
 """Who may ask: callers and operators by their keys, the holder of a status token for its one request."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from fastapi import Request
 
-from api.inputs import client_of
-from api.statuses import Viewer
-from core.errors import RelayError, Unavailable
+from core.errors import Unavailable
 from core.job import OUTCOME_KEPT_MS
+from core.request import Request as SigningRequest
 from core.secrets import Secrets
 from core.token import make_token, opens
 from ports import Clock
+from web.problems import Unauthorized
 
 
-class Unauthorized(RelayError):
-    """No key or token, or a wrong one."""
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who asks: a caller sees its own requests, an operator and the holder of a request's token any."""
 
+    name: str = ""
+    sees_all: bool = False
 
-class Forbidden(RelayError):
-    """A key that is known, but not for this."""
+    def sees(self, request: SigningRequest) -> bool:
+        """Whether this request may be shown."""
+        return self.sees_all or request.client == self.name
 
 
 class Access:
@@ -35,7 +41,7 @@ class Access:
         secrets = await self._secrets(request)
         client = client_of(request.headers.get("authorization"), secrets.clients)
         if client is None:
-            raise Unauthorized("missing or unknown API key")
+            raise Unauthorized
         return client
 
     async def viewer(self, request: Request) -> Viewer:
@@ -45,13 +51,6 @@ class Access:
         if operator is not None:
             return Viewer(operator, sees_all=True)
         return Viewer(await self.caller(request))
-
-    async def operator(self, request: Request) -> Viewer:
-        """Return the operator; raises `Unauthorized`, and `Forbidden` for a caller."""
-        viewer = await self.viewer(request)
-        if not viewer.sees_all:
-            raise Forbidden("an operator's key is needed")
-        return viewer
 
     async def viewer_of(self, request: Request, wanted_id: str) -> Viewer:
         """Return who may see this one request: the holder of its token, or of a key."""
@@ -78,3 +77,13 @@ class Access:
                 raise Unavailable("no time was left to fetch the keys") from None
         secrets: Secrets = request.state.secrets
         return secrets
+
+
+def client_of(authorization: str | None, clients: Mapping[str, str]) -> str | None:
+    """Return the name of the caller whose key this is; every key is compared, in constant time."""
+    key = (authorization or "").strip()
+    if key[:7].lower() == "bearer ":
+        key = key[7:].strip()
+    given = key.encode()
+    matching = [name for name, expected in clients.items() if hmac.compare_digest(given, expected.encode())]
+    return matching[0] if matching and given else None

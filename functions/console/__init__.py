@@ -1,0 +1,1 @@
+"""The console: what is unfinished, what ended, and sending webhooks again."""

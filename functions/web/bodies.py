@@ -1,0 +1,109 @@
+"""JSON bodies: reading those that callers send, and showing a request as every answer shows it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+from core.job import Job
+from core.request import Request
+from web.problems import BodyTooLarge, InvalidParameter, MalformedBody, UnsupportedMediaType
+
+BODY_BYTES_MAX = 32_768
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A request, its job, and what is known of its next call (None: not known, or there is none).
+
+    `ready_at_ms`: when that call should have ended. `position`: its place among those never called, from 1.
+    `called`: whether a call since its acceptance has come to something, but not to a signature.
+    """
+
+    request: Request
+    job: Job | None = None
+    ready_at_ms: int | None = None
+    position: int | None = None
+    called: bool = False
+
+
+def parse_body(body: bytes, content_type: str) -> dict[str, Any]:
+    """Return the JSON object that a body holds, each of its members given once.
+
+    Raises `UnsupportedMediaType`, `BodyTooLarge`, `MalformedBody` and `InvalidParameter`.
+    """
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType
+    if len(body) > BODY_BYTES_MAX:
+        raise BodyTooLarge(f"a body may have {BODY_BYTES_MAX} bytes")
+    try:
+        values = json.loads(body.decode(), object_pairs_hook=once_each)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise MalformedBody
+    return values
+
+
+def once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return named values; raises `InvalidParameter` for a name that stands twice."""
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise InvalidParameter(name, "must be given once")
+        values[name] = value
+    return values
+
+
+def timestamp(at_ms: int | None) -> str | None:
+    """Return RFC 3339 in UTC with milliseconds."""
+    if at_ms is None:
+        return None
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def status(found: Found) -> JSONResponse:
+    """Return where a request stands."""
+    request, job = found.request, found.job
+    body: dict[str, Any] = {
+        "request_id": request.id,
+        "status": 200,
+        "state": state(request, called=found.called),
+        "attempts": max(0, (job.attempts if job else 0) - request.attempts_before)
+        if request.open
+        else request.calls,
+        "position": found.position,
+        "created_at": timestamp(request.created_ms),
+        "estimated_ready_at": timestamp(found.ready_at_ms),
+        "finished_at": timestamp(request.closed_ms or None),
+        "signature": request.signature or None,
+        "failure": {"status": request.failure.status, "reason": request.failure.reason}
+        if request.failure
+        else None,
+    }
+    body = {name: value for name, value in body.items() if value is not None}
+    return JSONResponse(body | {"delivery": delivery(request)}, headers={"Cache-Control": "no-store"})
+
+
+def delivery(request: Request) -> dict[str, Any]:
+    """Return where a request's webhook stands."""
+    record, pending = request.delivery, request.delivery_due
+    return {
+        "state": record.state,
+        "attempts": record.attempts,
+        "next_attempt_at": timestamp(max(record.not_before_ms, record.until_ms)) if pending else None,
+        "reason": record.reason or None,
+        "excerpt": record.excerpt or None,
+        "ended_at": timestamp(record.ended_ms or None),
+    }
+
+
+def state(request: Request, *, called: bool) -> str:
+    """Return a request's state as callers are told it; `called`: a call since its acceptance has failed."""
+    if not request.open:
+        return request.state
+    return "retrying" if called else "waiting"

@@ -1,0 +1,191 @@
+"""Every error that a caller can be told: RFC 9457 problems, each with its status, title and sentence."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from calling.redelivery import NotReplayable
+from core.errors import RelayError, Unavailable
+from ports import Telemetry
+
+PROBLEM_TYPE = "application/problem+json"
+TYPES = "urn:signing-relay:problem:"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem. `name` is the end of its `type`; `detail`: where nothing more is known."""
+
+    status: int
+    name: str
+    title: str
+    detail: str
+
+
+def _plain(status: HTTPStatus) -> Kind:
+    """Return the kind that needs no more words than its status has."""
+    return Kind(status, status.phrase.lower().replace(" ", "-"), status.phrase, status.phrase)
+
+
+MALFORMED_BODY = Kind(400, "malformed-body", "Malformed body", "the body must be a JSON object in UTF-8")
+UNAUTHORIZED = Kind(401, "unauthorized", "Unauthorized", "missing or unknown API key")
+NOT_FOUND = _plain(HTTPStatus.NOT_FOUND)
+NOT_REPLAYABLE = Kind(409, "not-replayable", "Not replayable", "an attempt is under way")
+BODY_TOO_LARGE = Kind(413, "body-too-large", "Body too large", "the body is too large")
+UNSUPPORTED_MEDIA_TYPE = Kind(
+    415, "unsupported-media-type", "Unsupported media type", "send JSON, and Content-Type: application/json"
+)
+INVALID_PARAMETER = Kind(422, "invalid-parameter", "Invalid parameter", "message: is required")
+LIMIT_REACHED = Kind(
+    429,
+    "limit-reached",
+    "Limit reached",
+    "All calls that the upstream allows are in use, or others wait. Give a webhook_url to wait too.",
+)
+CALL_IN_PROGRESS = Kind(
+    429,
+    "call-in-progress",
+    "Call in progress",
+    "This message is being signed for another caller. Try again, or give a webhook_url to wait too.",
+)
+BACKLOG_TOO_LONG = Kind(
+    429,
+    "backlog-too-long",
+    "Backlog too long",
+    "So many requests wait that this one could not be served in time.",
+)
+INTERNAL = _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
+UPSTREAM_FAILED = Kind(
+    502,
+    "upstream-failed",
+    "Upstream failed",
+    "The upstream failed to sign this message. Give a webhook_url to have it retried.",
+)
+UPSTREAM_REFUSED = Kind(
+    502, "upstream-refused", "Upstream refused", "The upstream refuses to sign this message"
+)
+UNAVAILABLE = Kind(
+    503,
+    "unavailable",
+    "Unavailable",
+    "The request could not be accepted, and nothing is promised. Try again.",
+)
+PAUSED = Kind(
+    503,
+    "paused",
+    "Paused",
+    "Calls to the upstream are paused by the operator. Give a webhook_url to wait until they go on.",
+)
+SERVICE_UNAVAILABLE = _plain(HTTPStatus.SERVICE_UNAVAILABLE)
+UPSTREAM_TOO_SLOW = Kind(
+    504,
+    "upstream-too-slow",
+    "Upstream too slow",
+    "The upstream did not answer in time. Give a webhook_url to have it retried.",
+)
+
+
+class RequestProblem(RelayError):
+    """The request itself can't be answered; the message is the problem's detail."""
+
+    kind: ClassVar[Kind]
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail or self.kind.detail)
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """Return what the body has beside the usual members."""
+        return {}
+
+
+class Unauthorized(RequestProblem):
+    """No key or token, or a wrong one."""
+
+    kind = UNAUTHORIZED
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "ApiKey"}
+
+
+class NotFound(RequestProblem):
+    """There is no such request, or this viewer may not know of it."""
+
+    kind = NOT_FOUND
+
+
+class UnsupportedMediaType(RequestProblem):
+    """A body that is not announced as JSON."""
+
+    kind = UNSUPPORTED_MEDIA_TYPE
+
+
+class BodyTooLarge(RequestProblem):
+    """More than any message and webhook_url of the allowed lengths can need."""
+
+    kind = BODY_TOO_LARGE
+
+
+class MalformedBody(RequestProblem):
+    """A body that is not a JSON object."""
+
+    kind = MALFORMED_BODY
+
+
+class InvalidParameter(RequestProblem):
+    """A parameter can't be used; `expected` says what could be."""
+
+    kind = INVALID_PARAMETER
+
+    def __init__(self, parameter: str, expected: str) -> None:
+        super().__init__(f"{parameter}: {expected}")
+        self.parameter = parameter
+        self.expected = expected
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """Return the parameter's name."""
+        return {"parameter": self.parameter}
+
+
+def problem(
+    request_id: str, kind: Kind, detail: str = "", headers: Mapping[str, str] | None = None, **members: Any
+) -> JSONResponse:
+    """Return an error; `members` stand beside the usual ones."""
+    detail = detail or kind.detail
+    body = {
+        "request_id": request_id,
+        "status": kind.status,
+        "message": detail,
+        "type": TYPES + kind.name,
+        "title": kind.title,
+        "detail": detail,
+        **members,
+    }
+    return JSONResponse(body, kind.status, headers, PROBLEM_TYPE)
+
+
+def add_error_handlers(app: FastAPI, telemetry: Telemetry) -> None:
+    """Turn every error that a route raises into its problem."""
+
+    @app.exception_handler(RequestProblem)
+    async def refused(request: Request, error: RequestProblem) -> JSONResponse:
+        return problem(request.state.request_id, error.kind, str(error), dict(error.headers), **error.members)
+
+    @app.exception_handler(NotReplayable)
+    async def not_replayable(request: Request, error: NotReplayable) -> JSONResponse:
+        return problem(request.state.request_id, NOT_REPLAYABLE, str(error))
+
+    @app.exception_handler(Unavailable)
+    async def unavailable(request: Request, error: Unavailable) -> JSONResponse:
+        telemetry.event("unavailable", request_id=request.state.request_id, reason=str(error))
+        return problem(request.state.request_id, SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> JSONResponse:
+        kind = _plain(HTTPStatus(error.status_code))
+        return problem(request.state.request_id, kind, headers=error.headers)
