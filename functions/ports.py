@@ -17,6 +17,8 @@ from core.scheduling import Due
 from core.webhook import PostResult
 from core.window import Change, Limits
 
+PAGE_MAX = 50
+
 Record = TypeVar("Record")
 
 
@@ -96,6 +98,17 @@ class RequestKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Some requests of a job that this version can read, open or not, in the order of their ids.
+
+    At most `PAGE_MAX`. `next_id`: where the next page begins; None after the last one.
+    """
+
+    requests: tuple[Request, ...] = ()
+    next_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
     """How many jobs wait for their first call, and since when the first of them does (None: none waits).
 
@@ -117,8 +130,12 @@ class JobStore(Protocol):
         """Return the job."""
         ...
 
-    async def load(self, job_id: str) -> tuple[Job | None, list[Request]]:
-        """Return the job and all its requests that this version can read, oldest first."""
+    async def load(self, job_id: str) -> tuple[Job | None, Page]:
+        """Return the job and the first page of the requests that may be open: from its `open_from` on."""
+        ...
+
+    async def page(self, job_id: str, first_id: str) -> Page:
+        """Return a page of a job's requests, from this id on; without a job too."""
         ...
 
     async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:

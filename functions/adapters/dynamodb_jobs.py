@@ -9,7 +9,7 @@ of their own, the requests that have ended, by when they did, until TTL takes th
 Every write replaces a whole item on condition that its `revision` is the one that was read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -31,10 +31,12 @@ from core.job import DAY_MS, OUTCOME_KEPT_MS, Job
 from core.places import DueKind, EndedKind
 from core.request import Request
 from core.scheduling import Due
-from ports import Backlog, Conflict, RequestKey, Written
+from ports import PAGE_MAX, Backlog, Conflict, Page, RequestKey, Written
 
 INDEX = "due"
 FOREVER_MS = 10**15
+AFTER = "!"
+"""Appended to an id it makes a text that is greater, and smaller than every greater id."""
 UNCHANGED = "revision = :revision"
 ABSENT = "attribute_not_exists(PK)"
 CONDITION_FAILED = frozenset({"ConditionalCheckFailedException"})
@@ -53,16 +55,33 @@ class DynamoJobStore:
         item = await self._get(job_key(job_id))
         return decode_job(item) if item else None
 
-    async def load(self, job_id: str) -> tuple[Job | None, list[Request]]:
-        """Return the job and its requests that can be read, in the order of the sort key."""
-        rows = await self._query(
-            KeyConditionExpression="PK = :pk",
-            ExpressionAttributeValues={":pk": {"S": f"JOB#{job_id}"}},
+    async def load(self, job_id: str) -> tuple[Job | None, Page]:
+        """Return the job and the first page of the requests that may be open.
+
+        One query where that page is the first one of all, as it is for a message without much history.
+        """
+        rows, more = await self._rows(job_id, "JOB", PAGE_MAX + 1)
+        job = decode_job(rows.pop(0)) if rows and rows[0]["SK"]["S"] == "JOB" else None
+        if job and more and (not rows or _request_sk(job.open_from) > rows[-1]["SK"]["S"]):
+            return job, await self.page(job_id, job.open_from)
+        return job, _page(rows, more=more)
+
+    async def page(self, job_id: str, first_id: str) -> Page:
+        """Return a page of a job's requests."""
+        rows, more = await self._rows(job_id, _request_sk(first_id), PAGE_MAX)
+        return _page(rows, more=more)
+
+    async def _rows(self, job_id: str, first_sk: str, limit: int) -> tuple[list[Item], bool]:
+        """Return items of a job's collection, and whether more follow."""
+        answer = await in_thread(
+            self._client.query,
+            TableName=self._table,
+            KeyConditionExpression="PK = :pk AND SK >= :first",
+            ExpressionAttributeValues={":pk": {"S": f"JOB#{job_id}"}, ":first": {"S": first_sk}},
             ConsistentRead=True,
+            Limit=limit,
         )
-        job = next((decode_job(row) for row in rows if row["SK"]["S"] == "JOB"), None)
-        requests = [_if_readable(row) for row in rows if row["SK"]["S"] != "JOB"]
-        return job, [request for request in requests if request]
+        return list(answer["Items"]), "LastEvaluatedKey" in answer
 
     async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
         """Write a job if the stored one is still `before`."""
@@ -172,16 +191,6 @@ class DynamoJobStore:
         item: Item | None = answer.get("Item")
         return item
 
-    async def _query(self, **kwargs: Any) -> list[Item]:
-        rows: list[Item] = []
-        start: dict[str, Any] = {}
-        while True:
-            answer = await in_thread(self._client.query, TableName=self._table, **kwargs, **start)
-            rows += answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return rows
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-
     async def _put(self, item: Item, revision: str | None) -> Item | None:
         """Put an item conditionally: None if it landed, else what is stored ({} if it did not come back)."""
         condition: dict[str, Any] = {"ConditionExpression": ABSENT}
@@ -207,6 +216,16 @@ class DynamoJobStore:
 
 def _revision() -> str:
     return uuid4().hex[:16]
+
+
+def _request_sk(request_id: str) -> str:
+    return f"REQ#{request_id}"
+
+
+def _page(rows: Sequence[Item], *, more: bool) -> Page:
+    requests = [_if_readable(row) for row in rows]
+    next_id = rows[-1]["SK"]["S"].removeprefix("REQ#") + AFTER if more and rows else None
+    return Page(tuple(request for request in requests if request), next_id)
 
 
 def _if_readable(row: Item) -> Request | None:

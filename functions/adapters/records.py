@@ -70,6 +70,7 @@ def _job_values(job: Job) -> Values:
         "refused_at_ms": job.outcome.at_ms if isinstance(job.outcome, Refusal) else None,
         "failing_since_ms": job.failing_since_ms,
         "oldest_ms": job.oldest_ms,
+        "open_from": job.open_from,
         "revision": job.revision,
         **_index_values(job.place, job.expires_ms),
     }
@@ -100,6 +101,7 @@ def _decode_job(item: Item) -> Job:
         failing_since_ms=row.number("failing_since_ms") or None,
         due_ms=row.number("due_ms"),
         oldest_ms=row.count("oldest_ms"),
+        open_from=row.text("open_from"),
         revision=row.text("revision"),
         others=_others(item, _JOB_ATTRIBUTES),
     )

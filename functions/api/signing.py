@@ -336,22 +336,22 @@ class Signing:
             job = await self._caller.cancel(failed.call, wanted=True)
         elif failed and failed.answer:
             job = await self._caller.complete(failed.call, failed.answer, wanted=True)
-        elif self._scheduled(seen, request.message) is seen:
+        elif self._scheduled(seen, request) is seen:
             job = await self._store.job(request.job_id)
         else:
             job = seen
-        job = await self._schedule(job, request.message)
+        job = await self._schedule(job, request)
         if not job.fresh_signature(self._clock.now_ms(), self._settings.signature_ttl_ms):
             await self._notify_processor(job)
         return job
 
-    async def _schedule(self, job: Job | None, message: str) -> Job:
+    async def _schedule(self, job: Job | None, request: Request) -> Job:
         """See that the processor calls it, if it has no outcome."""
-        return await amend_job(self._store, job, lambda seen: self._scheduled(seen, message))
+        return await amend_job(self._store, job, lambda seen: self._scheduled(seen, request))
 
-    def _scheduled(self, job: Job | None, message: str) -> Job:
+    def _scheduled(self, job: Job | None, request: Request) -> Job:
         ttl_ms = self._settings.signature_ttl_ms
-        return jobs.schedule(job, message, self._clock.now_ms(), refusal_ttl_ms=ttl_ms)
+        return jobs.schedule(job, request.message, self._clock.now_ms(), request.id, refusal_ttl_ms=ttl_ms)
 
     async def _notify_processor(self, job: Job) -> None:
         """Best effort: a message, a hint for newcomers, and somebody awake."""

@@ -68,6 +68,7 @@ class Caller:
         call_limit_ms: int,
         reserve: int = 0,
         oldest_ms: int | None = None,
+        open_from: str | None = None,
         hints: dict[str, int] | None = None,
     ) -> StartedCall | NotStarted:
         """Fence the job, then take a slot; without one the fence is taken back. Raises `Unavailable`.
@@ -83,6 +84,7 @@ class Caller:
             call_for_ms=timing.send_limit_ms + call_limit_ms + timing.margin_ms,
             retry_ms=self._settings.retry_ms,
             oldest_ms=oldest_ms,
+            open_from=open_from,
         )
         result = await self._jobs.write_job(before, fenced)
         if not isinstance(result, Written):

@@ -17,9 +17,8 @@ from core.errors import Unavailable
 from core.job import Job, JobState
 from core.messages import NotificationMessage
 from core.request import Request
-from ports import Ports
+from ports import Page, Ports
 
-BATCH = 10
 BAD_GATEWAY = 502
 GATEWAY_TIMEOUT = 504
 
@@ -40,22 +39,23 @@ class Outcomes:
         self._slots = slots
         self._settings = settings
 
-    async def finish(self, job_id: str) -> int:
-        """Close every request that the job has an outcome for; return how many stay open.
+    async def finish(self, job_id: str) -> None:
+        """Close every request that the job has an outcome for, page by page; park a job without open ones.
 
-        A job without open requests is parked.
+        The oldest give up first: without an outcome, what comes after one that waits on waits on too.
         """
-        job, requests = await self._store.load(job_id)
-        if job is None:
-            return 0
-        waiting = [request for request in requests if request.open]
-        self._judge_estimates(job, waiting)
-        closing = {request.id: self.outcome(job, request, after_call=True) for request in waiting}
-        await self.close([(request, after) for request in waiting if (after := closing[request.id])])
-        still_open = sum(after is None for after in closing.values())
-        if not still_open:
-            await self.park(job)
-        return still_open
+        job, page = await self._store.load(job_id)
+        while job:
+            waiting = [request for request in page.requests if request.open]
+            self._judge_estimates(job, waiting)
+            closing = [(request, self.outcome(job, request, after_call=True)) for request in waiting]
+            await self.close([(request, after) for request, after in closing if after])
+            if not all(after for _, after in closing):
+                return
+            if page.next_id is None:
+                await self.park(job)
+                return
+            page = await self._store.page(job_id, page.next_id)
 
     def _judge_estimates(self, job: Job, waiting: Sequence[Request]) -> None:
         """Hold what callers were told against the end of their first call."""
@@ -97,20 +97,24 @@ class Outcomes:
         )
         return self._given_up(job, request, given_up) if given_up else None
 
-    async def close_exhausted(self, job: Job, requests: Sequence[Request]) -> list[Request]:
-        """Before a call: close those that have had all of theirs, and return those that wait for this one.
+    async def first_waiting(self, job: Job, page: Page) -> Request | None:
+        """Before a call: return the oldest request that waits for it, and close those that had all theirs.
 
         The last call may be the API's own, which was not judged when it ended. A call in flight is not judged
         here: its owner may still take it back.
         """
-        waiting, exhausted = list[Request](), list[tuple[Request, Request]]()
-        for request in requests:
-            if request.open and job.ended_calls - request.attempts_before < self._settings.attempts_max:
-                waiting.append(request)
-            elif request.open:
-                exhausted.append((request, self._given_up(job, request, scheduling.GivingUp.ATTEMPTS)))
-        await self.close(exhausted)
-        return waiting
+        while True:
+            exhausted = list[tuple[Request, Request]]()
+            waiting = None
+            for request in page.requests:
+                if request.open and job.ended_calls - request.attempts_before < self._settings.attempts_max:
+                    waiting = waiting or request
+                elif request.open:
+                    exhausted.append((request, self._given_up(job, request, scheduling.GivingUp.ATTEMPTS)))
+            await self.close(exhausted)
+            if waiting or page.next_id is None:
+                return waiting
+            page = await self._store.page(job.id, page.next_id)
 
     def _given_up(self, job: Job, request: Request, why: scheduling.GivingUp) -> Request:
         status = BAD_GATEWAY if why is scheduling.GivingUp.ATTEMPTS else GATEWAY_TIMEOUT
@@ -151,7 +155,6 @@ class Outcomes:
             for request in requests
         ]
         try:
-            for start in range(0, len(texts), BATCH):
-                await self._notifications.send(texts[start : start + BATCH])
+            await self._notifications.send(texts)
         except Unavailable as error:
             self._telemetry.event("notify_failed", count=len(texts), reason=str(error))

@@ -65,6 +65,7 @@ class Job:
     `failing_since_ms`: when the first call of the present outage began.
     `due_ms`: when the processor is to call it; None if nobody waits for it.
     `oldest_ms`: when the oldest open request was accepted, as last seen.
+    `open_from`: no open request that it is scheduled for has a smaller id: a call reads no history.
     `revision`: the store's; it changes with every write.
     `others`: stored attributes that this version does not know; they are written again as they are.
     """
@@ -79,6 +80,7 @@ class Job:
     failing_since_ms: int | None = None
     due_ms: int | None = None
     oldest_ms: int = 0
+    open_from: str = ""
     revision: str = ""
     others: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
@@ -170,7 +172,14 @@ def new_job(message: str, now_ms: int) -> Job:
 #
 #   A's own record is refused once D has fenced; an expired fence counts as a call.
 def fence(
-    job: Job, call_id: str, now_ms: int, *, call_for_ms: int, retry_ms: int, oldest_ms: int | None = None
+    job: Job,
+    call_id: str,
+    now_ms: int,
+    *,
+    call_for_ms: int,
+    retry_ms: int,
+    oldest_ms: int | None = None,
+    open_from: str | None = None,
 ) -> Job:
     """Begin a call: nobody else calls until it has ended or `call_for_ms` has passed.
 
@@ -188,23 +197,33 @@ def fence(
         failing_since_ms=now_ms if job.failing_since_ms is None else job.failing_since_ms,
         due_ms=unanswered_next_ms if job.scheduled else None,
         oldest_ms=job.oldest_ms if oldest_ms is None else oldest_ms,
+        open_from=job.open_from if open_from is None else open_from,
     )
 
 
-def schedule(job: Job | None, message: str, now_ms: int, *, refusal_ttl_ms: int | None = None) -> Job:
-    """Make sure that the processor calls it: somebody waits now. Returns the same job if it does already.
+def schedule(
+    job: Job | None, message: str, now_ms: int, request_id: str = "", *, refusal_ttl_ms: int | None = None
+) -> Job:
+    """Make sure that the processor calls it for this open request. Returns the same job if it does already.
 
     A job with an outcome is left as it is; but a refusal older than `refusal_ttl_ms` is tested again.
     """
     if job is None:
         job = new_job(message, now_ms)
-    if job.scheduled or job.signature:
+    if job.scheduled:
+        return job if job.open_from <= request_id else replace(job, open_from=request_id)
+    if job.signature:
         return job
     if job.outcome and (refusal_ttl_ms is None or job.refuses(now_ms, refusal_ttl_ms)):
         return job
     next_try_ms = job.next_try_ms if job.attempts else now_ms
     return replace(
-        job, outcome=None, next_try_ms=next_try_ms, due_ms=max(now_ms, next_try_ms), oldest_ms=now_ms
+        job,
+        outcome=None,
+        next_try_ms=next_try_ms,
+        due_ms=max(now_ms, next_try_ms),
+        oldest_ms=now_ms,
+        open_from=request_id,
     )
 
 
@@ -221,7 +240,8 @@ def without_call(current: Job, before: Job | None, now_ms: int, *, wanted: bool 
     """
     restored = replace(before, call=None) if before else new_job(current.message, now_ms)
     if wanted or (current.scheduled and not restored.scheduled):
-        return schedule(restored, current.message, now_ms)
+        open_from = current.open_from if current.scheduled else restored.open_from
+        return schedule(restored, current.message, now_ms, open_from)
     return restored
 
 

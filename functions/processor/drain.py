@@ -296,11 +296,11 @@ class Drain:
 
     async def _start(self, turn: Next) -> StartedCall | NotStarted:
         """Fence and take, if the job is still due and an open request waits for it."""
-        job, requests = await self._store.load(turn.due.job_id)
+        job, page = await self._store.load(turn.due.job_id)
         if job is None or not job.callable_by_processor(self._clock.now_ms()):
             return NotStarted(job)
-        waiting = await self._outcomes.close_exhausted(job, requests)
-        if not waiting:
+        oldest = await self._outcomes.first_waiting(job, page)
+        if oldest is None:
             await self._outcomes.park(job)
             return NotStarted(job)
         return await self._caller.start(
@@ -309,5 +309,6 @@ class Drain:
             turn.kind,
             call_limit_ms=self._settings.call_limit_ms,
             reserve=turn.reserve,
-            oldest_ms=min(request.created_ms for request in waiting),
+            oldest_ms=oldest.created_ms,
+            open_from=job.open_from if oldest in page.requests[:1] else oldest.id,
         )

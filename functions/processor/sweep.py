@@ -81,11 +81,15 @@ class Sweep:
 
     async def _look_at_job(self, job_id: str, request_ids: set[str]) -> None:
         """Close the due requests that the job has an outcome for; see that it is scheduled for the others."""
-        job, requests = await self._store.load(job_id)
-        due = [request for request in requests if request.open and request.id in request_ids]
+        job, page = await self._store.load(job_id)
+        found = {request.id: request for request in page.requests if request.id in request_ids}
+        others = await asyncio.gather(
+            *(self._store.request_of(job_id, request_id) for request_id in request_ids - found.keys())
+        )
+        due = [request for request in (*found.values(), *others) if request and request.open]
         if not due:
             return
-        job = await self._scheduled(job, due[0].message)
+        job = await self._scheduled(job, min(due, key=lambda request: request.id))
         now_ms = self._clock.now_ms()
         closing = [(request, self._outcomes.outcome(job, request, after_call=False)) for request in due]
         await self._outcomes.close([(request, after) for request, after in closing if after])
@@ -97,10 +101,12 @@ class Sweep:
             )
         )
 
-    async def _scheduled(self, job: Job | None, message: str) -> Job:
+    async def _scheduled(self, job: Job | None, oldest: Request) -> Job:
         """Return the job as it is, scheduled if it has no outcome: one that is gone or idle is revived."""
         scheduled = await amend_job(
-            self._store, job, lambda seen: jobs.schedule(seen, message, self._clock.now_ms())
+            self._store,
+            job,
+            lambda seen: jobs.schedule(seen, oldest.message, self._clock.now_ms(), oldest.id),
         )
         if scheduled is not job:
             self._telemetry.event("job_revived", job_id=scheduled.id, state=scheduled.state)

@@ -212,8 +212,9 @@ async def purge(ports: Ports, requests: Iterable[Request], *, notify: bool) -> i
 
 async def _park(ports: Ports, job_id: str) -> None:
     """Leave a job alone that nobody waits for; after a call that is under way, the processor does so."""
-    job, requests = await ports.store.load(job_id)
-    wanted = any(request.open for request in requests)
+    job, page = await ports.store.load(job_id)
+    while not (wanted := any(request.open for request in page.requests)) and page.next_id:
+        page = await ports.store.page(job_id, page.next_id)
     if job and job.scheduled and not wanted and not job.call_live(ports.clock.now_ms()):
         await ports.store.write_job(job, jobs.park(job))
 

@@ -15,7 +15,7 @@ from core.answers import Meaning
 from core.gate import Gate
 from core.job import Job, JobState
 from core.request import RequestState
-from ports import Conflict, Written
+from ports import Conflict, Page, Written
 from proofs.simulation.virtual_time import run
 from tests.component.world import HOOK, KEY, SIGNATURE, ApiWorld, Down, Slow
 
@@ -93,7 +93,8 @@ def test_accepted_when_the_upstream_fails() -> None:
         assert set(body) == {"request_id", "status", "message", "estimated_ready_at", "status_url"}
         assert response.headers["location"] == body["status_url"]
         assert int(response.headers["retry-after"]) >= 30
-        job, (request,) = await world.store.load(jobs.job_id("hello"))
+        job, page = await world.store.load(jobs.job_id("hello"))
+        (request,) = page.requests
         assert job
         assert (job.state, job.attempts) == (JobState.RETRYING, 1)
         assert (request.state, request.webhook_url, request.client) == (RequestState.OPEN, HOOK, "alice")
@@ -139,7 +140,7 @@ def test_limit_reached_without_a_webhook() -> None:
         response = await sign(world.client())
         check_problem(response, 429, "limit-reached")
         assert 60 <= int(response.headers["retry-after"]) <= 62
-        assert await world.store.load(jobs.job_id("hello")) == (None, [])
+        assert await world.store.load(jobs.job_id("hello")) == (None, Page())
 
     in_world(scenario)
 
@@ -179,7 +180,7 @@ def test_upstream_error_without_a_webhook(meaning: Meaning, status: int, expecte
             assert "414" in body["detail"]
         else:
             assert int(response.headers["retry-after"]) >= 1
-        _, requests = await world.store.load(jobs.job_id("hello"))
+        requests = world.table.requests_of(jobs.job_id("hello"))
         assert requests == []
 
     in_world(scenario)
@@ -505,7 +506,7 @@ def test_queue_down_is_no_reason_to_refuse(hangs_s: float) -> None:
         response = await sign(world.client(queue=Down(hangs_s), waker=Down(hangs_s)), webhook_url=HOOK)
         assert response.status_code == 202
         assert world.clock.monotonic_ms() - started_ms < 2_000
-        _, (request,) = await world.store.load(jobs.job_id("hello"))
+        (request,) = world.table.requests_of(jobs.job_id("hello"))
         assert request.due_ms
 
     in_world(scenario)
@@ -568,7 +569,7 @@ def test_an_attacher_sees_a_signature_that_came_meanwhile() -> None:
         world.store.accept = slow_accept  # type: ignore[method-assign]
         response = await sign(world.client(), webhook_url=HOOK)
         assert (response.status_code, response.json()["signature"]) == (200, SIGNATURE)
-        _, (request,) = await world.store.load(jobs.job_id("hello"))
+        (request,) = world.table.requests_of(jobs.job_id("hello"))
         assert request.state is RequestState.SIGNED
         assert not request.delivery_due
         status = await world.client().get(f"/crypto/requests/{request.id}", headers=AUTH)

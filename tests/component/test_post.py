@@ -30,7 +30,7 @@ def test_a_posted_webhook_is_kept() -> None:
         world.fill_window()
         body = {"message": "hello", "webhook_url": HOOK}
         assert (await world.client().post("/crypto/sign", json=body, headers=AUTH)).status_code == 202
-        _, (request,) = await world.store.load(jobs.job_id("hello"))
+        (request,) = world.table.requests_of(jobs.job_id("hello"))
         assert request.webhook_url == HOOK
 
     in_world(scenario)
@@ -129,7 +129,7 @@ def test_accepted_without_a_webhook(preference: str) -> None:
         assert response.status_code == 202
         assert response.headers["preference-applied"] == "respond-async"
         assert "status_url" in response.json()["message"]
-        _, (request,) = await world.store.load(jobs.job_id("hello"))
+        (request,) = world.table.requests_of(jobs.job_id("hello"))
         await world.store.write_request(
             request, requests.close_signed(request, SIGNATURE, world.clock.now_ms())
         )

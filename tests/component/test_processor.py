@@ -7,6 +7,7 @@ import pytest
 
 from api.settings import ApiSettings
 from core import job as jobs
+from core import request as requests
 from core import window as windows
 from core.answers import Meaning
 from core.errors import Unavailable
@@ -18,11 +19,12 @@ from core.places import DueKind
 from core.request import DeliveryState, Failure, Request, RequestState
 from core.scheduling import Due
 from core.window import Limits
+from ports import PAGE_MAX, Conflict, Page, Written
 from processor.drain import ProcessorPorts
 from processor.wiring import assemble
 from proofs.simulation.virtual_time import run
 from tests.component.notifier_world import TIMEOUT, NotifierWorld
-from tests.component.world import ENVIRONMENT, HOOK, ScriptedUpstream
+from tests.component.world import ENVIRONMENT, HOOK, SIGNATURE, ScriptedUpstream
 from tests.fakes.deployment import FakeDeployment
 from tests.fakes.memory import MemoryQueue, MemoryWindow, MemoryWindowStore
 
@@ -219,9 +221,60 @@ def test_a_sweep_ends_when_all_is_done() -> None:
         assert job
         await store.write_job(job, jobs.signed(job, "signature", now_ms))  # and its caller crashed
         await assemble(world.ports, CALLS).run(run_ms=20_000)
-        _, requests = await store.load(jobs.job_id("hello"))
-        assert {request.state for request in requests} == {RequestState.SIGNED}
+        told = world.notifiers.table.requests_of(jobs.job_id("hello"))
+        assert {request.state for request in told} == {RequestState.SIGNED}
         assert len(world.notifiers.queue.texts) >= 1_101
+
+    run(scenario())
+
+
+async def _rows_read_by_one_signature(history: int) -> int:
+    """Return how many requests are read until one is signed, after so many of its message had ended."""
+    world = ProcessorWorld()
+    store, now_ms = world.notifiers.store, world.notifiers.clock.now_ms()
+    for _ in range(history):
+        ended = await world.wait_for("hello")
+        await store.write_request(ended, requests.close_signed(ended, SIGNATURE, now_ms, notify=False))
+    await world.notifiers.clock.sleep_ms(1_000)
+    request = await world.wait_for("hello", due_in_ms=5_000)
+    await store.write_job(None, jobs.schedule(None, "hello", now_ms, request.id))
+    await assemble(world.ports, CALLS).run(run_ms=10_000)
+    assert not (await world.notifiers.now(request)).open
+    return world.notifiers.table.rows_read
+
+
+def test_a_message_costs_the_same_whatever_its_history() -> None:
+    """The one after a thousand of last week reads what the first one read."""
+
+    async def scenario() -> None:
+        assert await _rows_read_by_one_signature(1_000) == await _rows_read_by_one_signature(0)
+
+    run(scenario())
+
+
+def test_many_who_wait_are_closed_a_page_at_a_time() -> None:
+    """Memory is bounded: however many wait for one message, no more are in hand than a page has."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store, in_hand, most = world.notifiers.store, 0, 0
+        await world.accept("hello")
+        for _ in range(1_000):
+            await world.wait_for("hello", due_in_ms=HOUR_MS)
+        write = store.write_request
+
+        async def counted(before: Request, after: Request) -> Written[Request] | Conflict[Request]:
+            nonlocal in_hand, most
+            in_hand += 1
+            most = max(most, in_hand)
+            await asyncio.sleep(0.01)
+            in_hand -= 1
+            return await write(before, after)
+
+        store.write_request = counted  # type: ignore[method-assign]
+        await assemble(world.ports, CALLS).run(run_ms=20_000)
+        assert all(not each.open for each in world.notifiers.table.requests_of(jobs.job_id("hello")))
+        assert most <= PAGE_MAX
 
     run(scenario())
 
@@ -240,7 +293,7 @@ def test_rows_that_cannot_be_read_stop_no_sweep() -> None:
         await store.write_job(job, jobs.signed(job, "signature", now_ms))
         load, loads = store.load, 0
 
-        async def load_damaged(job_id: str) -> tuple[jobs.Job | None, list[Request]]:
+        async def load_damaged(job_id: str) -> tuple[jobs.Job | None, Page]:
             nonlocal loads
             loads += 1
             if job_id != healthy.job_id:
@@ -304,7 +357,7 @@ def test_a_job_that_cannot_be_read_holds_up_no_other() -> None:
         healthy = await world.accept("healthy")
         load = store.load
 
-        async def load_damaged(job_id: str) -> tuple[jobs.Job | None, list[Request]]:
+        async def load_damaged(job_id: str) -> tuple[jobs.Job | None, Page]:
             if job_id == jobs.job_id("damaged"):
                 raise Unavailable("a Job can't be read")
             return await load(job_id)

@@ -18,7 +18,7 @@ from core.job import Call, Job, Refusal, Signature
 from core.places import DueKind, EndedKind
 from core.request import Delivery, DeliveryState, Failure, Request, Success
 from core.scheduling import Due
-from ports import Backlog, Conflict, JobStore, RequestKey, Written
+from ports import PAGE_MAX, Backlog, Conflict, JobStore, Page, RequestKey, Written
 from tests.fakes.memory import MemoryJobStore, MemoryTable
 
 NOW_MS = 1_800_000_000_000
@@ -166,7 +166,7 @@ async def test_a_job_comes_back_as_it_was_written(store: JobStore) -> None:
 async def test_what_was_never_written_is_not_there(store: JobStore) -> None:
     """An unknown id is None, never an error."""
     assert await store.job("0" * 64) is None
-    assert await store.load("0" * 64) == (None, [])
+    assert await store.load("0" * 64) == (None, Page())
     assert await store.request("00000000-0000-7000-8000-000000000000") is None
     assert await store.request_of("0" * 64, "00000000-0000-7000-8000-000000000000") is None
 
@@ -215,7 +215,7 @@ async def test_accepting_twice_changes_nothing(store: JobStore) -> None:
     again = await store.accept(_request())
     assert isinstance(closed, Written)
     assert again == closed.record
-    assert (await store.load(request.job_id))[1] == [again]
+    assert (await store.load(request.job_id))[1] == Page((again,))
 
 
 async def test_a_request_keeps_its_delivery(store: JobStore) -> None:
@@ -240,7 +240,7 @@ async def test_a_request_may_name_no_webhook(store: JobStore) -> None:
     written = await store.accept(_request(webhook_url=""))
     assert written.webhook_url == ""
     assert await store.request(written.id) == written
-    assert (await store.load(written.job_id))[1] == [written]
+    assert (await store.load(written.job_id))[1] == Page((written,))
 
 
 async def test_a_stale_request_write_is_refused(store: JobStore) -> None:
@@ -264,20 +264,36 @@ async def test_a_job_is_loaded_with_its_own_requests_oldest_first(store: JobStor
     job = await _stored(store, _waiting("hello"))
     accepted = [await store.accept(_request(number)) for number in (3, 1, 2)]
     await store.accept(_request(4, "other"))
-    assert await store.load(job.id) == (job, sorted(accepted, key=lambda request: request.id))
+    in_order = tuple(sorted(accepted, key=lambda request: request.id))
+    assert await store.load(job.id) == (job, Page(in_order))
 
 
 async def test_requests_are_loaded_without_a_job(store: JobStore) -> None:
     """A job may be gone while somebody waits for it."""
     request = await store.accept(_request())
-    assert await store.load(request.job_id) == (None, [request])
+    assert await store.load(request.job_id) == (None, Page((request,)))
 
 
 async def test_all_of_many_requests_are_loaded(store: JobStore) -> None:
     """More than a megabyte is more than one page of DynamoDB's."""
     long = "x" * 60_000
     accepted = [await store.accept(_request(number, long)) for number in range(20)]
-    assert (await store.load(jobs.job_id(long)))[1] == accepted
+    _, page = await store.load(jobs.job_id(long))
+    found = [*page.requests]
+    while page.next_id:
+        page = await store.page(jobs.job_id(long), page.next_id)
+        found += page.requests
+    assert found == accepted
+
+
+async def test_history_is_not_read(store: JobStore) -> None:
+    """A job's requests are read from its oldest open one on, a page at a time, whatever came before."""
+    accepted = [await store.accept(_request(number)) for number in range(2 * PAGE_MAX + 1)]
+    everything = await _stored(store, _waiting("hello"))
+    job, page = await store.load(everything.id)
+    assert (job, [*page.requests]) == (everything, accepted[:PAGE_MAX])
+    recent = await _stored(store, replace(everything, open_from=accepted[-3].id), everything)
+    assert await store.load(recent.id) == (recent, Page(tuple(accepted[-3:])))
 
 
 async def test_the_due_index_shows_jobs_by_kind_in_order(store: JobStore) -> None:
@@ -562,8 +578,9 @@ async def test_an_attribute_of_a_newer_version_survives_a_write(client: Any, tab
     job, request = await _stored(store, _waiting("hello")), await store.accept(_request())
     for row in client.scan(TableName=table)["Items"]:
         client.put_item(TableName=table, Item={**row, **newer})
-    seen_job, (seen,) = await store.load(job.id)
+    seen_job, page = await store.load(job.id)
     assert seen_job
+    (seen,) = page.requests
     await store.write_job(seen_job, jobs.signed(seen_job, "signature", NOW_MS))
     await store.write_request(seen, requests.close_signed(seen, "signature", NOW_MS))
     rows = [row for row in client.scan(TableName=table)["Items"] if row["PK"]["S"] == f"JOB#{job.id}"]
@@ -579,7 +596,7 @@ async def test_a_record_of_a_newer_version_costs_only_itself(client: Any, table:
     (row,) = [row for row in client.scan(TableName=table)["Items"] if row["SK"]["S"] == f"REQ#{first.id}"]
     newer = {**row, "state": {"S": "cancelled"}}
     client.put_item(TableName=table, Item=newer)
-    assert (await store.load(first.job_id))[1] == [second]
+    assert (await store.load(first.job_id))[1] == Page((second,))
     with pytest.raises(Unavailable):
         await store.request(first.id)
     assert newer in client.scan(TableName=table)["Items"]

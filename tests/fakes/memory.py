@@ -16,7 +16,7 @@ from core.places import DueKind, EndedKind
 from core.request import Request
 from core.scheduling import Due
 from core.window import Change, Window
-from ports import Backlog, Clock, Conflict, Received, RequestKey, Written
+from ports import PAGE_MAX, Backlog, Clock, Conflict, Page, Received, RequestKey, Written
 
 FOREVER_MS = 10**15
 
@@ -29,7 +29,12 @@ class MemoryTable:
     requests: dict[str, dict[str, Request]] = field(default_factory=dict)
     pointers: dict[str, str] = field(default_factory=dict)
     writes: int = 0
+    rows_read: int = 0
     _revisions: "count[int]" = field(default_factory=lambda: count(1))
+
+    def requests_of(self, job_id: str) -> list[Request]:
+        """Return all requests of a job."""
+        return list(self.requests.get(job_id, {}).values())
 
     def revision(self) -> str:
         """Return a revision that was never used."""
@@ -47,10 +52,18 @@ class MemoryJobStore:
         """Return the job."""
         return self._table.jobs.get(job_id)
 
-    async def load(self, job_id: str) -> tuple[Job | None, list[Request]]:
-        """Return the job and all its requests, in the order of their ids."""
+    async def load(self, job_id: str) -> tuple[Job | None, Page]:
+        """Return the job and the first page of the requests that may be open."""
+        job = self._table.jobs.get(job_id)
+        return job, await self.page(job_id, job.open_from if job else "")
+
+    async def page(self, job_id: str, first_id: str) -> Page:
+        """Return a page of a job's requests."""
         requests = self._table.requests.get(job_id, {})
-        return self._table.jobs.get(job_id), [requests[key] for key in sorted(requests)]
+        ids = sorted(request_id for request_id in requests if request_id >= first_id)
+        self._table.rows_read += len(ids[:PAGE_MAX])
+        next_id = ids[PAGE_MAX] if len(ids) > PAGE_MAX else None
+        return Page(tuple(requests[request_id] for request_id in ids[:PAGE_MAX]), next_id)
 
     async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
         """Write a job if the stored one is still `before`."""
