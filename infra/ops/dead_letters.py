@@ -66,8 +66,8 @@ async def _letter(store: JobStore, name: str, text: str) -> Letter:
     except InvalidMessage:
         return Letter(name, text, readable=False, requests=())
     if isinstance(message, FreshMessage):
-        _, requests = await store.load(message.job_id)
-        return Letter(name, text, readable=True, requests=tuple(requests))
+        _, page = await store.load(message.job_id)
+        return Letter(name, text, readable=True, requests=page.requests)
     request = await store.request_of(message.job_id, message.request_id)
     return Letter(name, text, readable=True, requests=(request,) if request else ())
 
