@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-FUNCTION_LOG := .local/logs/functions.log
 
 RUN := PYTHONPATH=functions:. $(BIN)/python -m
 
@@ -20,8 +19,8 @@ run: $(INSTALLED) ## start everything here; Ctrl-C stops it and keeps the state
 demo: $(INSTALLED) ## send a burst of 60 and watch what is promised, in compressed time; SLOW=1 takes the real minute
 	@exec $(BIN)/python -m infra.demo
 
-logs: ## follow the log lines of all three functions
-	@mkdir -p $(dir $(FUNCTION_LOG)) && touch $(FUNCTION_LOG) && exec tail -n 100 -F $(FUNCTION_LOG)
+logs: $(INSTALLED) ## follow the log lines of all three functions; ID= for one request
+	@exec $(BIN)/python -m infra.local.logs $(if $(ID),--id $(ID))
 
 clean: ## delete the local state
 	rm -rf .local

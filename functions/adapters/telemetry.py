@@ -3,32 +3,72 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from core.config import VERSION
 
 NAMESPACE = "SigningRelay"
+DIMENSIONS = [["stack", "function"]]
+BY_LAMBDA: ContextVar[Mapping[str, object]] = ContextVar("BY_LAMBDA", default=MappingProxyType({}))
+"""What Lambda says of the invocation that is being handled."""
 
 
 class JsonTelemetry:
     """A `ports.Telemetry`: one JSON object per line."""
 
-    def __init__(self, function: str) -> None:
-        self._function = function
+    def __init__(self, function: str, stack: str) -> None:
+        """Take what tells this function's figures from those of others and of other stacks."""
+        self._origin = {"function": function, "stack": stack, "version": VERSION}
 
     def event(self, name: str, metrics: Mapping[str, float] | None = None, **fields: object) -> None:
         """Write one line. Fields that are empty are left out."""
-        line: dict[str, object] = {"event": name, "function": self._function}
+        now_s = time.time()
+        line: dict[str, object] = {"time": _iso(now_s), "level": _level(fields), "event": name}
+        line |= self._origin
+        line |= BY_LAMBDA.get()
         line |= {key: value for key, value in fields.items() if value not in (None, "")}
         if metrics:
             line |= metrics
-            line["_aws"] = self._embedded(metrics)
+            line["_aws"] = _embedded(metrics, int(now_s * 1000))
         sys.stdout.write(json.dumps(line, default=str) + "\n")
         sys.stdout.flush()
 
-    def _embedded(self, metrics: Mapping[str, float]) -> dict[str, object]:
-        definitions = [{"Name": name} for name in metrics]
-        return {
-            "Timestamp": int(time.time() * 1000),
-            "CloudWatchMetrics": [
-                {"Namespace": NAMESPACE, "Dimensions": [["function"]], "Metrics": definitions}
-            ],
-        }
+
+def identified(handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Wrap a function's handler: its log lines name Lambda's request id, the gateway's, and a cold start."""
+    is_cold = True
+
+    def handle(event: Any, context: Any) -> Any:
+        nonlocal is_cold
+        gateway = event.get("requestContext", {}).get("requestId") if isinstance(event, dict) else None
+        ids = {"function_request_id": context.aws_request_id}
+        BY_LAMBDA.set({"cold_start": is_cold, **ids, **({"gateway_request_id": gateway} if gateway else {})})
+        is_cold = False
+        return handler(event, context)
+
+    return handle
+
+
+def _iso(now_s: float) -> str:
+    return datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _level(fields: Mapping[str, object]) -> str:
+    """`error` tells of a fault in our code, `reason` why something did not go well that may well happen."""
+    if fields.get("error"):
+        return "ERROR"
+    return "WARNING" if fields.get("reason") else "INFO"
+
+
+def _embedded(metrics: Mapping[str, float], now_ms: int) -> dict[str, object]:
+    definitions = [{"Name": name} for name in metrics]
+    return {
+        "Timestamp": now_ms,
+        "CloudWatchMetrics": [
+            {"Namespace": NAMESPACE, "Dimensions": DIMENSIONS, "Metrics": definitions},
+        ],
+    }

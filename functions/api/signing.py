@@ -285,6 +285,7 @@ class Signing:
         request = self._request(ask, seen, now_ms)
         async with asyncio.timeout(deadline.left_s()):
             request = await self._store.accept(request)
+        self._telemetry.event("accepted", request_id=request.id, job_id=request.job_id)
         try:
             async with asyncio.timeout(deadline.left_s()):
                 job = await self._attach(request, seen.job, failed)

@@ -90,7 +90,7 @@ def wire(environment: Mapping[str, str]) -> Services:
         notifications=SqsQueue(sqs, settings.notification_queue_url),
         clock=clock,
         randomness=SystemRandomness(),
-        telemetry=JsonTelemetry("api"),
+        telemetry=JsonTelemetry("api", environment.get("STACK_NAME", "")),
         waker=LambdaWaker(lambda: session.client("lambda", config=config), settings.processor_function),
         dead_letters={
             "fresh": SqsQueue(sqs, settings.fresh_dead_letter_queue_url),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters.aws import event_loop
+from adapters.telemetry import identified
 from core.errors import described
 from core.messages import decode_notification
 from notifier.wiring import Services, wire
@@ -42,4 +43,4 @@ def _handler(services: Services) -> Any:
     return handle
 
 
-handler = _handler(wire(os.environ))
+handler = identified(_handler(wire(os.environ)))

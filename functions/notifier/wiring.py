@@ -32,7 +32,11 @@ class Services:
 def wire(environment: Mapping[str, str]) -> Services:
     """Return the services; raises `SettingError`. No network is touched."""
     settings = NotifierSettings.read(environment)
-    clock, randomness, telemetry = SystemClock(), SystemRandomness(), JsonTelemetry("notifier")
+    clock, randomness, telemetry = (
+        SystemClock(),
+        SystemRandomness(),
+        JsonTelemetry("notifier", environment.get("STACK_NAME", "")),
+    )
     session, config = aws.session(), aws.config(attempts=ATTEMPTS)
     dynamodb = session.client("dynamodb", config=config)
     secrets = SecretsManager(

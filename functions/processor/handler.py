@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from adapters.aws import event_loop
+from adapters.telemetry import identified
 from processor.wiring import Services, wire
 
 
@@ -24,4 +25,4 @@ def _handler(services: Services) -> Any:
     return handle
 
 
-handler = _handler(wire(os.environ))
+handler = identified(_handler(wire(os.environ)))

@@ -54,7 +54,7 @@ def wire(environment: Mapping[str, str]) -> Services:
     """Return the services; raises `SettingError`. No network is touched."""
     settings = ProcessorSettings.read(environment)
     calls = settings.calls
-    clock, telemetry = SystemClock(), JsonTelemetry("processor")
+    clock, telemetry = SystemClock(), JsonTelemetry("processor", environment.get("STACK_NAME", ""))
     session = aws.session()
     config = aws.config(attempts=ATTEMPTS, read_timeout_s=READ_TIMEOUT_S)
     dynamodb, sqs = session.client("dynamodb", config=config), session.client("sqs", config=config)

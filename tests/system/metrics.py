@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 from core.answers import Meaning
 from core.request import DeliveryState, RequestState
@@ -59,14 +60,22 @@ def dashboard() -> list[dict[str, object]]:
 def on_dashboard() -> set[tuple[str, str]]:
     """Return the function and the name of each metric of ours that a widget shows."""
     rows = [row for widget in dashboard() for row in widget.get("metrics", [])]  # type: ignore[attr-defined]
-    return {(row[3], row[1]) for row in rows if row[0] == NAMESPACE}
+    return {(row[5], row[1]) for row in rows if row[0] == NAMESPACE}
 
 
 def in_alarms() -> set[tuple[str, str]]:
     """Return the same for the alarms."""
-    alarms = [name for name, row in TEMPLATE["Resources"].items() if row["Type"] == "AWS::CloudWatch::Alarm"]
-    ours = [properties(name) for name in alarms if properties(name)["Namespace"] == NAMESPACE]
-    return {(row["Dimensions"][0]["Value"], row["MetricName"]) for row in ours}
+    return {(_dimensions(row)["function"], row["MetricName"]) for row in alarms()}
+
+
+def alarms() -> list[dict[str, Any]]:
+    """Return the properties of the alarms on our own metrics."""
+    names = [name for name, row in TEMPLATE["Resources"].items() if row["Type"] == "AWS::CloudWatch::Alarm"]
+    return [properties(name) for name in names if properties(name)["Namespace"] == NAMESPACE]
+
+
+def _dimensions(alarm: dict[str, Any]) -> dict[str, str]:
+    return {row["Name"]: row["Value"] for row in alarm["Dimensions"]}
 
 
 def overlaps() -> list[tuple[object, object]]:

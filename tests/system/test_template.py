@@ -27,8 +27,8 @@ SETTINGS: dict[str, Any] = {
     "processor": ProcessorSettings,
     "notifier": NotifierSettings,
 }
-# Read by Python itself and by boto3; the last is set by sam.
-NOT_SETTINGS = {"PYTHONPATH", "AWS_ENDPOINT_URL", "AWS_SAM_LOCAL"}
+# Read by Python itself, by boto3 and by the wiring; the last is set by sam.
+NOT_SETTINGS = {"PYTHONPATH", "AWS_ENDPOINT_URL", "STACK_NAME", "AWS_SAM_LOCAL"}
 NUMBERS = {
     name: TEMPLATE["Parameters"][parameter_name(name)]
     for name in TEMPLATE_SETTINGS
@@ -191,6 +191,15 @@ def test_every_metric_that_is_emitted_is_shown() -> None:
     """What is paid for and never looked at should go."""
     shown = {name for _, name in metrics.on_dashboard()}
     assert {name for package in FUNCTIONS for name in metrics.emitted(package)} <= shown
+
+
+def test_every_metric_is_watched_in_its_own_stack() -> None:
+    """Two stacks in an account neither ring each other's alarms nor hide each other's dead processor."""
+    here = {"Ref": "AWS::StackName"}
+    for row in metrics.alarms():
+        assert {"Name": "stack", "Value": here} in row["Dimensions"]
+    shown = [row for widget in metrics.dashboard() for row in widget.get("metrics", [])]  # type: ignore[attr-defined]
+    assert {tuple(row[2:5:2]) for row in shown if row[0] == metrics.NAMESPACE} == {("stack", "function")}
 
 
 def test_no_two_graphs_lie_on_each_other() -> None:

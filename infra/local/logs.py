@@ -1,0 +1,128 @@
+"""`make logs`: what the functions log, a short line each, as it is written; `make logs ID=…` for one request.
+
+Lines about the request's job are shown too: one call of the upstream is made for all requests of a message.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+LOG = Path(".local/logs/functions.log")
+POLL_S = 0.25
+# The same on every line, or for machines only.
+NOT_SHOWN = {"_aws", "time", "level", "event", "function", "stack", "version", "cold_start", "request_id"}
+NOT_SHOWN |= {"function_request_id", "gateway_request_id"}
+
+
+class Reader:
+    """Makes lines readable, and leaves out those about other requests than the one that is asked for."""
+
+    def __init__(self, request_id: str | None) -> None:
+        self._request_id = request_id
+        self._jobs = set[str]()
+
+    def read(self, line: str) -> str | None:
+        """Return what is shown of a line, `function {json}`; None if it is about something else."""
+        function, _, text = line.partition(" ")
+        try:
+            fields = json.loads(text)
+        except ValueError:  # a traceback, or Lambda's own words
+            return line if self._request_id is None else None
+        return shown(function, fields) if self._is_wanted(fields) else None
+
+    def _is_wanted(self, fields: dict[str, Any]) -> bool:
+        if self._request_id is None:
+            return True
+        if self._request_id in (fields.get("request_id"), *fields.get("request_ids", [])):
+            self._jobs |= {fields["job_id"]} if "job_id" in fields else set()
+            return True
+        return "request_id" not in fields and fields.get("job_id") in self._jobs
+
+
+def shown(function: str, fields: dict[str, Any]) -> str:
+    """Return one line: time of day, function, event, what it tells, and the request it is about."""
+    level = fields.get("level", "INFO")
+    hidden = NOT_SHOWN | _counters(fields)
+    told = [f"{name}={_value(value)}" for name, value in fields.items() if name not in hidden]
+    parts = [
+        fields.get("time", "")[11:23],
+        f"{function:9}",
+        f"{fields.get('event', ''):16}",
+        *([level] if level != "INFO" else []),
+        *(["cold start"] if fields.get("cold_start") else []),
+        *told,
+        fields.get("request_id", ""),
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _counters(fields: dict[str, Any]) -> set[str]:
+    """Return the figures that are no durations: they count what the line says in words."""
+    definitions = fields.get("_aws", {}).get("CloudWatchMetrics", [])
+    names = {metric["Name"] for definition in definitions for metric in definition["Metrics"]}
+    return {name for name in names if not name.endswith(("Ms", "S"))}
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = str(value)
+    is_hash = len(text) == 64 and not text.strip("0123456789abcdef")  # noqa: PLR2004 - SHA-256 in hex
+    return text[:8] if is_hash else text
+
+
+def lines_of(log: Path, *, follow: bool) -> Iterator[str]:
+    """Yield the lines of a log and the one before it, then those that are added, for as long as one wants.
+
+    A log that is full is renamed, and another one begun.
+    """
+    before = log.with_name(f"{log.name}.1")
+    if before.exists():
+        yield from before.read_text().splitlines()
+    while True:
+        with log.open() as file:
+            yield from _lines_until_replaced(file, log, follow=follow)
+        if not follow:
+            return
+
+
+def _lines_until_replaced(file: Any, log: Path, *, follow: bool) -> Iterator[str]:
+    unfinished, inode = "", log.stat().st_ino
+    while True:
+        for part in file:
+            unfinished += part
+            if unfinished.endswith("\n"):
+                yield unfinished.rstrip("\n")
+                unfinished = ""
+        if not follow or not log.exists() or log.stat().st_ino != inode:
+            return
+        time.sleep(POLL_S)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Show the log until Ctrl-C; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--id", default=None, help="only what is about this request")
+    parser.add_argument("--log", type=Path, default=LOG, help="where the functions log")
+    parser.add_argument("--no-follow", action="store_true", help="end at the log's end")
+    options = parser.parse_args(argv)
+    if not options.log.exists():
+        sys.stderr.write(f"there is no {options.log}: `make run` writes it\n")
+        return 1
+    reader = Reader(options.id or None)
+    try:
+        for line in lines_of(options.log, follow=not options.no_follow):
+            if (text := reader.read(line)) is not None:
+                sys.stdout.write(text + "\n")
+                sys.stdout.flush()
+    except (KeyboardInterrupt, BrokenPipeError):
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
