@@ -92,9 +92,13 @@ class _Update:
             self._conditions.append(self._still(name, value))
         for name, value in change.values.items():
             self._set_field(self._name(name), value)
+        self._adds = [
+            f"{self._name(name)} {self._value(attribute(number))}"
+            for name, number in change.increments.items()
+        ]
         if change.latencies_ms is not None:
             self._set(self._name("latencies_ms"), _numbers(change.latencies_ms))
-        actions = (("SET", self._sets), ("REMOVE", self._removes))
+        actions = (("SET", self._sets), ("REMOVE", self._removes), ("ADD", self._adds))
         self.expression = " ".join(f"{action} {', '.join(parts)}" for action, parts in actions if parts)
         self.condition = " AND ".join(self._conditions)
 

@@ -156,7 +156,9 @@ class Caller:
         be recorded; a slot that can't be settled stays leased.
         """
         job, settled = await asyncio.gather(
-            self._record(call, answer, wanted=wanted), self._settle(call, answer), return_exceptions=True
+            self._record(call, answer, wanted=wanted),
+            self._settle(call, answer, at_once=True),
+            return_exceptions=True,
         )
         if isinstance(settled, BaseException):
             raise settled
@@ -214,12 +216,14 @@ class Caller:
         next_try_ms = scheduling.retry_at_ms(
             now_ms, current.failing_since_ms or now_ms, self._settings.retry_ms, self._randomness.fraction()
         )
-        return jobs.failed(current, now_ms, next_try_ms, counted=answer.counted, wanted=wanted)
+        return jobs.failed(
+            current, now_ms, next_try_ms, counted=answer.counted, wanted=wanted, error=answer.error
+        )
 
-    async def _settle(self, call: StartedCall, answer: Answer) -> None:
+    async def _settle(self, call: StartedCall, answer: Answer, *, at_once: bool = False) -> None:
         """Tell the window what the answer proves. If that fails, the lease stands: nothing is risked."""
         try:
-            await self._slots.settle(call.lease, answer)
+            await self._slots.settle(call.lease, answer, at_once=at_once)
             await self._pause_if_asked(call, answer)
         except Unavailable as error:
             self._telemetry.event("settle_failed", job_id=call.fenced.id, reason=str(error))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from calling.conditional import TooManyConflicts, Unchanged, Wanted, amend_gate
 from core import gate as gates
+from core import tally
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.gate import Gate
@@ -107,21 +108,30 @@ class Slots:
         granted = gate and any(slot.holder == grant.permit.id for slot in mine)
         return Written(gate) if gate and granted else result
 
-    async def settle(self, lease: Lease, answer: Answer) -> None:
-        """Tell the window what an answer proves.
+    async def settle(self, lease: Lease, answer: Answer, *, at_once: bool = False) -> None:
+        """Tell the window what an answer proves, and count it; `at_once`: its caller waits for it.
 
         An answer of any status frees the slot W after its first byte; a call that was certainly never sent
         gives it back; otherwise, and where this write fails, the lease stands.
         """
         if answer.first_byte_mono_ms is not None:
             at_ms = lease.wall_ms(answer.first_byte_mono_ms) + self._slept_ms(lease)
-            await self.amend(lambda gate: self._settled(gate, lease, at_ms, answer.latency_ms), again=True)
+            await self.amend(lambda gate: self._settled(gate, lease, at_ms, answer, at_once), again=True)
         elif answer.meaning is Meaning.NEVER_SENT:
             await self.amend(lambda gate: windows.give_back(gate.window, lease.permit), again=True)
+        else:
+            await self.amend(lambda gate: self._counted(gate, windows.note(gate.window), answer))
 
-    def _settled(self, gate: Gate, lease: Lease, at_ms: int, latency_ms: int) -> Change | None:
+    def _settled(self, gate: Gate, lease: Lease, at_ms: int, answer: Answer, at_once: bool) -> Change | None:
         change = windows.settle(gate.window, lease.permit, at_ms, self.timing)
-        return change and replace(change, latencies_ms=gate.hints.latencies_with(latency_ms))
+        if change is None:
+            return None
+        latencies_ms = gate.hints.latencies_with(answer.latency_ms)
+        return self._counted(gate, replace(change, latencies_ms=latencies_ms), answer, at_once=at_once)
+
+    def _counted(self, gate: Gate, change: Change, answer: Answer, *, at_once: bool = False) -> Change:
+        values = tally.values(gate.tally, answer, self._clock.now_ms())
+        return replace(change, values=values, increments=tally.increments(answer, at_once=at_once))
 
     def _slept_ms(self, lease: Lease) -> int:
         """How long the machine slept since the take: monotonic time stood still meanwhile.

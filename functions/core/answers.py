@@ -9,6 +9,7 @@ REFUSALS = frozenset({400, 404, 405, 413, 414, 422})
 KEY_REFUSALS = frozenset({401, 403})
 SIGNATURE_BYTES_MIN = 32
 SIGNATURE_CHARACTERS_MAX = 4096
+ERROR_CHARACTERS_MAX = 40
 DELAY_SECONDS_MAX = 86_400
 
 
@@ -45,6 +46,15 @@ class Answer:
     def counted(self) -> bool:
         """Whether it counts as an attempt at this message."""
         return self.meaning not in {Meaning.LIMITED, Meaning.KEY_REFUSED, Meaning.NEVER_SENT}
+
+    @property
+    def error(self) -> str:
+        """A short code of what went wrong: `http_502`, or the network's error; empty for a signature."""
+        if self.meaning is Meaning.SIGNED:
+            return ""
+        if self.status and self.status != 200:  # noqa: PLR2004 - OK, but no signature
+            return f"http_{self.status}"
+        return (self.reason or self.meaning)[:ERROR_CHARACTERS_MAX]
 
 
 def interpret(status: int, body: bytes) -> Meaning:

@@ -8,18 +8,34 @@ from dataclasses import dataclass, field, fields, replace
 
 from core.hints import Hints
 from core.key_guard import KeyGuard
+from core.tally import Tally
 from core.window import Change, Denial, FieldValue, Grant, Kind, NotBefore, Timing, Window
 from core.window import take as take_slot
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Whether an operator has stopped all calls; who, and when."""
+
+    paused: bool = False
+    paused_by: str = ""
+    paused_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
-    """The shared item. `paused`: the operator has stopped all calls."""
+    """The shared item."""
 
     window: Window
     key: KeyGuard = field(default_factory=KeyGuard)
-    paused: bool = False
+    pause: Pause = field(default_factory=Pause)
     hints: Hints = field(default_factory=Hints)
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def paused(self) -> bool:
+        """Whether an operator has stopped all calls."""
+        return self.pause.paused
 
     def closed(self, now_ms: int) -> bool:
         """Whether no ordinary call may be made now, free slots or not."""
@@ -27,7 +43,7 @@ class Gate:
 
     def value(self, name: str) -> FieldValue:
         """Return a scalar field by its stored name."""
-        value: FieldValue = getattr(self._owner(name), name)
+        value: FieldValue = getattr(getattr(self, PART_OF[name]), name)
         return value
 
     def having(self, latencies_ms: tuple[int, ...] | None = None, **values: FieldValue) -> "Gate":
@@ -39,27 +55,25 @@ class Gate:
             gate = gate._with(name, value)  # noqa: SLF001 - of its own class
         return gate
 
-    def _owner(self, name: str) -> "Window | KeyGuard | Hints | Gate":
-        part = PART_OF[name]
-        return getattr(self, part) if part else self
-
     def _with(self, name: str, value: FieldValue) -> "Gate":
         part = PART_OF[name]
-        if not part:
-            return replace(self, paused=bool(value))
         return replace(self, **{part: replace(getattr(self, part), **{name: value})})
 
 
-def _scalars(cls: type[Window | KeyGuard | Hints]) -> dict[str, FieldValue]:
+def _scalars(cls: type[Window | KeyGuard | Pause | Hints | Tally]) -> dict[str, FieldValue]:
     return {each.name: each.default for each in fields(cls) if isinstance(each.default, str | int)}
 
 
-PARTS = {"window": _scalars(Window), "key": _scalars(KeyGuard), "hints": _scalars(Hints)}
-"""The scalar fields of each part, with their defaults; the stored names are the fields' own."""
-DEFAULTS: dict[str, FieldValue] = {"paused": False} | {
-    name: default for part in PARTS.values() for name, default in part.items()
+PARTS = {
+    "window": _scalars(Window),
+    "key": _scalars(KeyGuard),
+    "pause": _scalars(Pause),
+    "hints": _scalars(Hints),
+    "tally": _scalars(Tally),
 }
-PART_OF = {"paused": ""} | {name: part for part, names in PARTS.items() for name in names}
+"""The scalar fields of each part, with their defaults; the stored names are the fields' own."""
+DEFAULTS: dict[str, FieldValue] = {name: default for part in PARTS.values() for name, default in part.items()}
+PART_OF = {name: part for part, names in PARTS.items() for name in names}
 
 
 def take(
@@ -90,6 +104,17 @@ def take(
     )
 
 
-def pause(gate: Gate, *, paused: bool) -> Change | None:
-    """Stop all calls, or let them go on; None if nothing changes."""
-    return None if gate.paused is paused else Change(gate.window.limits.version, values={"paused": paused})
+def pause(gate: Gate, *, by: str, now_ms: int) -> Change | None:
+    """Stop all calls; None if they are stopped already."""
+    if gate.paused:
+        return None
+    values: dict[str, FieldValue] = {"paused": True, "paused_by": by, "paused_at_ms": now_ms}
+    return Change(gate.window.limits.version, values=values)
+
+
+def resume(gate: Gate) -> Change | None:
+    """Let calls go on; None if they do."""
+    if not gate.paused:
+        return None
+    values: dict[str, FieldValue] = {"paused": False, "paused_by": "", "paused_at_ms": 0}
+    return Change(gate.window.limits.version, values=values)

@@ -63,6 +63,7 @@ class Job:
     `attempts`: calls that counted, never restarted while the record exists.
     `next_try_ms`: before it the message is not called again; never sooner than the end of the call under way.
     `failing_since_ms`: when the first call of the present outage began.
+    `error`: a short code of what its last call that brought nothing met, such as `http_502`.
     `due_ms`: when the processor is to call it; None if nobody waits for it.
     `oldest_ms`: when the oldest open request was accepted, as last seen.
     `open_from`: no open request that it is scheduled for has a smaller id: a call reads no history.
@@ -78,6 +79,7 @@ class Job:
     call: Call | None = None
     outcome: Signature | Refusal | None = None
     failing_since_ms: int | None = None
+    error: str = ""
     due_ms: int | None = None
     oldest_ms: int = 0
     open_from: str = ""
@@ -256,10 +258,14 @@ def refused(job: Job, status: int, now_ms: int) -> Job:
 
 
 def _ended(job: Job, outcome: Signature | Refusal) -> Job:
-    return replace(job, outcome=outcome, call=None, failing_since_ms=None, next_try_ms=0, due_ms=None)
+    return replace(
+        job, outcome=outcome, call=None, failing_since_ms=None, error="", next_try_ms=0, due_ms=None
+    )
 
 
-def failed(job: Job, now_ms: int, next_try_ms: int, *, counted: bool, wanted: bool = False) -> Job:
+def failed(
+    job: Job, now_ms: int, next_try_ms: int, *, counted: bool, wanted: bool = False, error: str = ""
+) -> Job:
     """Record that a call brought nothing; `wanted` says that somebody waits who did not before.
 
     A call that was certainly never sent, or that was not this message's fault, does not count.
@@ -272,6 +278,7 @@ def failed(job: Job, now_ms: int, next_try_ms: int, *, counted: bool, wanted: bo
         call=None,
         next_try_ms=next_try_ms,
         failing_since_ms=job.failing_since_ms if attempts else None,
+        error=error,
         due_ms=next_try_ms if job.scheduled or wanted else None,
         oldest_ms=now_ms if wanted and not job.scheduled else job.oldest_ms,
     )

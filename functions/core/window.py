@@ -113,6 +113,7 @@ class Change:
     slots: Mapping[int, Slot] = field(default_factory=dict)
     expected: Mapping[str, FieldValue] = field(default_factory=dict)
     values: Mapping[str, FieldValue] = field(default_factory=dict)
+    increments: Mapping[str, int] = field(default_factory=dict)  # of fields that hold numbers
     latencies_ms: tuple[int, ...] | None = None
     limits: Limits | None = None  # with `slots` then being all of the new ones
 

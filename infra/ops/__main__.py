@@ -1,6 +1,7 @@
 """The operator's tool, by its command line: `python -m infra.ops --help`."""
 
 import asyncio
+import getpass
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -184,17 +185,19 @@ def purge(
 
 
 @app.command()
-def pause(context: Context) -> None:
+def pause(
+    context: Context, by: Annotated[str, typer.Option(help="Who pauses; the console shows it.")] = ""
+) -> None:
     """Stop all upstream calls. Requests are still accepted, and wait."""
     session: Session = context.obj
-    session.say(paused=True, changed=session.run(partial(actions.pause, paused=True)))
+    session.say(paused=True, changed=session.run(partial(actions.pause, by=by or getpass.getuser())))
 
 
 @app.command()
 def resume(context: Context) -> None:
     """Go on with upstream calls."""
     session: Session = context.obj
-    session.say(paused=False, changed=session.run(partial(actions.pause, paused=False)))
+    session.say(paused=False, changed=session.run(actions.resume))
 
 
 @letters_app.command("list")

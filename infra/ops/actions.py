@@ -244,12 +244,15 @@ async def _notify(queue: Queue, requests: Iterable[Request]) -> None:
     await queue.send([NotificationMessage(request.job_id, request.id, 0).encode() for request in due])
 
 
-async def pause(ports: Ports, *, paused: bool) -> bool:
-    """Stop or go on with upstream calls; say whether that changed anything."""
-    return await _change_window(
-        ports.window_store,
-        lambda gate: gates.pause(gate, paused=paused),
-    )
+async def pause(ports: Ports, *, by: str) -> bool:
+    """Stop upstream calls; say whether that changed anything."""
+    now_ms = ports.clock.now_ms()
+    return await _change_window(ports.window_store, lambda gate: gates.pause(gate, by=by, now_ms=now_ms))
+
+
+async def resume(ports: Ports) -> bool:
+    """Go on with upstream calls; say whether that changed anything."""
+    return await _change_window(ports.window_store, gates.resume)
 
 
 async def set_limits(ports: Ports, calls: int, window_ms: int) -> bool:

@@ -315,5 +315,13 @@ def test_a_write_costs_what_the_docstring_says(calls: int, expected_units: int) 
         slow_probe_at_ms=NOW_MS + 1,
         tightened_until_ms=NOW_MS + 1,
         deployed=f"{calls}/86400000",
+        paused=True,
+        paused_by="o" * 20,
+        paused_at_ms=NOW_MS + 1,
+        **dict.fromkeys(("signed", "at_once", "failed", "unanswered", "refused", "limited"), 12_345_678),
+        failing_calls=1_234,
+        failing_since_ms=NOW_MS + 1,
+        error="http_502",
+        error_at_ms=NOW_MS + 1,
     )
     assert ceil(size_bytes(encode(gate)) / WRITE_UNIT_BYTES) == expected_units

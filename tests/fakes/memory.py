@@ -216,7 +216,8 @@ def _changed(gate: Gate, change: Change) -> Gate:
         limits=change.limits or gate.window.limits,
         slots=tuple(slots[index] for index in range(len(slots))),
     )
-    return replace(gate, window=window).having(change.latencies_ms, **change.values)
+    counted = {name: int(gate.value(name)) + number for name, number in change.increments.items()}
+    return replace(gate, window=window).having(change.latencies_ms, **change.values, **counted)
 
 
 @dataclass(slots=True)

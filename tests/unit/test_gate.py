@@ -56,11 +56,12 @@ def test_a_closed_gate_grants_nothing(state: dict[str, Any], kind: Kind, expecte
 
 
 async def test_a_pause_is_written_once() -> None:
-    """The operator's pause changes nothing else, and a second one is no change."""
-    paused = await written(OPEN, gates.pause(OPEN, paused=True))
-    assert paused == OPEN.having(paused=True)
-    assert gates.pause(paused, paused=True) is None
-    assert await written(paused, gates.pause(paused, paused=False)) == OPEN
+    """It says who paused, and when; a second pause leaves that as it is, and a resume leaves nothing."""
+    paused = await written(OPEN, gates.pause(OPEN, by="olga", now_ms=NOW_MS))
+    assert paused == OPEN.having(paused=True, paused_by="olga", paused_at_ms=NOW_MS)
+    assert gates.pause(paused, by="otto", now_ms=NOW_MS + 1) is None
+    assert await written(paused, gates.resume(paused)) == OPEN
+    assert gates.resume(OPEN) is None
 
 
 async def test_a_refused_key_blocks_calls_for_a_window_once() -> None:

@@ -309,10 +309,10 @@ async def test_dead_letters_of_others_are_left(world: World) -> None:
 
 async def test_a_pause_holds_until_resumed(world: World) -> None:
     """The window says so to every function; saying it twice changes nothing."""
-    assert await actions.pause(world.ports, paused=True)
+    assert await actions.pause(world.ports, by="olga")
     assert (await world.ports.window_store.read()).paused
-    assert not await actions.pause(world.ports, paused=True)
-    assert await actions.pause(world.ports, paused=False)
+    assert not await actions.pause(world.ports, by="otto")
+    assert await actions.resume(world.ports)
     assert not (await world.ports.window_store.read()).paused
 
 

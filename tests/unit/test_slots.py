@@ -116,13 +116,14 @@ async def test_an_answer_of_any_status_settles(meaning: Meaning) -> None:
 
 
 async def test_an_unknown_outcome_holds_the_lease() -> None:
-    """It may still arrive: nothing is written."""
+    """It may still arrive: it is counted, and the lease stands."""
     slots, clock, item = setup(0)
     lease = await leased(slots)
     clock.pass_ms(30_000)
     await slots.settle(lease, Answer(Meaning.UNANSWERED, latency_ms=30_000))
     assert stored(item).slots[0].free_at_ms == LEASED_UNTIL_MS
-    assert item.writes == 1
+    assert item.gate
+    assert item.gate.tally.unanswered == 1
 
 
 async def test_a_call_never_sent_costs_no_slot() -> None:
