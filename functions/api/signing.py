@@ -221,7 +221,7 @@ class Signing:
 
     async def _call(self, ask: Ask, call: StartedCall, deadline: Deadline) -> Signed | Declined | FailedCall:
         """Call the upstream with the time that is left, less what a durable acceptance will need."""
-        answer = await self._caller.send(call, request_id=ask.request_id)
+        answer = await self._caller.send(call)
         if answer.meaning not in {Meaning.SIGNED, Meaning.REFUSED} and ask.may_wait:
             return FailedCall(call, answer)
         await self._complete(call, answer, deadline)
@@ -242,7 +242,12 @@ class Signing:
         try:
             async with asyncio.timeout(call_limit_ms / 1000):
                 call = await self._caller.start(
-                    seen.job, ask.message, Kind.FRESH, call_limit_ms=call_limit_ms, hints=noted
+                    seen.job,
+                    ask.message,
+                    Kind.FRESH,
+                    request_id=ask.request_id,
+                    call_limit_ms=call_limit_ms,
+                    hints=noted,
                 )
         except (Unavailable, TimeoutError):  # what landed of it expires, and counts as a call
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)

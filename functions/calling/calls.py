@@ -9,6 +9,7 @@ carry_out  send and complete, then close the requests that waited and notify the
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from calling.conditional import amend
 from calling.outcomes import Outcomes
@@ -29,13 +30,22 @@ BLAMELESS = frozenset({Meaning.LIMITED, Meaning.KEY_REFUSED})
 
 @dataclass(frozen=True, slots=True)
 class StartedCall:
-    """A call that may be sent: the job is fenced and a slot is leased. `before`: what the fence replaced."""
+    """A call that may be sent: the job is fenced and a slot is leased.
+
+    `before`: what the fence replaced. `request_id`: the request that waits for it, or the first of several.
+    """
 
     before: Job | None
     fenced: Job
     lease: Lease
     call_limit_ms: int
     may_send: Callable[[], bool]
+    request_id: str
+
+    @property
+    def logged(self) -> dict[str, Any]:
+        """What each of its log lines names."""
+        return {"job_id": self.fenced.id, "request_id": self.request_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,7 @@ class Caller:
         message: str,
         kind: Kind,
         *,
+        request_id: str,
         call_limit_ms: int,
         reserve: int = 0,
         oldest_ms: int | None = None,
@@ -95,14 +106,14 @@ class Caller:
             await self._unfence(before, fenced)
             return NotStarted(before, lease)
         may_send = self._slots.may_send(lease, since_mono_ms=mono_ms)
-        return StartedCall(before, fenced, lease, call_limit_ms, may_send)
+        return StartedCall(before, fenced, lease, call_limit_ms, may_send, request_id)
 
     async def cancel(self, call: StartedCall, *, wanted: bool = False) -> Job | None:
         """Give up a call before it is sent, and return the job: it and the slot are what they were.
 
         `wanted`: a request was accepted meanwhile that waits for it.
         """
-        self._telemetry.event("call_cancelled", {"SlotsTaken": 1}, job_id=call.fenced.id)
+        self._telemetry.event("call_cancelled", {"SlotsTaken": 1}, **call.logged)
         job, _ = await asyncio.gather(
             self._unfence(call.before, call.fenced, wanted=wanted),
             self._settle(call, Answer(Meaning.NEVER_SENT)),
@@ -119,11 +130,8 @@ class Caller:
 
         return (await amend(fenced, decide, self._jobs.write_job)).record
 
-    async def send(self, call: StartedCall, *, request_id: str = "") -> Answer:
-        """Send the one HTTP request. Whatever happens is an `Answer`.
-
-        `request_id`: the caller who waits for it, if one does.
-        """
+    async def send(self, call: StartedCall) -> Answer:
+        """Send the one HTTP request. Whatever happens is an `Answer`."""
         answer = await self._upstream.sign(
             call.fenced.message, call_limit_ms=call.call_limit_ms, may_send=call.may_send
         )
@@ -131,11 +139,10 @@ class Caller:
         self._telemetry.event(
             "upstream_call",
             {"SlotsTaken": 1, "UpstreamCalls": 1, f"Upstream{answer.meaning.title().replace('_', '')}": 1},
-            request_id=request_id,
-            job_id=call.fenced.id,
+            **call.logged,
             meaning=answer.meaning,
             status=answer.status,
-            reason=answer.reason,
+            reason=answer.reason if answer.meaning is not Meaning.SIGNED else "",
             latency_ms=answer.latency_ms,
             attempt=call.fenced.attempts,
         )
@@ -172,9 +179,7 @@ class Caller:
             answer = await self.send(call)
             await asyncio.gather(self._settle(call, answer), self._record_and_close(call, answer))
         except Exception as error:  # noqa: BLE001 - nobody waits for this task: fence and lease expire
-            self._telemetry.event(
-                "call_lost", {"CallsLost": 1}, job_id=call.fenced.id, reason=described(error)
-            )
+            self._telemetry.event("call_lost", {"CallsLost": 1}, **call.logged, reason=described(error))
 
     async def _record_and_close(self, call: StartedCall, answer: Answer) -> None:
         """The outcome is on the job before any request is closed."""
@@ -183,7 +188,7 @@ class Caller:
             if job is not None and answer.meaning not in BLAMELESS:
                 await self._outcomes.finish(job.id)
         except Unavailable as error:  # every open request stays on the due index, and is found there
-            self._telemetry.event("outcome_not_told", job_id=call.fenced.id, reason=str(error))
+            self._telemetry.event("outcome_not_told", **call.logged, reason=str(error))
 
     async def _record(self, call: StartedCall, answer: Answer, *, wanted: bool = False) -> Job | None:
         """Write the outcome of a call on its job and return the job as it is then.
@@ -226,7 +231,7 @@ class Caller:
             await self._slots.settle(call.lease, answer, at_once=at_once)
             await self._pause_if_asked(call, answer)
         except Unavailable as error:
-            self._telemetry.event("settle_failed", job_id=call.fenced.id, reason=str(error))
+            self._telemetry.event("settle_failed", **call.logged, reason=str(error))
 
     async def _pause_if_asked(self, call: StartedCall, answer: Answer) -> None:
         """Stop all calls for a while where the answer says so."""

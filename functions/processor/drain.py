@@ -307,6 +307,7 @@ class Drain:
             job,
             job.message,
             turn.kind,
+            request_id=oldest.id,
             call_limit_ms=self._settings.call_limit_ms,
             reserve=turn.reserve,
             oldest_ms=oldest.created_ms,

@@ -1,6 +1,6 @@
 """`make logs`: what the functions log, a short line each, as it is written; `make logs ID=…` for one request.
 
-Lines about the request's job are shown too: one call of the upstream is made for all requests of a message.
+Lines about the request's message are shown too: its calls are made for all requests that wait for it.
 """
 
 import argparse
@@ -37,10 +37,10 @@ class Reader:
     def _is_wanted(self, fields: dict[str, Any]) -> bool:
         if self._request_id is None:
             return True
-        if self._request_id in (fields.get("request_id"), *fields.get("request_ids", [])):
+        if fields.get("request_id") == self._request_id:
             self._jobs |= {fields["job_id"]} if "job_id" in fields else set()
             return True
-        return "request_id" not in fields and fields.get("job_id") in self._jobs
+        return fields.get("job_id") in self._jobs
 
 
 def shown(function: str, fields: dict[str, Any]) -> str:

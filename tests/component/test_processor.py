@@ -90,6 +90,8 @@ def test_a_run_calls_and_closes_what_waits() -> None:
         assert closed.state is RequestState.SIGNED
         assert closed.calls == 1
         assert len(world.notifiers.queue.texts) == 1
+        (called,) = [fields for name, fields in world.notifiers.telemetry.events if name == "upstream_call"]
+        assert (called["request_id"], called["job_id"]) == (request.id, request.job_id)
         judged = [fields for name, fields in world.notifiers.telemetry.events if name == "first_call_ended"]
         assert [fields["EtaErrorMs"] for fields in judged] == [200]  # told 500 ms, took 300
 

@@ -11,10 +11,10 @@ JOB, OTHER_JOB = "a1" * 32, "b2" * 32
 EVENTS: list[tuple[str, dict[str, object]]] = [
     ("api", {"event": "accepted", "request_id": "mine", "job_id": JOB}),
     ("api", {"event": "accepted", "request_id": "another", "job_id": OTHER_JOB}),
-    ("processor", {"event": "upstream_call", "request_ids": ["mine"], "job_id": JOB, "status": 502}),
-    ("processor", {"event": "upstream_call", "request_ids": ["another"], "job_id": OTHER_JOB}),
+    ("processor", {"event": "upstream_call", "request_id": "twin", "job_id": JOB, "status": 502}),
+    ("processor", {"event": "upstream_call", "request_id": "another", "job_id": OTHER_JOB}),
     ("processor", {"event": "settle_failed", "job_id": JOB}),
-    ("processor", {"event": "request_closed", "request_id": "twin", "job_id": JOB}),
+    ("processor", {"event": "request_closed", "request_id": "another", "job_id": OTHER_JOB}),
     ("notifier", {"event": "delivered", "request_id": "mine"}),
 ]
 
@@ -45,7 +45,7 @@ def test_what_is_not_as_it_should_be_stands_out() -> None:
 
 
 def test_one_request_is_followed_through_all_functions() -> None:
-    """Its own lines, and those about its message's calls; not those of others who sent the same message."""
+    """Its own lines, and those about its message's calls, which another request may have waited for first."""
     reader = Reader("mine")
     found = [event["event"] for name, event in EVENTS if reader.read(written(name, event))]
     assert found == ["accepted", "upstream_call", "settle_failed", "delivered"]
