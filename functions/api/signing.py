@@ -249,7 +249,7 @@ class Signing:
                     call_limit_ms=call_limit_ms,
                     hints=noted,
                 )
-        except (Unavailable, TimeoutError):  # what landed of it expires, and counts as a call
+        except (Unavailable, TimeoutError):  # a fence that landed is taken back, or expires
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
         if isinstance(call, NotStarted):
             return self._why_not_started(call, seen)

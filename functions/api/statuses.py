@@ -45,7 +45,7 @@ class Statuses:
         if job is None:
             return Found(request)
         gate, position = await self._slots.refresh(), await self._position(job)
-        called = job.ended_calls > request.attempts_before
+        called = job.attempts > request.attempts_before
         if gate.paused:
             return Found(request, job, None, position, called)
         ahead = position - 1 if position else 0

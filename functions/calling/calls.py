@@ -84,7 +84,7 @@ class Caller:
     ) -> StartedCall | NotStarted:
         """Fence the job, then take a slot; without one the fence is taken back. Raises `Unavailable`.
 
-        After `Unavailable` the fence, if it landed, stands until it expires, and counts as a call.
+        Where the window can't be written the fence is taken back; if that fails too, it expires.
         """
         timing = self._settings.timing
         mono_ms, now_ms = self._clock.monotonic_ms(), self._clock.now_ms()
@@ -101,7 +101,11 @@ class Caller:
         if not isinstance(result, Written):
             return NotStarted(result.record)
         fenced = result.record
-        lease = await self._slots.take(kind, call_limit_ms, reserve=reserve, hints=hints)
+        try:
+            lease = await self._slots.take(kind, call_limit_ms, reserve=reserve, hints=hints)
+        except Unavailable:
+            await self._unfence(before, fenced)
+            raise
         if isinstance(lease, NotBefore):
             await self._unfence(before, fenced)
             return NotStarted(before, lease)
@@ -121,7 +125,7 @@ class Caller:
         return job
 
     async def _unfence(self, before: Job | None, fenced: Job, *, wanted: bool = False) -> Job | None:
-        """Take a fence back and return the job as it is then; an expired one stays, and counts as a call."""
+        """Take a fence back and return the job as it is then; an expired one stays."""
         now_ms = self._clock.now_ms()
 
         def decide(current: Job | None) -> Job | None:
@@ -144,7 +148,7 @@ class Caller:
             status=answer.status,
             reason=answer.reason if answer.meaning is not Meaning.SIGNED else "",
             latency_ms=answer.latency_ms,
-            attempt=call.fenced.attempts,
+            attempt=call.fenced.attempts + 1,
         )
         return answer
 
@@ -218,12 +222,19 @@ class Caller:
             return None
         if answer.meaning is Meaning.REFUSED:
             return jobs.refused(current, answer.status, now_ms)
+        if self._cut_off(call, answer):  # it waits with the fresh ones, not behind them
+            return jobs.failed(current, now_ms, now_ms, counted=False, wanted=wanted)
         next_try_ms = scheduling.retry_at_ms(
             now_ms, current.failing_since_ms or now_ms, self._settings.retry_ms, self._randomness.fraction()
         )
         return jobs.failed(
             current, now_ms, next_try_ms, counted=answer.counted, wanted=wanted, error=answer.error
         )
+
+    def _cut_off(self, call: StartedCall, answer: Answer) -> bool:
+        """Whether our own short limit ended the call: that says nothing about the message."""
+        shortened = call.call_limit_ms < self._settings.call_limit_ms
+        return shortened and answer.meaning is Meaning.UNANSWERED
 
     async def _settle(self, call: StartedCall, answer: Answer, *, at_once: bool = False) -> None:
         """Tell the window what the answer proves. If that fails, the lease stands: nothing is risked."""

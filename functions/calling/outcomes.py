@@ -63,7 +63,7 @@ class Outcomes:
         errors_ms = [
             abs(now_ms - request.estimated_ms)
             for request in waiting
-            if request.estimated_ms and job.ended_calls == request.attempts_before + 1
+            if request.estimated_ms and job.attempts == request.attempts_before + 1
         ]
         if errors_ms:
             self._telemetry.event("first_call_ended", {"EtaErrorMs": max(errors_ms)}, job_id=job.id)
@@ -107,7 +107,7 @@ class Outcomes:
             exhausted = list[tuple[Request, Request]]()
             waiting = None
             for request in page.requests:
-                if request.open and job.ended_calls - request.attempts_before < self._settings.attempts_max:
+                if request.open and job.attempts - request.attempts_before < self._settings.attempts_max:
                     waiting = waiting or request
                 elif request.open:
                     exhausted.append((request, self._given_up(job, request, scheduling.GivingUp.ATTEMPTS)))

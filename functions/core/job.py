@@ -60,7 +60,8 @@ class Refusal:
 class Job:
     """One distinct message.
 
-    `attempts`: calls that counted, never restarted while the record exists.
+    `attempts`: answered calls, and those that were sent and never answered; not the one under way. It is
+    counted when a call is recorded, so a call that was lost before it was sent never counts.
     `next_try_ms`: before it the message is not called again; never sooner than the end of the call under way.
     `failing_since_ms`: when the first call of the present outage began.
     `error`: a short code of what its last call that brought nothing met, such as `http_502`.
@@ -130,11 +131,6 @@ class Job:
         """Whether a call is under way."""
         return self.call is not None and now_ms < self.call.until_ms
 
-    @property
-    def ended_calls(self) -> int:
-        """Finished calls. A call in flight is not counted."""
-        return self.attempts - (self.call is not None)
-
     def fresh_signature(self, now_ms: int, ttl_ms: int) -> str:
         """Return the signature if it may still answer new callers, else an empty string."""
         return self.signature if self._outcome_is_fresh(now_ms, ttl_ms) else ""
@@ -172,7 +168,7 @@ def new_job(message: str, now_ms: int) -> Job:
 #   D                                                  (A crashed)  fence expires ── read ── fence ═══▶
 #              │◀─ send limit + call limit + margin ─▶│
 #
-#   A's own record is refused once D has fenced; an expired fence counts as a call.
+#   A's own record is refused once D has fenced. A call that is never recorded does not count as an attempt.
 def fence(
     job: Job,
     call_id: str,
@@ -185,14 +181,13 @@ def fence(
 ) -> Job:
     """Begin a call: nobody else calls until it has ended or `call_for_ms` has passed.
 
-    If nothing more is ever heard of it, it counts as a call, and the next one comes no sooner than a retry
-    distance later. An expired signature goes: from here on the message is unsigned.
+    If it is never recorded, the next call comes no sooner than a retry distance later. An expired signature
+    goes: from here on the message is unsigned.
     """
     until_ms = now_ms + call_for_ms
     unanswered_next_ms = max(until_ms, now_ms + retry_ms)
     return replace(
         job,
-        attempts=job.attempts + 1,
         call=Call(call_id, until_ms),
         outcome=None,
         next_try_ms=unanswered_next_ms,
@@ -218,14 +213,8 @@ def schedule(
         return job
     if job.outcome and (refusal_ttl_ms is None or job.refuses(now_ms, refusal_ttl_ms)):
         return job
-    next_try_ms = job.next_try_ms if job.attempts else now_ms
     return replace(
-        job,
-        outcome=None,
-        next_try_ms=next_try_ms,
-        due_ms=max(now_ms, next_try_ms),
-        oldest_ms=now_ms,
-        open_from=request_id,
+        job, outcome=None, due_ms=max(now_ms, job.next_try_ms), oldest_ms=now_ms, open_from=request_id
     )
 
 
@@ -237,8 +226,7 @@ def park(job: Job) -> Job:
 def without_call(current: Job, before: Job | None, now_ms: int, *, wanted: bool = False) -> Job:
     """Take a fence back to the job before it; where there was none, to one that was never called.
 
-    A job that somebody came to wait for meanwhile is scheduled. An earlier call that had expired stays ended:
-    it has counted.
+    A job that somebody came to wait for meanwhile is scheduled. An earlier call that had expired stays ended.
     """
     restored = replace(before, call=None) if before else new_job(current.message, now_ms)
     if wanted or (current.scheduled and not restored.scheduled):
@@ -259,7 +247,14 @@ def refused(job: Job, status: int, now_ms: int) -> Job:
 
 def _ended(job: Job, outcome: Signature | Refusal) -> Job:
     return replace(
-        job, outcome=outcome, call=None, failing_since_ms=None, error="", next_try_ms=0, due_ms=None
+        job,
+        attempts=job.attempts + 1,
+        outcome=outcome,
+        call=None,
+        failing_since_ms=None,
+        error="",
+        next_try_ms=0,
+        due_ms=None,
     )
 
 
@@ -268,10 +263,9 @@ def failed(
 ) -> Job:
     """Record that a call brought nothing; `wanted` says that somebody waits who did not before.
 
-    A call that was certainly never sent, or that was not this message's fault, does not count.
+    `counted`: not for a call that was never sent, or whose failure says nothing about the message.
     """
-    expired = not job.call_live(now_ms)  # then it has counted already
-    attempts = job.attempts if counted or expired else job.attempts - 1
+    attempts = job.attempts + counted
     return replace(
         job,
         attempts=attempts,

@@ -165,7 +165,7 @@ class Request:
 
     def calls_of(self, job: Job | None) -> int | None:
         """How many calls of its job have ended since its acceptance; None if there is no job to ask."""
-        return max(0, job.ended_calls - self.attempts_before) if job else None
+        return max(0, job.attempts - self.attempts_before) if job else None
 
 
 def look_again(request: Request, job: Job, now_ms: int) -> Request:

@@ -153,7 +153,7 @@ class Standing:
 
     @property
     def attempts(self) -> int:
-        """Return the calls that were made since the request was accepted, as far as is still known."""
+        """Return the calls that ended since the request was accepted, as far as is still known."""
         return max(0, self.job.attempts - self.request.attempts_before) if self.job else 0
 
     @property
@@ -161,8 +161,7 @@ class Standing:
         """Return where it stands: waiting, retrying, or its outcome."""
         if not self.request.open:
             return self.request.state
-        ended_calls = self.attempts - bool(self.job and self.job.call)
-        return State.RETRYING if ended_calls > 0 else State.WAITING
+        return State.RETRYING if self.attempts else State.WAITING
 
 
 async def find(ports: Ports, wanted: Filter, states: frozenset[State] = frozenset()) -> list[Standing]:

@@ -44,6 +44,7 @@ class Checks:
         self._arrivals_ms: list[int] = []
         self._granted = 0
         self._sent = 0
+        self._sends: defaultdict[str, int] = defaultdict(int)
         self._callers: dict[str, str] = {}
         self._under_way: set[str] = set()
         self._call_ended_ms: dict[str, int] = {}
@@ -71,6 +72,7 @@ class Checks:
     def sent(self, message: str, *, until_ms: int, inline: bool) -> None:
         """A call is on its way: there is a slot for it, its fence outlives it, and it overtakes nobody."""
         self._sent += 1
+        self._sends[job_id(message)] += 1
         self.expect(self._sent <= self._granted, "G7: a call without a slot", message)
         self._first_call_ms.setdefault(job_id(message), _now_ms())
         job = self._table.jobs.get(job_id(message))
@@ -112,6 +114,7 @@ class Checks:
 
     def job_written(self, before: Job | None, after: Job, writer: str) -> None:
         """Every transition of a job. `writer`: the instance, empty if it does not wait any more."""
+        self.expect(after.attempts <= self._sends[after.id], "counted, but never sent", after.id)
         if after.call and after.call.id not in self._callers:
             self._callers[after.call.id] = writer
             self._call_begun(before, after)
@@ -138,7 +141,6 @@ class Checks:
             self.expect(after.signature == signature_of(after.message), "G3: wrong signature", after.id)
 
     def _call_begun(self, before: Job | None, after: Job) -> None:
-        self.expect(after.attempts == (before.attempts if before else 0) + 1, "a call not counted", after.id)
         if before is None:
             return
         self.expect(not self._kept(before), "G6: called although signed", after.id)
@@ -206,7 +208,7 @@ class Checks:
             just_ended = _now_ms() - self._call_ended_ms.get(after.job_id, 0) < JUST_ENDED_MS
             self.expect(just_ended, "G3: given up without a call's outcome", after.id)
         elif job is not None:
-            ended = job.attempts - job.call_live(_now_ms() - MARGIN_MS) - before.attempts_before
+            ended = job.attempts - before.attempts_before
             self.expect(ended >= self._settings.attempts_max, "G3: given up too early", after.id, ended)
 
     def _delivery_written(self, before: Delivery, after: Delivery, request_id: str) -> None:

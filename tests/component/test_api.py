@@ -12,9 +12,11 @@ from core import job as jobs
 from core import request as requests
 from core import window as windows
 from core.answers import Meaning
+from core.errors import Unavailable
 from core.gate import Gate
 from core.job import Job, JobState
 from core.request import RequestState
+from core.window import Change
 from ports import Conflict, Page, Written
 from proofs.simulation.virtual_time import run
 from tests.component.world import HOOK, KEY, SIGNATURE, ApiWorld, Down, Slow
@@ -573,7 +575,7 @@ def test_an_attacher_sees_a_signature_that_came_meanwhile() -> None:
         assert request.state is RequestState.SIGNED
         assert not request.delivery_due
         status = await world.client().get(f"/crypto/requests/{request.id}", headers=AUTH)
-        assert (status.json()["state"], status.json()["attempts"]) == ("signed", 0)
+        assert (status.json()["state"], status.json()["attempts"]) == ("signed", 1)
 
     in_world(scenario)
 
@@ -646,3 +648,33 @@ def test_time_counts_from_the_front() -> None:
         assert world.clock.monotonic_ms() - started_ms < 1_000
 
     in_world(scenario, TRUST_REQUEST_START="true")
+
+
+def test_a_call_that_got_no_slot_counts_for_nothing() -> None:
+    """Where the window can't be written, the fence is taken back: nothing was sent, and nothing counts."""
+
+    async def scenario(world: ApiWorld) -> None:
+        async def refused(change: Change) -> Written[Gate] | Conflict[Gate]:
+            raise Unavailable(f"no write of {change}")
+
+        world.window_store.apply = refused  # type: ignore[method-assign]
+        assert (await sign(world.client(), webhook_url=HOOK)).status_code == 202
+        job = await world.store.job(jobs.job_id("hello"))
+        assert job
+        assert (job.state, job.attempts, job.call) == (JobState.WAITING, 0, None)
+
+    in_world(scenario)
+
+
+def test_a_call_cut_off_by_our_two_seconds_is_no_failure() -> None:
+    """It says nothing about the message: the message waits among those never tried, and is due at once."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.upstream.takes_ms = 5_000
+        assert (await sign(world.client(), webhook_url=HOOK)).status_code == 202
+        job = await world.store.job(jobs.job_id("hello"))
+        assert job
+        assert (job.state, job.attempts, job.call) == (JobState.WAITING, 0, None)
+        assert job.callable_by_processor(world.clock.now_ms())
+
+    in_world(scenario)

@@ -51,7 +51,7 @@ def test_who_may_call(job: Job, at_ms: int, by_api: bool, by_processor: bool) ->
     ("before", "state", "due_ms", "expires_ms"),
     [
         (NEW, JobState.IDLE, None, NOW + 30_000 + jobs.IDLE_KEPT_MS),
-        (WAITING, JobState.RETRYING, NOW + 30_000, None),
+        (WAITING, JobState.WAITING, NOW + 30_000, None),
         (RETRYING, JobState.RETRYING, NOW + 30_000, None),
         (SIGNED, JobState.IDLE, None, NOW + 30_000 + jobs.IDLE_KEPT_MS),
     ],
@@ -59,11 +59,11 @@ def test_who_may_call(job: Job, at_ms: int, by_api: bool, by_processor: bool) ->
 def test_a_fence_holds_until_its_call_must_have_ended(
     before: Job, state: JobState, due_ms: int | None, expires_ms: int | None
 ) -> None:
-    """It counts as a call, and if nothing more is heard, the next one is a whole retry distance away."""
+    """It does not count before it is recorded; if it never is, the next call is a retry distance away."""
     fenced = _fence(before)
     assert (fenced.state, fenced.due_ms, fenced.expires_ms) == (state, due_ms, expires_ms)
     assert fenced.call == Call("call", NOW + 12_250)
-    assert (fenced.attempts, fenced.next_try_ms) == (before.attempts + 1, NOW + 30_000)
+    assert (fenced.attempts, fenced.next_try_ms) == (before.attempts, NOW + 30_000)
     assert fenced.outcome is None
     assert fenced.call_live(NOW + 12_249)
     assert not fenced.call_live(NOW + 12_250)
@@ -95,7 +95,7 @@ def test_scheduling_leaves_alone_what_is_scheduled_or_done(job: Job) -> None:
         (NEW, JobState.WAITING, NOW),
         (IDLE, JobState.RETRYING, NOW + 30_000),
         (replace(IDLE, next_try_ms=NOW - 5), JobState.RETRYING, NOW),
-        (_fence(NEW), JobState.RETRYING, NOW + 30_000),
+        (_fence(NEW), JobState.WAITING, NOW + 30_000),
     ],
 )
 def test_scheduling_brings_back_what_is_idle_or_gone(job: Job | None, state: JobState, due_ms: int) -> None:

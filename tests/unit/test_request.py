@@ -120,7 +120,6 @@ def test_calls_count_from_the_acceptance() -> None:
     """Those before it are not its own, nor is one that is under way; a job made anew counts from nothing."""
     request = replace(OPEN, attempts_before=2)
     assert request.calls_of(replace(RETRYING, attempts=5)) == 3
-    assert request.calls_of(replace(RETRYING, attempts=5, call=FENCED.call)) == 2
     assert request.calls_of(replace(RETRYING, attempts=1)) == 0
     assert request.calls_of(None) is None
 
