@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 RUN := PYTHONPATH=functions:. $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo logs clean test test-fast test-lambda check simulate simulate-window model mutations race kill compose-check \
+.PHONY: help run demo logs clean test test-fast test-system test-proofs test-lambda check simulate simulate-window model mutations race kill compose-check \
   bench-drain bench-cold bench-api bench-costs tools policy secrets audit build sbom lock
 
 help: ## list the targets
@@ -29,7 +29,15 @@ test-fast: $(INSTALLED) ## run the unit, contract and component tests
 	$(BIN)/pytest -q tests/unit tests/contract tests/component
 
 test: $(INSTALLED) ## run all tests that need no Docker
-	$(BIN)/pytest -q
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-system test-proofs
+
+# Mostly waiting, so three run side by side: each file has stacks of its own, on free ports.
+test-system: $(INSTALLED) ## run the tests with real processes and sockets
+	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/system
+
+# Never waiting: these run with what the others leave of the processors.
+test-proofs: $(INSTALLED) ## run the fast tests, the proofs and the benchmarks' tests
+	nice -n 19 $(BIN)/pytest -q tests/unit tests/contract tests/component proofs benchmarks
 
 LAMBDA_PYTHON ?= python3.13
 

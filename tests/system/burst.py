@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from tests.system.machine import whole_machine
 from tests.system.stack import API_KEY
 
 POLL_S = 0.5
@@ -50,12 +51,13 @@ async def ask(client: httpx.AsyncClient, stack: Target, message: str, *, hook: s
 async def send_burst(stack: Target, messages: Sequence[str], interval_s: float) -> list[Answered]:
     """Send one request every `interval_s`, whether or not the ones before are answered."""
     limits = httpx.Limits(max_connections=len(messages))
-    async with httpx.AsyncClient(timeout=10, limits=limits, trust_env=False) as client:
-        tasks = []
-        for message in messages:
-            tasks.append(asyncio.create_task(ask(client, stack, message)))
-            await asyncio.sleep(interval_s)
-        return await asyncio.gather(*tasks)
+    with whole_machine():
+        async with httpx.AsyncClient(timeout=10, limits=limits, trust_env=False) as client:
+            tasks = []
+            for message in messages:
+                tasks.append(asyncio.create_task(ask(client, stack, message)))
+                await asyncio.sleep(interval_s)
+            return await asyncio.gather(*tasks)
 
 
 def accepted_ids(answers: Sequence[Answered]) -> list[str]:

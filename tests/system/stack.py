@@ -11,6 +11,7 @@ from infra.local.deploy import Deployment
 from infra.local.keys import Keys
 from infra.local.settings import DEFAULT_KEY, LocalSettings
 from infra.local.stack import Stack
+from tests.system.machine import whole_machine
 
 PORT_SETTINGS = ("API_PORT", "UPSTREAM_PORT", "INBOX_PORT", "AWS_PORT")
 API_KEY = DEFAULT_KEY
@@ -60,7 +61,8 @@ def running_stack(folder: Path, **settings: str) -> Iterator[RunningStack]:
     """Start a stack with these settings, named as in `.env.example`; stop it at the end."""
     stack = Stack(LocalSettings.read({**free_ports(), **settings}), folder, print)
     try:
-        deployment, keys = stack.start()
+        with whole_machine():
+            deployment, keys = stack.start()
         yield RunningStack(stack, deployment, keys)
     finally:
         stack.stop()

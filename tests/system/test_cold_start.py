@@ -11,6 +11,7 @@ import pytest
 from tests.system.burst import PROMISED_S, Answered, ask, check_promises
 from tests.system.fault_proxy import Fault
 from tests.system.faulty_stack import CALLS, FaultyStack, faulty_stack
+from tests.system.machine import whole_machine
 
 pytestmark = pytest.mark.integration
 
@@ -26,8 +27,9 @@ def is_busy() -> bool:
 async def cold_answer(faulty: FaultyStack, number: int) -> Answered:
     """Ask an API that has no worker: the one that answers has to start first."""
     await asyncio.to_thread(faulty.make_cold)
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
-        return await ask(client, faulty.running, f"cold {number}")
+    with whole_machine():
+        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+            return await ask(client, faulty.running, f"cold {number}")
 
 
 def test_a_cold_request_with_a_hanging_upstream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from infra.local.upstream_model import worst_window
 from tests.system.burst import PROMISED_S, Answered, accepted_ids, ask, await_webhooks, check_promises
 from tests.system.fault_proxy import Fault
 from tests.system.faulty_stack import CALLS, WINDOW_S, FaultyStack, faulty_stack
+from tests.system.machine import whole_machine
 from tests.system.stack import API_KEY, RunningStack
 
 pytestmark = pytest.mark.integration
@@ -118,13 +119,14 @@ async def ask_without_webhook(client: httpx.AsyncClient, stack: RunningStack, me
 async def answered(faulty: FaultyStack, row: Row, fault: Fault) -> Cell:
     """Ask three times at once while the fault is on."""
     await asyncio.to_thread(lambda: faulty.proxy.turn(**row.turned(fault)))
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
-        questions = [
-            ask(client, faulty.running, f"{row.name} {fault} 1"),
-            ask(client, faulty.running, f"{row.name} {fault} 2"),
-            ask_without_webhook(client, faulty.running, f"{row.name} {fault} 3"),
-        ]
-        return Cell(row, fault, await asyncio.gather(*questions))
+    with whole_machine():
+        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+            questions = [
+                ask(client, faulty.running, f"{row.name} {fault} 1"),
+                ask(client, faulty.running, f"{row.name} {fault} 2"),
+                ask_without_webhook(client, faulty.running, f"{row.name} {fault} 3"),
+            ]
+            return Cell(row, fault, await asyncio.gather(*questions))
 
 
 async def drained(faulty: FaultyStack, cell: Cell) -> None:

@@ -36,7 +36,7 @@ SEND_EVERY_S = 0.4
 TICK_S = WINDOW_S  # as the window is compressed, so is the minute of the processor's schedule
 BETWEEN_S = 1.5
 DONE_LIMIT_S = 60.0
-APPLIED_LIMIT_S = 20.0
+APPLIED_LIMIT_S = 60.0
 
 
 def say(line: str) -> None:
