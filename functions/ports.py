@@ -4,12 +4,13 @@ Every method that does I/O may raise `core.errors.Unavailable`: then whether a w
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from core.answers import Answer
 from core.circuit import Host
 from core.gate import Gate
+from core.history import Minute
 from core.job import Job
 from core.places import DueKind, EndedKind
 from core.request import Request
@@ -90,11 +91,16 @@ class WindowStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """A row of the due index that names a request. `due_ms`: of an ended one, when it ended."""
+    """A row of the due index that names a request. `due_ms`: of an ended one, when it ended.
+
+    `created_ms`, `signed`: when it was accepted, and whether it has its signature.
+    """
 
     job_id: str
     request_id: str
     due_ms: int
+    created_ms: int = field(default=0, compare=False)
+    signed: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +256,18 @@ class Ports:
     clock: Clock
     randomness: Randomness
     telemetry: Telemetry
+
+
+class History(Protocol):
+    """How the service stood, minute by minute, for two weeks."""
+
+    async def write(self, minute: Minute) -> None:
+        """Store an item."""
+        ...
+
+    async def since(self, at_ms: int) -> list[Minute]:
+        """Return the items from then on, oldest first."""
+        ...
 
 
 class HostStore(Protocol):

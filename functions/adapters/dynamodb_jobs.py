@@ -29,7 +29,7 @@ from adapters.records import (
 from core.errors import Unavailable
 from core.job import DAY_MS, OUTCOME_KEPT_MS, Job
 from core.places import DueKind, EndedKind
-from core.request import Request
+from core.request import Request, RequestState
 from core.scheduling import Due
 from ports import PAGE_MAX, Backlog, Conflict, Page, RequestKey, Written
 
@@ -242,7 +242,8 @@ def _pointer_key(request_id: str) -> Item:
 
 def _key_of(row: Item) -> RequestKey:
     job_id, request_id = row["PK"]["S"].removeprefix("JOB#"), row["SK"]["S"].removeprefix("REQ#")
-    return RequestKey(job_id, request_id, int(row["due_ms"]["N"]))
+    signed = row.get("state", {}).get("S") == RequestState.SIGNED
+    return RequestKey(job_id, request_id, int(row["due_ms"]["N"]), _number(row, "created_ms"), signed)
 
 
 def _number(row: Item, name: str) -> int:

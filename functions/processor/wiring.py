@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from adapters import aws
 from adapters.clock import SystemClock, SystemRandomness
 from adapters.deployment import LambdaDeployment
+from adapters.dynamodb_history import DynamoHistory
 from adapters.dynamodb_jobs import DynamoJobStore
 from adapters.dynamodb_window import DynamoWindowStore
 from adapters.secrets import SecretsManager
@@ -22,6 +23,7 @@ from ports import Telemetry
 from processor.drain import Drain, ProcessorPorts
 from processor.figures import waiting
 from processor.keycheck import KeyCheck
+from processor.minutes import Minutes
 from processor.settings import ProcessorSettings
 from processor.sweep import Sweep
 
@@ -42,11 +44,15 @@ def assemble(ports: ProcessorPorts, calls: CallSettings) -> Drain:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the handler needs: the secret fetched first, then a drain for each run, then what waits still."""
+    """What the handler needs: the secret first, then a drain for each run, then what waits still.
+
+    `minutes`: notes how the service stands, once a minute.
+    """
 
     secrets: SecretsManager
     drain: Callable[[], Drain]
     waiting: Callable[[], Awaitable[dict[str, float]]]
+    minutes: Minutes
     telemetry: Telemetry
 
 
@@ -84,4 +90,9 @@ def wire(environment: Mapping[str, str]) -> Services:
         randomness=SystemRandomness(),
         telemetry=telemetry,
     )
-    return Services(secrets, lambda: assemble(ports, calls), lambda: waiting(ports.store, clock), telemetry)
+    minutes = Minutes(
+        ports.store, ports.window_store, DynamoHistory(dynamodb, settings.table), clock, telemetry
+    )
+    return Services(
+        secrets, lambda: assemble(ports, calls), lambda: waiting(ports.store, clock), minutes, telemetry
+    )

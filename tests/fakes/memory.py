@@ -11,6 +11,7 @@ from itertools import count
 
 from core.circuit import Host
 from core.gate import Gate
+from core.history import Minute
 from core.job import Job
 from core.places import DueKind, EndedKind
 from core.request import Request
@@ -119,7 +120,7 @@ class MemoryJobStore:
 
     def _requests_at(self, kind: DueKind | EndedKind, until_ms: int) -> list[RequestKey]:
         rows = [
-            RequestKey(request.job_id, request.id, place.at_ms)
+            RequestKey(request.job_id, request.id, place.at_ms, request.created_ms, bool(request.signature))
             for requests in self._table.requests.values()
             for request in requests.values()
             if (place := request.place) and place.kind is kind and place.at_ms <= until_ms
@@ -150,6 +151,21 @@ class MemoryHostStore:
             return Conflict(stored)
         self._hosts[after.name] = replace(after, revision=str(next(self._revisions)))
         return Written(self._hosts[after.name])
+
+
+class MemoryHistory:
+    """A `ports.History`."""
+
+    def __init__(self) -> None:
+        self.items: dict[int, Minute] = {}
+
+    async def write(self, minute: Minute) -> None:
+        """Store an item."""
+        self.items[minute.at_ms] = minute
+
+    async def since(self, at_ms: int) -> list[Minute]:
+        """Return the items from then on, oldest first."""
+        return [self.items[key] for key in sorted(self.items) if key >= at_ms]
 
 
 @dataclass(slots=True)

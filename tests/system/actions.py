@@ -12,6 +12,7 @@ from infra import FUNCTIONS
 
 SERVICES = {
     "dynamodb_jobs": "dynamodb:SigningTable",
+    "dynamodb_history": "dynamodb:SigningTable",
     "dynamodb_hosts": "dynamodb:SigningTable",
     "dynamodb_window": "dynamodb:WindowTable",
     "sqs": "sqs",

@@ -1,0 +1,72 @@
+"""Notes once a minute how the service stands, for the console's history and its headline."""
+
+import asyncio
+
+from core import history
+from core.errors import Unavailable
+from core.headline import Facts
+from core.history import Ended, Minute
+from core.places import DueKind, EndedKind
+from ports import Clock, History, JobStore, RequestKey, Telemetry, WindowStore
+
+ROWS_MAX = 200
+EVERY_MS = 45_000
+"""A run that comes sooner after an item notes nothing: runs are started by messages too."""
+BEFORE_MS = 600_000
+HOUR_MS = 3_600_000
+
+
+class Minutes:
+    """Writes one item a minute. It stops no run: whatever fails here is only logged."""
+
+    def __init__(
+        self, store: JobStore, window_store: WindowStore, items: History, clock: Clock, telemetry: Telemetry
+    ) -> None:
+        self._store = store
+        self._window_store = window_store
+        self._items = items
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def note(self) -> None:
+        """Write this minute's item, if there is none yet."""
+        try:
+            await self._note()
+        except Unavailable as error:
+            self._telemetry.event("minute_not_noted", reason=str(error))
+
+    async def _note(self) -> None:
+        now_ms = self._clock.now_ms()
+        items = await self._items.since(now_ms - BEFORE_MS)
+        before = items[-1] if items else None
+        if before and now_ms - before.at_ms < EVERY_MS:
+            return
+        gate, waiting, retrying, done, undeliverable = await asyncio.gather(
+            self._window_store.read(),
+            self._store.due_jobs(DueKind.FRESH, now_ms, ROWS_MAX),
+            self._store.due_jobs(DueKind.RETRY, now_ms + HOUR_MS, ROWS_MAX),
+            self._store.ended(EndedKind.DONE, ROWS_MAX),
+            self._store.ended(EndedKind.UNDELIVERABLE, ROWS_MAX),
+        )
+        facts = Facts(
+            now_ms,
+            gate,
+            len(waiting),
+            len(retrying),
+            uncounted=ROWS_MAX in {len(waiting), len(retrying)},
+            webhooks_given_up=sum(key.due_ms > now_ms - HOUR_MS for key in undeliverable),
+        )
+        oldest_ms = min((due.oldest_ms for due in waiting + retrying), default=None)
+        ended = _ended_since(before, done + undeliverable)
+        given_up = len(_ended_since(before, undeliverable))
+        await self._items.write(history.minute(before, facts, oldest_ms, ended, given_up))
+
+
+def _ended_since(before: Minute | None, keys: list[RequestKey]) -> list[Ended]:
+    """Return what ended since the item before; of a first one nothing is known."""
+    since_ms = before.at_ms if before else None
+    return [
+        Ended(key.created_ms, key.due_ms, key.signed)
+        for key in keys
+        if since_ms is not None and key.due_ms > since_ms
+    ]

@@ -1,0 +1,66 @@
+"""The processor's note of each minute."""
+
+from core import job as jobs
+from core import request as requests
+from core import window as windows
+from core.gate import Gate
+from core.request import Request
+from core.window import Limits
+from processor.minutes import Minutes
+from proofs.simulation.virtual_time import VirtualClock, run
+from tests.component.world import Down, Silent
+from tests.fakes.memory import MemoryHistory, MemoryJobStore, MemoryTable, MemoryWindow, MemoryWindowStore
+
+HOOK = "https://receiver.example/hook"
+
+
+class World:
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.store = MemoryJobStore(MemoryTable())
+        self.window = MemoryWindow(Gate(windows.empty(Limits(10, 60_000))))
+        self.items = MemoryHistory()
+        self.telemetry = Silent()
+
+    def minutes(self, **replaced: object) -> Minutes:
+        window_store = MemoryWindowStore(self.window, lambda: Gate(windows.empty(Limits(10, 60_000))))
+        ports = {"store": self.store, "window_store": window_store, "items": self.items} | replaced
+        return Minutes(**ports, clock=self.clock, telemetry=self.telemetry)  # type: ignore[arg-type]
+
+    async def accept(self, text: str) -> Request:
+        now_ms = self.clock.now_ms()
+        job = jobs.schedule(None, text, now_ms)
+        await self.store.write_job(None, job)
+        return await self.store.accept(Request(text, job.id, text, "alice", HOOK, now_ms, due_ms=now_ms))
+
+
+def test_a_minute_is_noted_once() -> None:
+    """What waits and what ended since the note before; runs in between note nothing."""
+
+    async def scenario() -> None:
+        world = World()
+        request = await world.accept("one")
+        await world.accept("two")
+        await world.minutes().note()
+        await world.clock.sleep_ms(40_000)
+        await world.minutes().note()
+        signed = requests.close_signed(request, "signature", world.clock.now_ms())
+        await world.store.write_request(request, requests.delivered(signed, world.clock.now_ms(), "http_200"))
+        await world.clock.sleep_ms(20_000)
+        await world.minutes().note()
+        first, second = await world.items.since(0)
+        assert (first.waiting, first.ended, first.state) == (2, 0, "at_limit")
+        assert (second.ended, second.p50_ms, second.since_ms) == (1, 40_000, first.at_ms)
+
+    run(scenario())
+
+
+def test_a_note_that_fails_stops_no_run() -> None:
+    """It is logged, and the next minute is noted again."""
+
+    async def scenario() -> None:
+        world = World()
+        await world.minutes(items=Down()).note()
+        assert [name for name, _ in world.telemetry.events] == ["minute_not_noted"]
+
+    run(scenario())
