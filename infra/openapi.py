@@ -1,11 +1,38 @@
 """`python -m infra.openapi`: writes the interface's description to `docs/openapi.json`."""
 
 import json
+from typing import Any, cast
 
-from api.openapi import document
+from api import openapi
+from api.app import create_app
+from api.settings import ApiSettings
+from api.wiring import ApiPorts, assemble
 from infra import ROOT
 
 FILE = ROOT / "docs" / "openapi.json"
+SETTINGS = (
+    "TABLE_NAME",
+    "WINDOW_TABLE_NAME",
+    "SECRET_ID",
+    "FRESH_QUEUE_URL",
+    "FRESH_DEAD_LETTER_QUEUE_URL",
+    "NOTIFICATION_QUEUE_URL",
+    "NOTIFICATION_DEAD_LETTER_QUEUE_URL",
+    "PROCESSOR_FUNCTION_NAME",
+)
+
+
+class NoWorld:
+    """Stands for ports of an application that only describes itself."""
+
+    def __getattr__(self, name: str) -> None:
+        """Return nothing, whatever is asked for."""
+
+
+def document(server_url: str = openapi.LOCAL_URL) -> dict[str, Any]:
+    """Return the document."""
+    settings = ApiSettings.read({"UPSTREAM_URL": "http://upstream", **dict.fromkeys(SETTINGS, "unused")})
+    return openapi.document(create_app(assemble(cast(ApiPorts, NoWorld()), settings)), server_url)
 
 
 def main() -> None:

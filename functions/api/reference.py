@@ -54,8 +54,7 @@ def _operation(title: str, operation: Json, document: Json) -> Iterator[str]:
     yield "<h4>Answers</h4>"
     for status, answer in operation["responses"].items():
         yield f"<details><summary><strong>{escape(status)}</strong> {_text(answer['description'])}</summary>"
-        for name, reference in answer.get("headers", {}).items():
-            header = document["components"]["headers"][reference["$ref"].rpartition("/")[2]]
+        for name, header in answer.get("headers", {}).items():
             yield f"<p><code>{escape(name)}</code>: {_text(header['description'])}</p>"
         yield from _media(answer.get("content", {}))
         yield "</details>"

@@ -12,7 +12,7 @@ from adapters.sqs import SqsQueue
 from adapters.telemetry import JsonTelemetry
 from adapters.upstream import HttpUpstream
 from adapters.waker import LambdaWaker
-from api.app import Services
+from api.endpoints import Services
 from api.settings import ApiSettings
 from api.signing import Signing
 from api.statuses import Statuses

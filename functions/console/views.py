@@ -87,5 +87,5 @@ def _row(row: Row) -> dict[str, Any]:
         "created_at": timestamp(request.created_ms),
         "estimated_ready_at": timestamp(row.ready_at_ms),
         "finished_at": timestamp(request.closed_ms or None),
-        "delivery": delivery(request),
+        "delivery": delivery(request).model_dump(exclude_none=True),
     }

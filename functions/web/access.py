@@ -4,8 +4,9 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from core.errors import Unavailable
 from core.job import OUTCOME_KEPT_MS
@@ -52,15 +53,15 @@ class Access:
             return Viewer(operator, sees_all=True)
         return Viewer(await self.caller(request))
 
-    async def viewer_of(self, request: Request, wanted_id: str) -> Viewer:
+    async def viewer_of(self, request: Request, wanted_id: str, token: str | None) -> Viewer:
         """Return who may see this one request: the holder of its token, or of a key."""
-        token = request.query_params.get("token")
-        if token is None:
-            return await self.viewer(request)
-        keys = (await self._secrets(request)).token_keys
-        if not opens(token, keys, wanted_id, self._clock.now_ms() // 1000):
-            raise Unauthorized("the token is wrong or has expired")
-        return Viewer(sees_all=True)
+        if token is not None:
+            keys = (await self._secrets(request)).token_keys
+            if opens(token, keys, wanted_id, self._clock.now_ms() // 1000):
+                return Viewer(sees_all=True)
+            if "authorization" not in request.headers:
+                raise Unauthorized("the token is wrong or has expired")
+        return await self.viewer(request)
 
     async def token(self, request: Request, request_id: str) -> str:
         """Return a token that opens this request for as long as its record can be there."""
@@ -87,3 +88,18 @@ def client_of(authorization: str | None, clients: Mapping[str, str]) -> str | No
     given = key.encode()
     matching = [name for name, expected in clients.items() if hmac.compare_digest(given, expected.encode())]
     return matching[0] if matching and given else None
+
+
+async def viewer(request: Request) -> Viewer:
+    """Return what the key may see, as a dependency; raises `Unauthorized`."""
+    access: Access = request.app.state.access
+    return await access.viewer(request)
+
+
+async def caller(request: Request) -> str:
+    """Return the caller's name, as a dependency; raises `Unauthorized`."""
+    access: Access = request.app.state.access
+    return await access.caller(request)
+
+
+Caller = Annotated[str, Depends(caller)]

@@ -4,12 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, overload
 
-from fastapi.responses import JSONResponse
+from fastapi import Response
 
 from core.job import Job
 from core.request import Request
+from web.models import Delivery, Failure, RequestStatus, reply
 from web.problems import BodyTooLarge, InvalidParameter, MalformedBody, UnsupportedMediaType
 
 BODY_BYTES_MAX = 32_768
@@ -58,6 +59,10 @@ def once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
+@overload
+def timestamp(at_ms: int) -> str: ...
+@overload
+def timestamp(at_ms: int | None) -> str | None: ...
 def timestamp(at_ms: int | None) -> str | None:
     """Return RFC 3339 in UTC with milliseconds."""
     if at_ms is None:
@@ -66,44 +71,44 @@ def timestamp(at_ms: int | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def status(found: Found) -> JSONResponse:
+def status(found: Found) -> Response:
     """Return where a request stands."""
     request, job = found.request, found.job
-    body: dict[str, Any] = {
-        "request_id": request.id,
-        "status": 200,
-        "state": state(request, called=found.called),
-        "attempts": max(0, (job.attempts if job else 0) - request.attempts_before)
-        if request.open
-        else request.calls,
-        "position": found.position,
-        "created_at": timestamp(request.created_ms),
-        "estimated_ready_at": timestamp(found.ready_at_ms),
-        "finished_at": timestamp(request.closed_ms or None),
-        "signature": request.signature or None,
-        "failure": {"status": request.failure.status, "reason": request.failure.reason}
+    called = max(0, (job.attempts if job else 0) - request.attempts_before)
+    body = RequestStatus(
+        request_id=request.id,
+        status=200,
+        state=state(request, called=found.called),
+        attempts=called if request.open else request.calls,
+        position=found.position,
+        created_at=timestamp(request.created_ms),
+        estimated_ready_at=timestamp(found.ready_at_ms),
+        finished_at=timestamp(request.closed_ms or None),
+        signature=request.signature or None,
+        failure=Failure(status=request.failure.status, reason=request.failure.reason)
         if request.failure
         else None,
-    }
-    body = {name: value for name, value in body.items() if value is not None}
-    return JSONResponse(body | {"delivery": delivery(request)}, headers={"Cache-Control": "no-store"})
+        delivery=delivery(request),
+    )
+    return reply(body, headers={"Cache-Control": "no-store"})
 
 
-def delivery(request: Request) -> dict[str, Any]:
+def delivery(request: Request) -> Delivery:
     """Return where a request's webhook stands."""
     record, pending = request.delivery, request.delivery_due
-    return {
-        "state": record.state,
-        "attempts": record.attempts,
-        "next_attempt_at": timestamp(max(record.not_before_ms, record.until_ms)) if pending else None,
-        "reason": record.reason or None,
-        "excerpt": record.excerpt or None,
-        "ended_at": timestamp(record.ended_ms or None),
-    }
+    next_ms = max(record.not_before_ms, record.until_ms) if pending else None
+    return Delivery(
+        state=record.state.value,
+        attempts=record.attempts,
+        next_attempt_at=timestamp(next_ms),
+        reason=record.reason or None,
+        excerpt=record.excerpt or None,
+        ended_at=timestamp(record.ended_ms or None),
+    )
 
 
-def state(request: Request, *, called: bool) -> str:
+def state(request: Request, *, called: bool) -> Literal["waiting", "retrying", "signed", "failed"]:
     """Return a request's state as callers are told it; `called`: a call since its acceptance has failed."""
     if not request.open:
-        return request.state
+        return "signed" if request.signature else "failed"
     return "retrying" if called else "waiting"

@@ -1,17 +1,19 @@
 """Every error that a caller can be told: RFC 9457 problems, each with its status, title and sentence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from calling.redelivery import NotReplayable
 from core.errors import RelayError, Unavailable
 from ports import Telemetry
+from web.models import InvalidParameterProblem, Problem, reply
 
 PROBLEM_TYPE = "application/problem+json"
 TYPES = "urn:signing-relay:problem:"
@@ -33,7 +35,12 @@ def _plain(status: HTTPStatus) -> Kind:
 
 
 MALFORMED_BODY = Kind(400, "malformed-body", "Malformed body", "the body must be a JSON object in UTF-8")
-UNAUTHORIZED = Kind(401, "unauthorized", "Unauthorized", "missing or unknown API key")
+UNAUTHORIZED = Kind(
+    401,
+    "unauthorized",
+    "Unauthorized",
+    "no API key, or an unknown one: send it in the header Authorization, as it is",
+)
 NOT_FOUND = _plain(HTTPStatus.NOT_FOUND)
 NOT_REPLAYABLE = Kind(409, "not-replayable", "Not replayable", "an attempt is under way")
 BODY_TOO_LARGE = Kind(413, "body-too-large", "Body too large", "the body is too large")
@@ -91,7 +98,7 @@ UPSTREAM_TOO_SLOW = Kind(
 
 
 class RequestProblem(RelayError):
-    """The request itself can't be answered; the message is the problem's detail."""
+    """The request itself can't be answered. Its text is the problem's detail."""
 
     kind: ClassVar[Kind]
     headers: ClassVar[Mapping[str, str]] = {}
@@ -152,40 +159,72 @@ class InvalidParameter(RequestProblem):
         return {"parameter": self.parameter}
 
 
+def first_refusal(errors: Sequence[Any], *, name_at: int) -> InvalidParameter:
+    """Return what is to be told of values that a model refused: the first of them.
+
+    `name_at`: where the parameter's name stands in an error's location.
+    """
+    error = errors[0]
+    parameter = str(error["loc"][name_at])
+    if error["type"] == "missing":
+        return InvalidParameter(parameter, "is required")
+    if error["type"] == "value_error":
+        return InvalidParameter(parameter, str(error["ctx"]["error"]))
+    if error["type"] == "string_type":
+        return InvalidParameter(parameter, "must be a string")
+    return InvalidParameter(parameter, error["msg"][:1].lower() + error["msg"][1:])
+
+
 def problem(
     request_id: str, kind: Kind, detail: str = "", headers: Mapping[str, str] | None = None, **members: Any
-) -> JSONResponse:
+) -> Response:
     """Return an error; `members` stand beside the usual ones."""
+    model = InvalidParameterProblem if kind is INVALID_PARAMETER else Problem
+    return reply(model(**body(kind, request_id, detail), **members), kind.status, headers, PROBLEM_TYPE)
+
+
+def body(kind: Kind, request_id: str, detail: str = "") -> dict[str, Any]:
+    """Return the members that every problem has."""
     detail = detail or kind.detail
-    body = {
+    return {
         "request_id": request_id,
         "status": kind.status,
         "message": detail,
         "type": TYPES + kind.name,
         "title": kind.title,
         "detail": detail,
-        **members,
     }
-    return JSONResponse(body, kind.status, headers, PROBLEM_TYPE)
 
 
 def add_error_handlers(app: FastAPI, telemetry: Telemetry) -> None:
     """Turn every error that a route raises into its problem."""
 
     @app.exception_handler(RequestProblem)
-    async def refused(request: Request, error: RequestProblem) -> JSONResponse:
-        return problem(request.state.request_id, error.kind, str(error), dict(error.headers), **error.members)
+    async def refused(request: Request, error: RequestProblem) -> Response:
+        return problem(request.state.request_id, error.kind, str(error), error.headers, **error.members)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return await refused(request, first_refusal(error.errors(), name_at=1))
 
     @app.exception_handler(NotReplayable)
-    async def not_replayable(request: Request, error: NotReplayable) -> JSONResponse:
+    async def not_replayable(request: Request, error: NotReplayable) -> Response:
         return problem(request.state.request_id, NOT_REPLAYABLE, str(error))
 
     @app.exception_handler(Unavailable)
-    async def unavailable(request: Request, error: Unavailable) -> JSONResponse:
+    async def unavailable(request: Request, error: Unavailable) -> Response:
         telemetry.event("unavailable", request_id=request.state.request_id, reason=str(error))
         return problem(request.state.request_id, SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
 
     @app.exception_handler(HTTPException)
-    async def other(request: Request, error: HTTPException) -> JSONResponse:
-        kind = _plain(HTTPStatus(error.status_code))
-        return problem(request.state.request_id, kind, headers=error.headers)
+    async def other(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = _allowed(request)
+        return problem(request.state.request_id, _plain(HTTPStatus(error.status_code)), headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods of all routes of a path; the framework names those of the first alone."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in matching for method in route.methods}))

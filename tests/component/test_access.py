@@ -9,7 +9,8 @@ from tests.component.test_api import AUTH, check_problem, in_world, sign
 from tests.component.world import HOOK, KEY, OPERATOR_KEY, ApiWorld
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-PAGES = ("/console", "/docs", "/crypto/requests/01a209d9-5b1c-7c3e-9d52-0f2b8f0b6a11")
+REQUEST = "/crypto/requests/01a209d9-5b1c-7c3e-9d52-0f2b8f0b6a11"
+PAGES = ("/console", "/docs", f"{REQUEST}/page")
 
 
 def test_the_status_url_opens_its_request_alone() -> None:
@@ -31,6 +32,28 @@ def test_the_status_url_opens_its_request_alone() -> None:
         check_problem(await client.get(swapped), 401, "unauthorized")
         check_problem(await client.get(urls[0][:-1]), 401, "unauthorized")
         check_problem(await client.get("/crypto/sign" + "?" + urls[0].partition("?")[2]), 401, "unauthorized")
+
+    in_world(scenario)
+
+
+def test_a_key_is_enough_beside_a_bad_token() -> None:
+    """An expired link opens for whoever has a key."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        client = world.client()
+        url = (await sign(client, webhook_url=HOOK)).json()["status_url"]
+        assert (await client.get(url[:-1], headers=AUTH)).status_code == 200
+        check_problem(await client.get(url[:-1], headers={"Authorization": "x"}), 401, "unauthorized")
+
+    in_world(scenario)
+
+
+def test_a_missing_key_is_told_where_it_goes() -> None:
+    """The refusal names the header."""
+
+    async def scenario(world: ApiWorld) -> None:
+        assert "Authorization" in (await world.client().get("/console/state")).json()["detail"]
 
     in_world(scenario)
 
@@ -89,7 +112,8 @@ def test_a_page_shows_nothing_of_a_request() -> None:
         world.fill_window()
         client = world.client()
         url = (await sign(client, webhook_url=HOOK)).json()["status_url"]
-        known = await client.get(url, headers=BROWSER)
+        known = await client.get(url, headers=BROWSER, follow_redirects=True)
+        assert str(known.url) == url.replace("?", "/page?")
         unknown = await client.get(PAGES[2], headers=BROWSER)
         assert known.content == unknown.content
 
@@ -101,7 +125,7 @@ def test_programs_get_json(accept: str) -> None:
     """Only who names HTML, and JSON not, gets a page."""
 
     async def scenario(world: ApiWorld) -> None:
-        response = await world.client().get(PAGES[2], headers={**AUTH, "Accept": accept})
+        response = await world.client().get(REQUEST, headers={**AUTH, "Accept": accept})
         check_problem(response, 404, "not-found")
 
     in_world(scenario)

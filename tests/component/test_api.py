@@ -94,6 +94,7 @@ def test_accepted_when_the_upstream_fails() -> None:
         assert response.status_code == body["status"] == 202
         assert set(body) == {"request_id", "status", "message", "estimated_ready_at", "status_url"}
         assert response.headers["location"] == body["status_url"]
+        assert response.headers["cache-control"] == "no-store"
         assert int(response.headers["retry-after"]) >= 30
         job, page = await world.store.load(jobs.job_id("hello"))
         (request,) = page.requests
@@ -314,6 +315,9 @@ def test_bearer_prefix_is_tolerated() -> None:
         ("message=a&webhook_url=https://example.com:22/", "webhook_url"),
         ("message=a&webhook_url=https://example.com/" + "a" * 1_024, "webhook_url"),
         ("&".join(f"a{number}=1" for number in range(21)), "query"),
+        ("message=a&webhook=https://example.com/", "webhook"),
+        ("message=a&webhook_url=https://example.com/?a=1&b=2", "b"),
+        ("mesage=a", "mesage"),
     ],
 )
 def test_bad_input_names_the_parameter(query: str, parameter: str) -> None:
@@ -324,6 +328,22 @@ def test_bad_input_names_the_parameter(query: str, parameter: str) -> None:
         assert check_problem(response, 422, "invalid-parameter")["parameter"] == parameter
         assert "secret" not in response.text
         assert world.upstream.calls == []
+
+    in_world(scenario)
+
+
+def test_an_unknown_parameter_names_the_nearest_known_one() -> None:
+    """A misspelled one would never call anybody; an `&` that is not encoded cuts a URL short."""
+
+    async def scenario(world: ApiWorld) -> None:
+        url = "/crypto/sign?message=a&webhook=https://example.com/"
+        detail = (await world.client().get(url, headers=AUTH)).json()["detail"]
+        assert detail == "webhook: is not known here; did you mean webhook_url?"
+        url = "/crypto/sign?message=a&webhook_url=https://example.com/?a=1&b=2"
+        assert "%26" in (await world.client().get(url, headers=AUTH)).json()["detail"]
+        body = {"message": "a", "webhookUrl": "https://example.com/"}
+        posted = await world.client().post("/crypto/sign", json=body, headers=AUTH)
+        assert check_problem(posted, 422, "invalid-parameter")["parameter"] == "webhookUrl"
 
     in_world(scenario)
 

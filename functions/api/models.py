@@ -1,0 +1,71 @@
+"""What the API's own answers say."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from web.models import Absent, Answer, Model, Signature, Time, Url
+
+
+class SignAnswer(Answer):
+    """With status 200 the `signature`; with 202 where it will be found, and when it should be there."""
+
+    status: Literal[200, 202]
+    signature: Annotated[Signature | Absent, Field(description="With 200")] = None
+    message: Annotated[str | Absent, Field(description="With 202")] = None
+    estimated_ready_at: Annotated[
+        Time | Absent, Field(description="With 202: when its next call should have ended, if that is known")
+    ] = None
+    status_url: Annotated[Url | Absent, Field(description="With 202: tells its outcome, without a key")] = (
+        None
+    )
+
+
+class Key(Model):
+    """A public key (RFC 8037)."""
+
+    crv: Literal["Ed25519"]
+    kty: Literal["OKP"]
+    x: Annotated[str, Field(examples=["11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"])]
+    kid: Annotated[str, Field(examples=["kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"])]
+    alg: Literal["EdDSA"]
+    use: Literal["sig"]
+
+
+class KeySet(Answer):
+    """A JSON Web Key Set: other members are allowed in it, and to be ignored (RFC 7517)."""
+
+    status: Literal[200]
+    keys: list[Key]
+
+
+class Health(Answer):
+    """Which parts are up."""
+
+    message: Literal["ok", "degraded"]
+    parts: Annotated[dict[str, Literal["up", "down"]], Field(examples=[{"database": "up", "queue": "up"}])]
+
+
+class Welcome(Answer):
+    """What this is, and where to go."""
+
+    status: Literal[200]
+    message: Annotated[str, Field(examples=["Signing Relay"])]
+    endpoints: Annotated[dict[str, str], Field(examples=[{"documentation": "GET /docs"}])]
+
+
+class Signed(Answer):
+    """A webhook: the signature."""
+
+    status: Literal[200]
+    signature: Signature
+
+
+class Failed(Answer):
+    """A webhook: why there will be no signature."""
+
+    status: Annotated[int, Field(ge=500, le=599, examples=[502])]
+    message: Annotated[
+        str, Field(examples=["The upstream failed to sign the message as often as we may try."])
+    ]
+    detail: Annotated[str, Field(examples=["attempts_exhausted"])]

@@ -1,0 +1,190 @@
+"""The API's routes, and what the OpenAPI document says of them beside the models."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Header
+
+from api.endpoints import Endpoints
+from api.models import Failed, Health, KeySet, SignAnswer, Signed, Welcome
+from web import problems
+from web.access import caller
+from web.described import (
+    ID,
+    INVALID,
+    NOT_FOUND,
+    PAGE,
+    UNAUTHORIZED,
+    UNREADABLE_BODY,
+    Responses,
+    examples,
+    failures,
+    headers,
+    refused,
+)
+from web.models import SIGNATURE_EXAMPLE, TIME_EXAMPLE, RequestStatus
+from web.strict import StrictRoute, strict_query
+
+SIGNED = {"request_id": ID, "status": 200, "signature": SIGNATURE_EXAMPLE}
+ACCEPTED = {
+    "request_id": ID,
+    "status": 202,
+    "message": "Accepted: the signature will be sent to the webhook_url.",
+    "estimated_ready_at": TIME_EXAMPLE,
+    "status_url": f"https://relay.example/crypto/requests/{ID}?token=1801209631.q83vEjRWeJCrze8SNFZ4kKvN7xI",
+}
+OPEN: dict[str, Any] = {"security": []}
+SIGN_ANSWERS: Responses = {
+    200: {"description": "Signed in time, or known already", **examples(signed=SIGNED)},
+    202: {
+        "model": SignAnswer,
+        "description": "Not signed in time, and accepted: the outcome is sent to the `webhook_url`, and is "
+        "found at the `status_url`. Only after this answer is anything queued",
+        "headers": headers("Location", "Retry-After", "Preference-Applied"),
+        **examples(accepted=ACCEPTED),
+    },
+    **UNAUTHORIZED,
+    **INVALID,
+    **refused(
+        "No call is possible now, and nothing is queued",
+        problems.LIMIT_REACHED,
+        problems.CALL_IN_PROGRESS,
+        problems.BACKLOG_TOO_LONG,
+    ),
+    **failures(problems.PAUSED),
+    **refused(
+        "The upstream failed, or refuses this message; nothing is queued",
+        problems.UPSTREAM_FAILED,
+        problems.UPSTREAM_REFUSED,
+    ),
+    **refused("The upstream is too slow; nothing is queued", problems.UPSTREAM_TOO_SLOW),
+}
+
+
+def router(endpoints: Endpoints) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(route_class=StrictRoute)
+    _add_signing(routes, endpoints)
+    _add_service(routes, endpoints)
+    return routes
+
+
+def _add_signing(routes: APIRouter, endpoints: Endpoints) -> None:
+    signing: dict[str, Any] = {
+        "tags": ["signing"],
+        "response_model": SignAnswer,
+        "dependencies": [Depends(caller), Depends(strict_query)],
+    }
+    routes.get(
+        "/crypto/sign",
+        operation_id="sign",
+        summary="Sign a message, now or later",
+        description="The upstream's own call with one parameter more. Answers within two seconds.",
+        responses=SIGN_ANSWERS,
+        callbacks=_outcome("{$request.query.webhook_url}", "receiveOutcome"),
+        **signing,
+    )(endpoints.sign)
+    routes.post(
+        "/crypto/sign",
+        operation_id="signPosted",
+        summary="Sign a message from a JSON body",
+        description="The same as the GET, with the message out of the URL.",
+        responses={**SIGN_ANSWERS, **UNREADABLE_BODY},
+        callbacks=_outcome("{$request.body#/webhook_url}", "receiveOutcomeOfPosted"),
+        **signing,
+    )(endpoints.sign_posted)
+    routes.get(
+        "/crypto/requests/{request_id}",
+        operation_id="getRequest",
+        tags=["signing"],
+        summary="Where an accepted request stands",
+        description="Needs a key, or the `token` of its `status_url`. Browsers are sent to the page.",
+        response_model=RequestStatus,
+        responses={
+            303: {"description": "To browsers: the page"},
+            **UNAUTHORIZED,
+            **NOT_FOUND,
+            **INVALID,
+            **failures(),
+        },
+        openapi_extra={"security": [{"key": []}, {}]},
+    )(endpoints.status)
+    routes.get(
+        "/crypto/requests/{request_id}/page",
+        operation_id="showRequest",
+        tags=["signing"],
+        summary="The same, for people: a page that waits for the signature",
+        responses=PAGE,
+        openapi_extra=OPEN,
+    )(endpoints.status_page)
+
+
+def _outcome(expression: str, operation_id: str) -> list[Any]:
+    """Describe the webhook; no code of ours answers it."""
+    callbacks = APIRouter()
+
+    async def outcome(
+        body: Annotated[Signed | Failed, Body()],
+        webhook_id: Annotated[
+            str, Header(description="The request's id, the same at every attempt: drop what you have seen")
+        ],
+        webhook_timestamp: Annotated[
+            str, Header(description="When this attempt was signed, in seconds since the epoch")
+        ],
+        webhook_signature: Annotated[
+            str, Header(description="`v1,<base64>`, and `v1a,<base64>` where configured, separated by spaces")
+        ],
+    ) -> None:
+        """Receive the outcome."""
+
+    callbacks.post(
+        expression,
+        operation_id=operation_id,
+        tags=["signing"],
+        summary="The one outcome of an accepted request, sent at least once",
+        description="Signed by Standard Webhooks. Anything but 2xx is tried again; 410 ends it.",
+        status_code=204,
+        response_description="Received, as is any other 2xx",
+        responses={
+            410: {"description": "Never send this again"},
+            "default": {"description": "Sent again later"},
+        },
+        openapi_extra=OPEN,
+    )(outcome)
+    return callbacks.routes
+
+
+def _add_service(routes: APIRouter, endpoints: Endpoints) -> None:
+    service: dict[str, Any] = {"tags": ["service"], "openapi_extra": OPEN}
+    routes.get(
+        "/.well-known/jwks.json",
+        operation_id="getKeySet",
+        summary="The public keys of the webhooks' `v1a` signatures",
+        response_model=KeySet,
+        responses=failures(),
+        **service,
+    )(endpoints.key_set)
+    routes.get(
+        "/health",
+        operation_id="getHealth",
+        summary="Which part is up",
+        response_model=Health,
+        responses={503: {"model": Health, "description": "Some part is down"}},
+        **service,
+    )(endpoints.health)
+    routes.get("/", operation_id="getWelcome", summary="What this is", response_model=Welcome, **service)(
+        endpoints.welcome
+    )
+    routes.get(
+        "/openapi.json",
+        operation_id="getOpenapi",
+        summary="This document",
+        response_model=dict[str, Any],
+        **service,
+    )(endpoints.openapi)
+    routes.get(
+        "/docs",
+        operation_id="showDocumentation",
+        summary="This document, for people",
+        responses=PAGE,
+        **service,
+    )(endpoints.docs)

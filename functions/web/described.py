@@ -1,0 +1,80 @@
+"""How answers are described in the OpenAPI document, beside their models."""
+
+from typing import Any
+
+from web import problems
+from web.problems import PROBLEM_TYPE, Kind, body
+
+Responses = dict[int | str, dict[str, Any]]
+
+ID = "01a209d9-5b1c-7c3e-9d52-0f2b8f0b6a11"
+HEADERS: dict[str, dict[str, Any]] = {
+    "Location": {"description": "The `status_url`", "schema": {"type": "string", "format": "uri"}},
+    "Retry-After": {
+        "description": "Whole seconds after which it is worth asking again",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Preference-Applied": {
+        "description": "What of `Prefer` was applied",
+        "schema": {"type": "string"},
+    },
+    "WWW-Authenticate": {
+        "description": "How to authenticate",
+        "schema": {"type": "string"},
+    },
+    "ETag": {"description": "Names this state", "schema": {"type": "string"}},
+}
+
+
+def headers(*names: str) -> dict[str, Any]:
+    """Describe headers."""
+    return {name: HEADERS[name] for name in names}
+
+
+def examples(**named: Any) -> dict[str, Any]:
+    """Describe a JSON answer by examples, beside its model."""
+    return {"content": {"application/json": {"examples": {name: {"value": named[name]} for name in named}}}}
+
+
+def refused(description: str, *kinds: Kind, **more: Any) -> Responses:
+    """Describe problems of one status, each with an example. Retry-After where asking again may help."""
+    name = "InvalidParameterProblem" if problems.INVALID_PARAMETER in kinds else "Problem"
+    members = {"parameter": "message"} if name != "Problem" else {}
+    status = kinds[0].status
+    told = {
+        problems.UNAUTHORIZED.status: headers("WWW-Authenticate"),
+        **dict.fromkeys((429, 502, 503, 504), headers("Retry-After")),
+    }
+    return {
+        status: {
+            "description": description,
+            "headers": told.get(status, {}),
+            "content": {
+                PROBLEM_TYPE: {
+                    "schema": {"$ref": f"#/components/schemas/{name}"},
+                    "examples": {kind.name: {"value": {**body(kind, ID), **members}} for kind in kinds},
+                }
+            },
+            **more,
+        }
+    }
+
+
+def failures(*more: Kind) -> Responses:
+    """Describe what any operation may answer that reads or writes; `more`: other reasons for a 503."""
+    unavailable = (problems.UNAVAILABLE, problems.SERVICE_UNAVAILABLE, *more)
+    return {
+        **refused("An error that was not foreseen; the id finds it in our logs", problems.INTERNAL),
+        **refused("Nothing could be read or written in time", *unavailable),
+    }
+
+
+UNAUTHORIZED = refused("No key, or a wrong one", problems.UNAUTHORIZED)
+NOT_FOUND = refused("There is no such request, or it is not yours", problems.NOT_FOUND)
+INVALID = refused("A parameter can't be used; `parameter` names it", problems.INVALID_PARAMETER)
+UNREADABLE_BODY = {
+    **refused("The body is not a JSON object", problems.MALFORMED_BODY),
+    **refused("The body is too large", problems.BODY_TOO_LARGE),
+    **refused("The body is not announced as JSON", problems.UNSUPPORTED_MEDIA_TYPE),
+}
+PAGE: Responses = {200: {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}}

@@ -1,0 +1,105 @@
+"""What answers say, as models: the OpenAPI document is generated from them."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from fastapi import Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+TIME_EXAMPLE = "2027-01-15T08:00:31.963Z"
+SIGNATURE_EXAMPLE = "bZ5S0Z0c2lnbmF0dXJlIG9mIGhlbGxvLCAxMjggYnl0ZXMgaW4gYmFzZTY0Li4u"
+
+Absent = SkipJsonSchema[None]
+"""A member that is left out, and never null."""
+
+RequestId = Annotated[str, Field(examples=["01a209d9-5b1c-7c3e-9d52-0f2b8f0b6a11"])]
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=[TIME_EXAMPLE])]
+Signature = Annotated[
+    str,
+    Field(
+        json_schema_extra={"contentEncoding": "base64"},
+        examples=[SIGNATURE_EXAMPLE],
+    ),
+]
+Url = Annotated[
+    str, Field(json_schema_extra={"format": "uri"}, examples=["https://relay.example/crypto/requests/1"])
+]
+Count = Annotated[int, Field(ge=0)]
+Place = Annotated[int, Field(ge=1)]
+
+
+class Model(BaseModel):
+    """A body, or a part of one."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Answer(Model):
+    """What the body of every answer has. `status`: the HTTP status again."""
+
+    request_id: RequestId
+    status: int
+
+
+class Problem(Answer):
+    """An error (RFC 9457). `type` names its kind, for programs; `message` is `detail` again."""
+
+    message: str
+    type: Url
+    title: str
+    detail: str
+
+
+class InvalidParameterProblem(Problem):
+    """A parameter, or a member of the body, can't be used."""
+
+    parameter: Annotated[str, Field(examples=["message"])]
+
+
+class Delivery(Model):
+    """Where a request's webhook stands."""
+
+    state: Literal["none", "pending", "delivered", "gone", "undeliverable"]
+    attempts: Count
+    next_attempt_at: Time | Absent = None
+    reason: str | Absent = None
+    excerpt: Annotated[str | Absent, Field(description="How the receiver's last refusal began")] = None
+    ended_at: Time | Absent = None
+
+
+class Failure(Model):
+    """Why a request has no signature."""
+
+    status: Annotated[int, Field(ge=500, le=599)]
+    reason: Annotated[str, Field(examples=["attempts_exhausted"])]
+
+
+class RequestStatus(Answer):
+    """Where an accepted request stands."""
+
+    status: Literal[200]
+    state: Literal["waiting", "retrying", "signed", "failed"]
+    attempts: Annotated[
+        Count | Absent,
+        Field(description="Calls since it was accepted; of an open one with the call under way"),
+    ] = None
+    position: Annotated[Place | Absent, Field(description="Its place among those waiting")] = None
+    created_at: Time
+    estimated_ready_at: Annotated[
+        Time | Absent, Field(description="When its next call should have ended")
+    ] = None
+    finished_at: Time | Absent = None
+    signature: Signature | Absent = None
+    failure: Failure | Absent = None
+    delivery: Delivery
+
+
+def reply(
+    model: BaseModel,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    media_type: str = "application/json",
+) -> Response:
+    """Return a model as an answer; what is not known is left out."""
+    return Response(model.model_dump_json(exclude_none=True), status, headers, media_type)

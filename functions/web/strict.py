@@ -1,0 +1,77 @@
+"""Requests are read strictly: what nobody declared is refused, and so is what stands twice."""
+
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+
+from web.bodies import once_each, parse_body
+from web.problems import InvalidParameter, first_refusal
+
+PARAMETERS_MAX = 20
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class StrictRoute(APIRoute):
+    """A route that knows the names of the query parameters that it declares, and its body's model."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.query_names = frozenset(field.alias for field in self.dependant.query_params)
+        calls = [dependency.call for dependency in self.dependant.dependencies]
+        self.body_model: type[BaseModel] | None = next(
+            (call.model for call in calls if isinstance(call, JsonBody)), None
+        )
+
+
+async def strict_query(request: Request) -> None:
+    """Refuse a query with what the route does not declare, or with what stands twice.
+
+    A dependency, to stand after the one that judges the key. Raises `InvalidParameter`.
+    """
+    parse_query(request.scope["query_string"], request.scope["route"].query_names)
+
+
+def parse_query(query: bytes, known: Iterable[str]) -> dict[str, str]:
+    """Return the parameters of a query, form-decoded once; raises `InvalidParameter`."""
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=PARAMETERS_MAX)
+    except UnicodeDecodeError:
+        raise InvalidParameter("query", "must be percent-encoded UTF-8") from None
+    except ValueError:
+        raise InvalidParameter("query", f"must have at most {PARAMETERS_MAX} parameters") from None
+    values = once_each(pairs)
+    refuse_unknown(values, known)
+    return values
+
+
+class JsonBody(Generic[Body]):
+    """A dependency that reads a body as a model. It raises what `parse_body` does, and `InvalidParameter`."""
+
+    def __init__(self, model: type[Body]) -> None:
+        self.model = model
+
+    async def __call__(self, request: Request) -> Body:
+        """Return the body."""
+        values = parse_body(await request.body(), request.headers.get("content-type", ""))
+        refuse_unknown(values, self.model.model_fields)
+        try:
+            return self.model.model_validate(values)
+        except ValidationError as error:
+            raise first_refusal(error.errors(), name_at=0) from None
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise `InvalidParameter` for a name that is not known, with the nearest one that is."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            from difflib import get_close_matches  # noqa: PLC0415 - no cold start pays for it
+
+            nearest = get_close_matches(name, known, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else "encode & in a value as %26"
+            raise InvalidParameter(name, f"is not known here; {hint}")
