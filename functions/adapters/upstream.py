@@ -16,7 +16,9 @@ from urllib.parse import quote
 
 import httpx
 
-from core.answers import Answer, Meaning, interpret, interpret_probe, retry_after_ms
+from core.answers import Answer, Meaning, interpret, interpret_probe
+from core.retry_after import parse_retry_after
+from core.window import BLOCK_MS_MAX
 from ports import Clock
 
 BODY_BYTES_MAX = 65_536
@@ -148,7 +150,9 @@ class HttpUpstream:
             status=status,
             signature=body.decode("ascii").strip() if means is Meaning.SIGNED else "",
             reason=f"upstream_{status}",
-            retry_after_ms=retry_after_ms(response.headers.get("retry-after")),
+            retry_after_ms=parse_retry_after(
+                response.headers.get("retry-after"), self._clock.now_ms(), BLOCK_MS_MAX
+            ),
         )
 
     async def aclose(self) -> None:

@@ -19,6 +19,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 DECLINED: Mapping[Reason, Kind] = {
     Reason.LIMIT: problems.LIMIT_REACHED,
     Reason.IN_PROGRESS: problems.CALL_IN_PROGRESS,
+    Reason.UPSTREAM_LIMITED: problems.UPSTREAM_LIMITED,
     Reason.PAUSED: problems.PAUSED,
     Reason.BACKLOG: problems.BACKLOG_TOO_LONG,
     Reason.UPSTREAM_FAILED: problems.UPSTREAM_FAILED,

@@ -47,6 +47,7 @@ SIGN_ANSWERS: Responses = {
     **refused(
         "No call is possible now, and nothing is queued",
         problems.LIMIT_REACHED,
+        problems.UPSTREAM_LIMITED,
         problems.CALL_IN_PROGRESS,
         problems.BACKLOG_TOO_LONG,
     ),

@@ -56,6 +56,7 @@ class Reason(StrEnum):
 
     LIMIT = "limit-reached"
     IN_PROGRESS = "call-in-progress"
+    UPSTREAM_LIMITED = "upstream-limited"
     PAUSED = "paused"
     BACKLOG = "backlog-too-long"
     UPSTREAM_FAILED = "upstream-failed"
@@ -202,6 +203,8 @@ class Signing:
             return Declined(Reason.UPSTREAM_SLOW, self._settings.limits.window_ms)
         if inline is Inline.PAUSED:
             return Declined(Reason.PAUSED, self._settings.limits.window_ms)
+        if inline is Inline.UPSTREAM_LIMITED:
+            return Declined(Reason.UPSTREAM_LIMITED, self._ready_in_ms(seen, now_ms))
         if inline is Inline.KEY_REFUSED:
             return Declined(Reason.UPSTREAM_FAILED, self._ready_in_ms(seen, now_ms))
         return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
@@ -276,7 +279,8 @@ class Signing:
         if answer.meaning is Meaning.REFUSED:
             return Declined(Reason.REFUSED, upstream_status=answer.status)
         if answer.meaning is Meaning.LIMITED:
-            return Declined(Reason.LIMIT, answer.retry_after_ms or self._settings.limits.window_ms)
+            window_ms = self._settings.limits.window_ms
+            return Declined(Reason.UPSTREAM_LIMITED, min(answer.retry_after_ms or window_ms, window_ms))
         slow = answer.meaning is Meaning.UNANSWERED
         return Declined(Reason.UPSTREAM_SLOW if slow else Reason.UPSTREAM_FAILED, self._settings.retry_ms)
 

@@ -24,9 +24,6 @@ from core.job import Job
 from core.window import Kind, NotBefore
 from ports import Ports, Written
 
-BLAMELESS = frozenset({Meaning.LIMITED, Meaning.KEY_REFUSED})
-"""Not this message's fault: it keeps its place, and the attempt does not count."""
-
 
 @dataclass(frozen=True, slots=True)
 class StartedCall:
@@ -139,7 +136,7 @@ class Caller:
         answer = await self._upstream.sign(
             call.fenced.message, call_limit_ms=call.call_limit_ms, may_send=call.may_send
         )
-        answer = self._told_from_key(call.fenced, answer)
+        answer = self._told_from_key(call, answer)
         self._telemetry.event(
             "upstream_call",
             {"SlotsTaken": 1, "UpstreamCalls": 1, f"Upstream{answer.meaning.title().replace('_', '')}": 1},
@@ -152,12 +149,12 @@ class Caller:
         )
         return answer
 
-    def _told_from_key(self, job: Job, answer: Answer) -> Answer:
+    def _told_from_key(self, call: StartedCall, answer: Answer) -> Answer:
         """Tell a message that the upstream refuses from a key that it refuses."""
         gate = self._slots.gate
         if answer.meaning is not Meaning.KEY_REFUSED or gate is None:
             return answer
-        refused = gate.key.refuses_message(job.id, self._clock.now_ms())
+        refused = gate.key.refuses_message(call.fenced.key_refused_ms, call.lease.permit.taken_at_ms)
         return replace(answer, meaning=Meaning.REFUSED) if refused else answer
 
     async def complete(self, call: StartedCall, answer: Answer, *, wanted: bool = False) -> Job | None:
@@ -189,7 +186,7 @@ class Caller:
         """The outcome is on the job before any request is closed."""
         try:
             job = await self._record(call, answer)
-            if job is not None and answer.meaning not in BLAMELESS:
+            if job is not None and answer.meaning is not Meaning.KEY_REFUSED:
                 await self._outcomes.finish(job.id)
         except Unavailable as error:  # every open request stays on the due index, and is found there
             self._telemetry.event("outcome_not_told", **call.logged, reason=str(error))
@@ -200,8 +197,6 @@ class Caller:
         A refused write, or one of unknown fate, is followed by a read before anything is dropped. Raises
         `Unavailable` if that fails too.
         """
-        if answer.meaning in BLAMELESS:
-            return await self._unfence(call.before, call.fenced, wanted=wanted)
         result = await amend(
             call.fenced,
             lambda current: self._recorded(current, call, answer, wanted=wanted),
@@ -227,9 +222,10 @@ class Caller:
         next_try_ms = scheduling.retry_at_ms(
             now_ms, current.failing_since_ms or now_ms, self._settings.retry_ms, self._randomness.fraction()
         )
-        return jobs.failed(
+        failed = jobs.failed(
             current, now_ms, next_try_ms, counted=answer.counted, wanted=wanted, error=answer.error
         )
+        return jobs.with_key_refused(failed, now_ms) if answer.meaning is Meaning.KEY_REFUSED else failed
 
     def _cut_off(self, call: StartedCall, answer: Answer) -> bool:
         """Whether our own short limit ended the call: that says nothing about the message."""
@@ -248,9 +244,9 @@ class Caller:
         """Stop all calls for a while where the answer says so."""
         now_ms = self._clock.now_ms()
         if answer.meaning is Meaning.LIMITED:
-            pause_ms = answer.retry_after_ms or call.lease.permit.limits.window_ms
-            await self._slots.amend(lambda gate: windows.block(gate.window, now_ms + pause_ms))
+            until_ms = now_ms + (answer.retry_after_ms or call.lease.permit.limits.window_ms)
+            await self._slots.amend(lambda gate: windows.block(gate.window, now_ms, until_ms))
         elif answer.meaning is Meaning.KEY_REFUSED:
             await self._slots.amend(
-                lambda gate: key_guard.suspect(gate.key, gate.window, call.fenced.id, now_ms)
+                lambda gate: key_guard.suspect(gate.key, gate.window, call.lease.permit.taken_at_ms, now_ms)
             )

@@ -76,7 +76,8 @@ class Outcomes:
     def outcome(self, job: Job, request: Request, *, after_call: bool) -> Request | None:
         """Return the request closed with the job's outcome; None if it is to wait on.
 
-        Giving up is judged only after a call's outcome, never because we were away for long.
+        Giving up is judged only after a call's outcome, never because we were away for long. Time in which
+        calls waited for a suspected key or an operator's pause does not count.
         """
         now_ms, calls = self._clock.now_ms(), request.calls_of(job)
         if job.signature:
@@ -88,10 +89,9 @@ class Outcomes:
             return None
         gate = self._slots.gate
         key_blocked_ms = gate.key.key_blocked_ms if gate else request.key_blocked_ms
-        age_ms = now_ms - request.created_ms - max(0, key_blocked_ms - request.key_blocked_ms)
         given_up = scheduling.give_up(
             job.attempts - request.attempts_before,
-            age_ms,
+            now_ms - request.created_ms - max(0, key_blocked_ms - request.key_blocked_ms),
             attempts_max=self._settings.attempts_max,
             age_max_ms=self._settings.age_max_ms,
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from calling.conditional import TooManyConflicts, Unchanged, Wanted, amend_gate
 from core import gate as gates
-from core import tally
+from core import key_guard, tally
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.gate import Gate
@@ -100,7 +100,7 @@ class Slots:
     async def _carry_out(self, grant: Grant, hints: dict[str, int] | None) -> Written[Gate] | Conflict[Gate]:
         change = grant.change
         if hints:
-            change = Change(change.limits_version, change.expected_slots, change.slots, values=hints)
+            change = change.also(Change(change.limits_version, values=hints))
         result = await self._apply(change)
         # A repeat of a take that had landed fails its own condition: a holder that is me means granted.
         gate = self.gate
@@ -123,15 +123,21 @@ class Slots:
             await self.amend(lambda gate: self._counted(gate, windows.note(gate.window), answer))
 
     def _settled(self, gate: Gate, lease: Lease, at_ms: int, answer: Answer, at_once: bool) -> Change | None:
+        """Return the one write for all that an answer shows: of the slot, of the key, of a block."""
         change = windows.settle(gate.window, lease.permit, at_ms, self.timing)
         if change is None:
             return None
+        now_ms, taken_at_ms = self._clock.now_ms(), lease.permit.taken_at_ms
+        change = change.also(key_guard.learn(gate.key, gate.window, answer.meaning, taken_at_ms, now_ms))
+        if answer.meaning is not Meaning.LIMITED:
+            change = change.also(windows.unblock(gate.window, taken_at_ms))
         latencies_ms = gate.hints.latencies_with(answer.latency_ms)
         return self._counted(gate, replace(change, latencies_ms=latencies_ms), answer, at_once=at_once)
 
     def _counted(self, gate: Gate, change: Change, answer: Answer, *, at_once: bool = False) -> Change:
         values = tally.values(gate.tally, answer, self._clock.now_ms())
-        return replace(change, values=values, increments=tally.increments(answer, at_once=at_once))
+        counted = windows.note(gate.window, **values)
+        return replace(change.also(counted), increments=tally.increments(answer, at_once=at_once))
 
     def _slept_ms(self, lease: Lease) -> int:
         """How long the machine slept since the take: monotonic time stood still meanwhile.

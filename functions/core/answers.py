@@ -10,7 +10,6 @@ KEY_REFUSALS = frozenset({401, 403})
 SIGNATURE_BYTES_MIN = 32
 SIGNATURE_CHARACTERS_MAX = 4096
 ERROR_CHARACTERS_MAX = 40
-DELAY_SECONDS_MAX = 86_400
 
 
 class Meaning(StrEnum):
@@ -86,10 +85,3 @@ def read_signature(body: bytes) -> str:
         return ""
     usable = len(decoded) >= SIGNATURE_BYTES_MIN and len(text) <= SIGNATURE_CHARACTERS_MAX
     return text if usable else ""
-
-
-def retry_after_ms(value: str | None) -> int | None:
-    """Read the upstream's `Retry-After` in seconds, at most a day; None if there is none of use."""
-    if value is None or not (value.isascii() and value.isdigit()):
-        return None
-    return min(int(value[:9]), DELAY_SECONDS_MAX) * 1000

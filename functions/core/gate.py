@@ -39,7 +39,11 @@ class Gate:
 
     def closed(self, now_ms: int) -> bool:
         """Whether no ordinary call may be made now, free slots or not."""
-        return self.paused or self.window.blocked_until_ms > now_ms or self.key.suspected
+        return self.paused or self.window.blocked(now_ms) or self.key.suspected
+
+    def open_at_ms(self, now_ms: int) -> int:
+        """When the key or the upstream lets a call pass, free slots or not: now or later."""
+        return max(now_ms, self.key.probe_at_ms if self.key.suspected else 0, self.window.open_at_ms)
 
     def value(self, name: str) -> FieldValue:
         """Return a scalar field by its stored name."""
@@ -90,8 +94,8 @@ def take(
     """Take a slot of the window, if neither the operator nor a refused key holds calls back."""
     if gate.paused:
         return NotBefore(0, Denial.PAUSED)
-    if gate.key.suspected and kind is not Kind.PROBE and gate.window.blocked_until_ms <= now_ms:
-        return NotBefore(max(now_ms, gate.key.probe_at_ms), Denial.BLOCKED)
+    if gate.key.suspected and kind is not Kind.PROBE:
+        return NotBefore(gate.open_at_ms(now_ms), Denial.BLOCKED)
     return take_slot(
         gate.window,
         now_ms,
@@ -109,12 +113,28 @@ def pause(gate: Gate, *, by: str, now_ms: int) -> Change | None:
     if gate.paused:
         return None
     values: dict[str, FieldValue] = {"paused": True, "paused_by": by, "paused_at_ms": now_ms}
-    return Change(gate.window.limits.version, values=values)
+    return Change(gate.window.limits.version, expected={"paused": False}, values=values)
 
 
-def resume(gate: Gate) -> Change | None:
-    """Let calls go on; None if they do."""
+def resume(gate: Gate, now_ms: int) -> Change | None:
+    """Let calls go on; None if they do. Requests have not aged meanwhile."""
     if not gate.paused:
         return None
-    values: dict[str, FieldValue] = {"paused": False, "paused_by": "", "paused_at_ms": 0}
+    paused_ms = max(0, now_ms - gate.pause.paused_at_ms) if gate.pause.paused_at_ms else 0
+    values: dict[str, FieldValue] = {
+        "paused": False,
+        "paused_by": "",
+        "paused_at_ms": 0,
+        "key_blocked_ms": gate.key.key_blocked_ms + paused_ms,
+    }
+    return Change(gate.window.limits.version, expected={"paused": True}, values=values)
+
+
+def unblock(gate: Gate, now_ms: int) -> Change | None:
+    """End the upstream's block and probe a suspected key at once; None if nothing holds calls back."""
+    if not gate.window.blocked_until_ms and not gate.key.suspected:
+        return None
+    values: dict[str, FieldValue] = {"blocked_until_ms": 0, "block_probe_at_ms": 0}
+    if gate.key.suspected:
+        values["probe_at_ms"] = now_ms
     return Change(gate.window.limits.version, values=values)

@@ -65,6 +65,7 @@ class Job:
     `next_try_ms`: before it the message is not called again; never sooner than the end of the call under way.
     `failing_since_ms`: when the first call of the present outage began.
     `error`: a short code of what its last call that brought nothing met, such as `http_502`.
+    `key_refused_ms`: when it first met a 401 or 403, which may be its own or the key's; None if it did not.
     `due_ms`: when the processor is to call it; None if nobody waits for it.
     `oldest_ms`: when the oldest open request was accepted, as last seen.
     `open_from`: no open request that it is scheduled for has a smaller id: a call reads no history.
@@ -81,6 +82,7 @@ class Job:
     outcome: Signature | Refusal | None = None
     failing_since_ms: int | None = None
     error: str = ""
+    key_refused_ms: int | None = None
     due_ms: int | None = None
     oldest_ms: int = 0
     open_from: str = ""
@@ -253,6 +255,7 @@ def _ended(job: Job, outcome: Signature | Refusal) -> Job:
         call=None,
         failing_since_ms=None,
         error="",
+        key_refused_ms=None,
         next_try_ms=0,
         due_ms=None,
     )
@@ -276,3 +279,8 @@ def failed(
         due_ms=next_try_ms if job.scheduled or wanted else None,
         oldest_ms=now_ms if wanted and not job.scheduled else job.oldest_ms,
     )
+
+
+def with_key_refused(job: Job, now_ms: int) -> Job:
+    """Remember that the upstream refused the key or this message; the first time is what counts."""
+    return replace(job, key_refused_ms=now_ms if job.key_refused_ms is None else job.key_refused_ms)

@@ -1,50 +1,62 @@
 """Whether the upstream refuses our key, or only one message.
 
-After a 401 or 403 calls are blocked for W; then one probe of the upstream's root path says whether the key is
-good. A message that meets the same answer after a good probe is refused itself.
+Every answer other than 401 and 403 shows that the key was good when its call was sent. While that was so
+lately, a 401 or 403 concerns its message: it is tried once more, and refused if it meets the same answer
+after another call has shown that the key is good. Otherwise the key is suspected: calls wait, and a probe of
+the upstream's root path tells at once, then each minute. Nothing that one message meets stops the others.
 """
 
 from dataclasses import dataclass
 
+from core.answers import Meaning
 from core.window import Change, Window
 
-CLEARED_WINDOWS = 10
+GOOD_FOR_MS = 60_000
+"""How long an answer speaks for the key: longer than a message's distance to its next try."""
+PROBE_EVERY_MS = 60_000
+SHOWS_GOOD_KEY = frozenset({Meaning.SIGNED, Meaning.WELCOME, Meaning.REFUSED, Meaning.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
 class KeyGuard:
     """What is known of our key; part of the shared item.
 
-    `suspect_job`, `probe_at_ms`: the upstream refused our key for this job; the key is probed then.
-    `cleared_job`, `cleared_until_ms`: a probe found the key good after that; refused again until then, it is
-    this job that the upstream refuses.
-    `key_blocked_ms`: for how long, in all, calls were blocked by a refused key.
+    `suspect_since_ms`: only probes are sent since then; 0 while the key is trusted.
+    `probe_at_ms`: when the suspected key is to be probed.
+    `key_good_ms`: when the last call was sent whose answer showed a good key.
+    `key_blocked_ms`: for how long, in all, calls have waited for a suspected key or an operator's pause.
     """
 
-    suspect_job: str = ""
+    suspect_since_ms: int = 0
     probe_at_ms: int = 0
-    cleared_job: str = ""
-    cleared_until_ms: int = 0
+    key_good_ms: int = 0
     key_blocked_ms: int = 0
 
     @property
     def suspected(self) -> bool:
         """Whether the key may be bad: only a probe may be sent."""
-        return bool(self.suspect_job)
+        return self.suspect_since_ms > 0
 
-    def refuses_message(self, job_id: str, now_ms: int) -> bool:
-        """Whether a 401 or 403 means the message: a probe found the key good since the same answer."""
-        return bool(job_id) and self.cleared_job == job_id and now_ms < self.cleared_until_ms
+    def good_lately(self, sent_ms: int) -> bool:
+        """Whether the key was good about when a call was sent."""
+        return self.key_good_ms > sent_ms - GOOD_FOR_MS
+
+    def refuses_message(self, refused_before_ms: int | None, sent_ms: int) -> bool:
+        """Whether a 401 or 403 is the message's own: it met one before, and the key was good in between."""
+        return (
+            refused_before_ms is not None
+            and self.key_good_ms > refused_before_ms
+            and self.good_lately(sent_ms)
+        )
 
 
-def suspect(key: KeyGuard, window: Window, job_id: str, now_ms: int) -> Change | None:
-    """Block calls for W after a 401 or 403 for this job, and probe the key then.
-
-    None if another call that met the same answer has done so already.
-    """
-    if key.suspected and key.probe_at_ms > now_ms:
+def suspect(key: KeyGuard, window: Window, sent_ms: int, now_ms: int) -> Change | None:
+    """Suspect the key after a 401 or 403 to a call sent then; None if it was good lately, or is suspected."""
+    if key.suspected or key.good_lately(sent_ms):
         return None
-    return _suspect(key, window, job_id, now_ms)
+    return Change(
+        window.limits.version, expected=_seen(key), values={"suspect_since_ms": now_ms, "probe_at_ms": now_ms}
+    )
 
 
 def claim_probe(key: KeyGuard, window: Window, now_ms: int, claim_ms: int) -> Change | None:
@@ -54,39 +66,25 @@ def claim_probe(key: KeyGuard, window: Window, now_ms: int, claim_ms: int) -> Ch
     return Change(window.limits.version, expected=_seen(key), values={"probe_at_ms": now_ms + claim_ms})
 
 
-def suspect_further(key: KeyGuard, window: Window, now_ms: int) -> Change | None:
-    """Block calls for W more after a probe that failed, and probe again then."""
-    return _suspect(key, window, key.suspect_job, now_ms) if key.suspected else None
+def probe_again(key: KeyGuard, window: Window, now_ms: int) -> Change | None:
+    """Put the next probe off after one that told nothing good; None if the key is trusted again."""
+    if not key.suspected:
+        return None
+    wait_ms = min(PROBE_EVERY_MS, window.limits.window_ms)
+    return Change(window.limits.version, expected=_seen(key), values={"probe_at_ms": now_ms + wait_ms})
 
 
-def clear(key: KeyGuard, window: Window, now_ms: int) -> Change:
-    """Let calls go on after a good probe, those of the suspect job too: the key may be new."""
-    return Change(
-        window.limits.version,
-        expected=_seen(key),
-        values={
-            "suspect_job": "",
-            "probe_at_ms": 0,
-            "cleared_job": key.suspect_job,
-            "cleared_until_ms": now_ms + CLEARED_WINDOWS * window.limits.window_ms,
-        },
-    )
+def learn(key: KeyGuard, window: Window, meaning: Meaning, sent_ms: int, now_ms: int) -> Change:
+    """Note what an answer to a call sent then shows; a key that is good after a suspicion is trusted."""
+    if meaning not in SHOWS_GOOD_KEY or sent_ms <= key.key_good_ms:
+        return Change(window.limits.version)
+    good = {"key_good_ms": sent_ms}
+    if not key.suspected or sent_ms < key.suspect_since_ms:
+        return Change(window.limits.version, values=good)
+    blocked_ms = key.key_blocked_ms + max(0, now_ms - key.suspect_since_ms)
+    trusted = {"suspect_since_ms": 0, "probe_at_ms": 0, "key_blocked_ms": blocked_ms}
+    return Change(window.limits.version, expected=_seen(key), values=good | trusted)
 
 
 def _seen(key: KeyGuard) -> dict[str, int | str | bool]:
-    return {"suspect_job": key.suspect_job, "probe_at_ms": key.probe_at_ms}
-
-
-def _suspect(key: KeyGuard, window: Window, job_id: str, now_ms: int) -> Change:
-    until_ms = now_ms + window.limits.window_ms
-    return Change(
-        window.limits.version,
-        expected=_seen(key),
-        values={
-            "suspect_job": job_id,
-            "probe_at_ms": until_ms,
-            "cleared_job": "",
-            "blocked_until_ms": max(until_ms, window.blocked_until_ms),
-            "key_blocked_ms": key.key_blocked_ms + window.limits.window_ms,
-        },
-    )
+    return {"suspect_since_ms": key.suspect_since_ms, "probe_at_ms": key.probe_at_ms}

@@ -89,6 +89,7 @@ class Inline(StrEnum):
     SLOW_PROBE = "slow_probe"
     PAUSED = "paused"
     KEY_REFUSED = "key_refused"
+    UPSTREAM_LIMITED = "upstream_limited"
     NO_SLOT = "no_slot"
     OTHERS_WAIT = "others_wait"
     TOO_SLOW = "too_slow"
@@ -119,9 +120,11 @@ def _held_back(gate: Gate, now_ms: int, *, fresh_waits: bool) -> Inline | None:
         return Inline.PAUSED
     if gate.key.suspected:
         return Inline.KEY_REFUSED
+    if gate.window.blocked(now_ms):
+        return Inline.UPSTREAM_LIMITED
     if fresh_waits or gate.hints.fresh_queued_at_ms > now_ms - INDEX_LAG_MS:
         return Inline.OTHERS_WAIT
-    return None if gate.window.free_slots(now_ms) and not gate.closed(now_ms) else Inline.NO_SLOT
+    return None if gate.window.free_slots(now_ms) else Inline.NO_SLOT
 
 
 def call_times_ms(gate: Gate, now_ms: int, calls: int) -> list[int]:
@@ -130,7 +133,7 @@ def call_times_ms(gate: Gate, now_ms: int, calls: int) -> list[int]:
     A slot that is leased for longer than a call should take is taken to be answered in time: nearly all are.
     """
     window = gate.window
-    start_ms = max(now_ms, window.blocked_until_ms)
+    start_ms = gate.open_at_ms(now_ms)
     cycle_ms = window.limits.window_ms + gate.hints.latency_ms
     first_ms = sorted(max(start_ms, min(slot.free_at_ms, now_ms + cycle_ms)) for slot in window.slots)
     count = len(first_ms)
@@ -159,17 +162,17 @@ def give_up(calls: int, age_ms: int, *, attempts_max: int, age_max_ms: int) -> G
     return None
 
 
-def slot_for_fresh_at_ms(window: Window, now_ms: int) -> int:
+def slot_for_fresh_at_ms(gate: Gate, now_ms: int) -> int:
     """When a fresh call can be made at the earliest: now, or when the next slot is free."""
-    first_ms = min(slot.free_at_ms for slot in window.slots)
-    return max(now_ms, first_ms, window.blocked_until_ms)
+    first_ms = min(slot.free_at_ms for slot in gate.window.slots)
+    return max(first_ms, gate.open_at_ms(now_ms))
 
 
-def slot_for_retry_at_ms(window: Window, now_ms: int) -> int:
+def slot_for_retry_at_ms(gate: Gate, now_ms: int) -> int:
     """When a retry can be made at the earliest: as soon as more slots are free than the reserve holds.
 
     The reserve shrinks as slots free, so every moment at which one does is looked at in turn.
     """
-    start_ms = max(now_ms, window.blocked_until_ms)
+    window, start_ms = gate.window, gate.open_at_ms(now_ms)
     moments_ms = sorted({start_ms, *(max(start_ms, slot.free_at_ms) for slot in window.slots)})
     return next(at_ms for at_ms in moments_ms if window.free_slots(at_ms) > reserve(window, at_ms))

@@ -7,15 +7,13 @@ import base64
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum, auto
 from http import HTTPStatus
 
 from core.errors import SettingError
+from core.retry_after import parse_retry_after
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
 PUBLIC_KEY_PREFIX = "whpk_"
@@ -25,7 +23,6 @@ PRIVATE_KEY_PREFIX = "whsk_"
 PRIVATE_KEY_BYTES = (32, 64)  # the seed, often with its public key behind it
 EXCERPT_LENGTH_MAX = 200
 RETRY_AFTER_CAP_MS = 24 * 3_600_000
-RETRY_AFTER_DIGITS_MAX = 9
 JITTER_SHARE = 0.1
 
 Signer = Callable[[bytes], bytes]
@@ -151,18 +148,6 @@ def classify_answer(result: PostResult, now_ms: int, cap_ms: int = RETRY_AFTER_C
     return Outcome(OutcomeKind.RETRY, result.reason)
 
 
-def parse_retry_after(value: str | None, now_ms: int, cap_ms: int) -> int | None:
-    """Return the wait that a `Retry-After` asks for (seconds or an HTTP date), at most `cap_ms`."""
-    text = (value or "").strip()
-    if re.fullmatch("[0-9]+", text):
-        seconds = text.lstrip("0") or "0"
-        return cap_ms if len(seconds) > RETRY_AFTER_DIGITS_MAX else min(int(seconds) * 1000, cap_ms)
-    moment = _parse_http_date(text)
-    if moment is None:
-        return None
-    return min(max(0, int(moment.timestamp() * 1000) - now_ms), cap_ms)
-
-
 def next_attempt_ms(
     attempts: int,
     now_ms: int,
@@ -186,15 +171,6 @@ def excerpt(body: bytes) -> str:
     text = body[: EXCERPT_LENGTH_MAX * 4].decode("utf-8", errors="replace")
     printable = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(printable.split())[:EXCERPT_LENGTH_MAX]
-
-
-def _parse_http_date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    # An HTTP date is GMT; one that says nothing is too.
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _json_web_key(public_key: str) -> dict[str, str]:

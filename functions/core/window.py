@@ -23,6 +23,7 @@ CALLS_MAX = 100
 WINDOW_MS_MIN = 1_000
 WINDOW_MS_MAX = 86_400_000
 SEND_LIMIT_MS = 2_000
+BLOCK_MS_MAX = 86_400_000
 
 FieldValue = int | str | bool
 """What scalar fields of the shared item hold."""
@@ -83,7 +84,8 @@ class Slot:
 class Window:
     """The slots of one upstream's limit, and what delays all of them.
 
-    `blocked_until_ms`: no call is made before.
+    `blocked_until_ms`: the upstream has asked for no call before, but `block_probe_at_ms` lets one pass.
+    `blocked_from_ms`: when it did; an answer to a later call ends the block.
     `tightened_until_ms`: until then calls count that were made under limits since tightened; no slot is free
     before.
     `deployed`: the limits last asked for by a deployment, as `calls/window_ms`.
@@ -92,8 +94,19 @@ class Window:
     limits: Limits
     slots: tuple[Slot, ...]
     blocked_until_ms: int = 0
+    blocked_from_ms: int = 0
+    block_probe_at_ms: int = 0
     tightened_until_ms: int = 0
     deployed: str = ""
+
+    def blocked(self, now_ms: int) -> bool:
+        """Whether the upstream has asked for no call now."""
+        return self.open_at_ms > now_ms
+
+    @property
+    def open_at_ms(self) -> int:
+        """When the block lets a call pass: at its end, or a probing one before."""
+        return min(self.blocked_until_ms, self.block_probe_at_ms)
 
     def free_slots(self, now_ms: int) -> int:
         """How many slots could be taken now, blocked or not."""
@@ -116,6 +129,14 @@ class Change:
     increments: Mapping[str, int] = field(default_factory=dict)  # of fields that hold numbers
     latencies_ms: tuple[int, ...] | None = None
     limits: Limits | None = None  # with `slots` then being all of the new ones
+
+    def also(self, other: "Change | None") -> "Change":
+        """Return one write that does what another one does too."""
+        if other is None:
+            return self
+        return replace(
+            self, expected={**self.expected, **other.expected}, values={**self.values, **other.values}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +205,8 @@ def take(
     race for the next. The slot is leased for the worst case; `settle` shortens the lease once an
     answer is there.
     """
-    if window.blocked_until_ms > now_ms:
-        return NotBefore(window.blocked_until_ms, Denial.BLOCKED)
+    if window.blocked(now_ms):
+        return NotBefore(window.open_at_ms, Denial.BLOCKED)
     order = sorted(range(len(window.slots)), key=lambda index: (window.slots[index].free_at_ms, index))
     needed = window.slots[order[min(reserve, len(order) - 1)]]
     if needed.free_at_ms > now_ms:
@@ -214,7 +235,19 @@ def _grant(
     lease_ms = timing.lease_ms(call_limit_ms, window.limits.window_ms)
     leased = Slot(now_ms + lease_ms, permit_id, kind)
     permit = Permit(permit_id, index, seen, now_ms, now_ms + timing.send_limit_ms, window.limits)
-    return Grant(permit, Change(window.limits.version, {index: seen}, {index: leased}))
+    change = Change(window.limits.version, {index: seen}, {index: leased})
+    return Grant(permit, change.also(_probe_block(window, now_ms)))
+
+
+def _probe_block(window: Window, now_ms: int) -> Change | None:
+    """Let one call pass each W while the upstream has asked for none; None if it has not."""
+    if window.blocked_until_ms <= now_ms:
+        return None
+    return Change(
+        window.limits.version,
+        expected={"block_probe_at_ms": window.block_probe_at_ms},
+        values={"block_probe_at_ms": now_ms + window.limits.window_ms},
+    )
 
 
 def settle(window: Window, permit: Permit, first_byte_at_ms: int, timing: Timing) -> Change | None:
@@ -251,14 +284,33 @@ def _held(window: Window, permit: Permit) -> tuple[int, Slot] | None:
     return None
 
 
-def block(window: Window, until_ms: int) -> Change | None:
-    """Stop every call until then; None if they are stopped for that long already."""
+def block(window: Window, now_ms: int, until_ms: int) -> Change | None:
+    """Stop calls until then, at most a day ahead; None if they are stopped for that long already.
+
+    A header is no more than a claim: W from now, and each W after, one call tests it.
+    """
+    until_ms = min(until_ms, now_ms + BLOCK_MS_MAX)
     if window.blocked_until_ms >= until_ms:
         return None
     return Change(
         window.limits.version,
         expected={"blocked_until_ms": window.blocked_until_ms},
-        values={"blocked_until_ms": until_ms},
+        values={
+            "blocked_until_ms": until_ms,
+            "blocked_from_ms": now_ms,
+            "block_probe_at_ms": now_ms + window.limits.window_ms,
+        },
+    )
+
+
+def unblock(window: Window, taken_at_ms: int) -> Change | None:
+    """End a block that began before a call that was answered, not limited; None if there is none."""
+    if not window.blocked_until_ms or taken_at_ms <= window.blocked_from_ms:
+        return None
+    return Change(
+        window.limits.version,
+        expected={"blocked_until_ms": window.blocked_until_ms},
+        values={"blocked_until_ms": 0, "block_probe_at_ms": 0},
     )
 
 

@@ -197,7 +197,7 @@ class Drain:
         wait_ms = max(PAUSE_MIN_MS, min(self._pause_max_ms, next_ms - now_ms, stop_ms - mono_ms))
         gate, messages = self._slots.gate, list[Received]()
         if gate and not gate.paused:
-            no_slot_ms = min(wait_ms, scheduling.slot_for_fresh_at_ms(gate.window, now_ms) - now_ms)
+            no_slot_ms = min(wait_ms, scheduling.slot_for_fresh_at_ms(gate, now_ms) - now_ms)
             await self._clock.sleep_ms(no_slot_ms)
             if wait_ms - no_slot_ms >= POLL_MIN_MS:
                 messages = await self._queue.receive(MESSAGES_MAX, wait_ms - no_slot_ms)
@@ -285,13 +285,13 @@ class Drain:
         gate = self._slots.gate
         if gate is None or gate.paused:
             return []
-        times_ms, window = [], gate.window
+        times_ms = []
         if work.fresh:
-            times_ms.append(scheduling.slot_for_fresh_at_ms(window, now_ms))
+            times_ms.append(scheduling.slot_for_fresh_at_ms(gate, now_ms))
         elif work.retries:
-            times_ms.append(scheduling.slot_for_retry_at_ms(window, now_ms))
+            times_ms.append(scheduling.slot_for_retry_at_ms(gate, now_ms))
         if work.next_ms is not None:
-            times_ms.append(max(work.next_ms, scheduling.slot_for_fresh_at_ms(window, now_ms)))
+            times_ms.append(max(work.next_ms, scheduling.slot_for_fresh_at_ms(gate, now_ms)))
         return times_ms
 
     async def _start(self, turn: Next) -> StartedCall | NotStarted:

@@ -2,13 +2,12 @@
 
 from calling.slots import Slots
 from core import key_guard
-from core.answers import Meaning
 from core.window import Kind, NotBefore
 from ports import Ports
 
 
 class KeyCheck:
-    """Probes the upstream's root path, through the window, W after a 401 or 403."""
+    """Probes the upstream's root path, through the window, while the key is suspected."""
 
     def __init__(
         self,
@@ -25,7 +24,7 @@ class KeyCheck:
         self._claim_ms = slots.timing.send_limit_ms + call_limit_ms + slots.timing.margin_ms
 
     async def run(self) -> None:
-        """Probe if it is time. A good key: calls go on. Else they stay blocked for W more."""
+        """Probe if it is time. What its answer shows of the key is settled with its slot."""
         gate, now_ms = self._slots.gate, self._clock.now_ms()
         claim = key_guard.claim_probe(gate.key, gate.window, now_ms, self._claim_ms) if gate else None
         if claim is None or not await self._slots.try_once(claim):
@@ -37,12 +36,12 @@ class KeyCheck:
             call_limit_ms=self._call_limit_ms, may_send=self._slots.may_send(lease)
         )
         await self._slots.settle(lease, answer)
-        good, now_ms = answer.meaning is Meaning.WELCOME, self._clock.now_ms()
+        good, now_ms = answer.meaning in key_guard.SHOWS_GOOD_KEY, self._clock.now_ms()
         self._telemetry.event(
             "key_probed",
             {"SlotsTaken": 1, "UpstreamCalls": 1, "KeyRefused": int(not good)},
             meaning=answer.meaning,
             status=answer.status,
         )
-        decide = key_guard.clear if good else key_guard.suspect_further
-        await self._slots.amend(lambda seen: decide(seen.key, seen.window, now_ms))
+        if not good:
+            await self._slots.amend(lambda seen: key_guard.probe_again(seen.key, seen.window, now_ms))

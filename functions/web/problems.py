@@ -54,6 +54,12 @@ LIMIT_REACHED = Kind(
     "Limit reached",
     "All calls that the upstream allows are in use, or others wait. Give a webhook_url to wait too.",
 )
+UPSTREAM_LIMITED = Kind(
+    429,
+    "upstream-limited",
+    "Upstream limited",
+    "The upstream refuses all calls for a while: others use its limit too. Give a webhook_url to wait.",
+)
 CALL_IN_PROGRESS = Kind(
     429,
     "call-in-progress",

@@ -200,6 +200,13 @@ def resume(context: Context) -> None:
     session.say(paused=False, changed=session.run(actions.resume))
 
 
+@app.command()
+def unblock(context: Context) -> None:
+    """End the wait that an upstream's 429 asked for, and probe a refused key at once."""
+    session: Session = context.obj
+    session.say(changed=session.run(actions.unblock))
+
+
 @letters_app.command("list")
 def letters_list(
     context: Context,

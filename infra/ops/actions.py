@@ -251,7 +251,12 @@ async def pause(ports: Ports, *, by: str) -> bool:
 
 async def resume(ports: Ports) -> bool:
     """Go on with upstream calls; say whether that changed anything."""
-    return await _change_window(ports.window_store, gates.resume)
+    return await _change_window(ports.window_store, lambda gate: gates.resume(gate, ports.clock.now_ms()))
+
+
+async def unblock(ports: Ports) -> bool:
+    """End what a 429 or a refused key holds back; say whether that changed anything."""
+    return await _change_window(ports.window_store, lambda gate: gates.unblock(gate, ports.clock.now_ms()))
 
 
 async def set_limits(ports: Ports, calls: int, window_ms: int) -> bool:

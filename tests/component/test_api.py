@@ -167,7 +167,7 @@ def test_newcomers_do_not_overtake() -> None:
     [
         (Meaning.FAILED, 502, 502, "upstream-failed"),
         (Meaning.FAILED, 200, 502, "upstream-failed"),
-        (Meaning.LIMITED, 429, 429, "limit-reached"),
+        (Meaning.LIMITED, 429, 429, "upstream-limited"),
         (Meaning.KEY_REFUSED, 401, 502, "upstream-failed"),
         (Meaning.REFUSED, 414, 502, "upstream-refused"),
     ],
@@ -464,9 +464,17 @@ def test_why_there_is_no_call_is_said_truly() -> None:
         gate = world.window.gate = Gate(windows.empty(world.settings.calls.limits))
         world.window.gate = gate.having(paused=True)
         check_problem(await sign(client), 503, "paused")
-        world.window.gate = gate.having(suspect_job="j", probe_at_ms=world.clock.now_ms() + 9_000)
+        world.window.gate = gate.having(suspect_since_ms=1, probe_at_ms=world.clock.now_ms() + 9_000)
         check_problem(await sign(client), 502, "upstream-failed")
+        far_ms = world.clock.now_ms() + 3_600_000
+        blocked = windows.block(gate.window, world.clock.now_ms(), far_ms)
+        assert blocked
+        world.window.gate = gate.having(None, **blocked.values)
+        check_problem(response := await sign(client), 429, "upstream-limited")
+        assert int(response.headers["retry-after"]) <= 61
+        assert (await sign(client, webhook_url=HOOK)).status_code == 202
         world.window.gate = gate
+        world.table.jobs.clear()
         world.upstream.meaning = Meaning.NEVER_SENT
         check_problem(await sign(client), 502, "upstream-failed")
         response = await sign(client)

@@ -131,7 +131,7 @@ def test_a_dead_receiver_costs_no_upstream_call() -> None:
 
 @pytest.mark.parametrize("minutes", [1, 2, 10])
 def test_a_refused_key_fails_no_request(minutes: int) -> None:
-    """While our key is refused all calls stop but one probe per window; afterwards everything is signed.
+    """While our key is refused all calls stop but one probe each minute; afterwards everything is signed.
 
     So it is however soon the key is mended: a good probe says nothing of the message that met the refusal.
     """
@@ -143,12 +143,67 @@ def test_a_refused_key_fails_no_request(minutes: int) -> None:
         request = await world.accept("hello")
         await world.work(minutes=minutes)
         assert world.upstream.calls == ["hello"]
-        assert minutes - 2 <= world.upstream.probes <= minutes
+        assert minutes <= world.upstream.probes <= minutes + 1
         assert (await world.notifiers.now(request)).open
         world.upstream.meaning, world.upstream.status = Meaning.SIGNED, 200
         world.upstream.probe_meaning = Meaning.WELCOME
         await world.work(minutes=3)
         assert (await world.notifiers.now(request)).state is RequestState.SIGNED
+
+    run(scenario())
+
+
+def test_messages_that_are_refused_with_403_delay_nobody() -> None:
+    """Sixty of them cost two calls each and a few probes; another one waits for their first calls only."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.upstream.forbidden = frozenset(f"forbidden {number}" for number in range(60))
+        refused = [await world.accept(message) for message in sorted(world.upstream.forbidden)]
+        working = asyncio.create_task(world.work(minutes=20))
+        await world.notifiers.clock.sleep_ms(30_000)
+        request = await world.accept("hello")
+        await working
+        signed = await world.notifiers.now(request)
+        waited_s = (signed.closed_ms - request.created_ms) / 1_000
+        calls = len(world.upstream.calls) + world.upstream.probes
+        assert signed.state is RequestState.SIGNED
+        assert waited_s < 400  # 51 are before it, ten a minute
+        outcomes = {(await world.notifiers.now(each)).outcome for each in refused}
+        assert outcomes == {Failure(502, "upstream_refused_403")}
+        assert calls <= 2 * 60 + 1 + 20
+
+    run(scenario())
+
+
+def test_a_far_retry_after_is_tested_each_window() -> None:
+    """One 429 that asks for 16 hours stops calls for a window, and an answer to the next one ends it."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.upstream.meaning, world.upstream.status = Meaning.LIMITED, 429
+        world.upstream.retry_after_ms = 60_000_000
+        requests = [await world.accept(f"hello {number}") for number in range(3)]
+        await world.work(minutes=5)
+        assert 4 <= len(world.upstream.calls) <= 3 + 5  # three at once, then one each window
+        world.upstream.meaning, world.upstream.status = Meaning.SIGNED, 200
+        world.upstream.retry_after_ms = None
+        await world.work(minutes=3)
+        states = {(await world.notifiers.now(request)).state for request in requests}
+        assert states == {RequestState.SIGNED}
+
+    run(scenario())
+
+
+def test_a_permanent_429_leaves_no_request_without_an_outcome() -> None:
+    """Its age is judged after any call, so the caller is told even if every answer is 429."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.upstream.meaning, world.upstream.status = Meaning.LIMITED, 429
+        request = await world.accept("hello")
+        await world.work(minutes=CALLS.age_max_ms // 60_000 + 5)
+        assert (await world.notifiers.now(request)).outcome == Failure(504, "too_old")
 
     run(scenario())
 

@@ -61,6 +61,8 @@ class ScriptedUpstream:
     clock: Clock
     meaning: Meaning = Meaning.SIGNED
     status: int = 200
+    retry_after_ms: int | None = None
+    forbidden: frozenset[str] = frozenset()
     takes_ms: int = 300
     calls: list[str] = field(default_factory=list)
     probe_meaning: Meaning = Meaning.WELCOME
@@ -72,10 +74,15 @@ class ScriptedUpstream:
         await self.clock.sleep_ms(min(self.takes_ms, call_limit_ms))
         if self.takes_ms > call_limit_ms:
             return Answer(Meaning.UNANSWERED, reason="TimeoutError", latency_ms=call_limit_ms)
-        signature = SIGNATURE if self.meaning is Meaning.SIGNED else ""
-        mono_ms = self.clock.monotonic_ms()
+        forbidden = message in self.forbidden
+        meaning, status = (Meaning.KEY_REFUSED, 403) if forbidden else (self.meaning, self.status)
         return Answer(
-            self.meaning, self.status, signature, first_byte_mono_ms=mono_ms, latency_ms=self.takes_ms
+            meaning,
+            status,
+            SIGNATURE if meaning is Meaning.SIGNED else "",
+            retry_after_ms=self.retry_after_ms,
+            first_byte_mono_ms=self.clock.monotonic_ms(),
+            latency_ms=self.takes_ms,
         )
 
     async def probe(self, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:

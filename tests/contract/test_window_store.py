@@ -15,6 +15,7 @@ from adapters.dynamodb_window import KEY, DynamoWindowStore, encode
 from calling.slots import Lease, Slots
 from core import hints, key_guard
 from core import window as windows
+from core.answers import Meaning
 from core.errors import Unavailable
 from core.gate import Gate
 from core.window import Change, Grant, Kind, Limits, Slot, Timing, Window
@@ -195,25 +196,25 @@ async def test_a_hundred_slots_can_be_replaced(store: WindowStore) -> None:
 
 
 async def test_a_suspicion_comes_and_goes(store: WindowStore) -> None:
-    """Its texts too: an empty one is as good as none."""
+    """Each change lands once."""
     before = await store.read()
-    suspect = key_guard.suspect(before.key, before.window, "job", NOW_MS)
+    suspect = key_guard.suspect(before.key, before.window, NOW_MS, NOW_MS)
     gate = await changed(store, suspect)
     assert suspect
     assert await store.apply(suspect) == Conflict(gate)
-    gate = await changed(store, key_guard.clear(gate.key, gate.window, NOW_MS))
-    assert (gate.key.suspect_job, gate.key.probe_at_ms) == ("", 0)
-    assert await changed(store, key_guard.suspect(gate.key, gate.window, "job", NOW_MS + 60_001))
+    good = key_guard.learn(gate.key, gate.window, Meaning.WELCOME, NOW_MS + 1, NOW_MS + 300)
+    gate = await changed(store, good)
+    assert (gate.key.suspected, gate.key.probe_at_ms) == (False, 0)
 
 
 async def test_hints_flags_and_blocks(store: WindowStore) -> None:
     """Every kind of field is read as it was written."""
     window, _ = await free(store)
     window = await written(store, windows.note(window, paused=True, slow_probe_at_ms=7))
-    change = windows.block(window, NOW_MS)
+    change = windows.block(window, NOW_MS - 9, NOW_MS)
     assert change
     gate = await changed(store, replace(change, latencies_ms=(310,)))
-    assert gate == missing().having((310,), paused=True, slow_probe_at_ms=7, blocked_until_ms=NOW_MS)
+    assert gate == missing().having((310,), paused=True, slow_probe_at_ms=7, **(change.values))
     assert await store.read() == gate
 
 
@@ -241,7 +242,7 @@ async def test_an_item_of_an_older_version_has_the_defaults(dynamo: Any) -> None
     old = {name: value for name, value in encode(missing()).items() if name != "blocked_until_ms"}
     dynamo.put_item(TableName=TABLE, Item=old)
     store = DynamoWindowStore(dynamo, TABLE, missing)
-    assert (await written(store, windows.block((await store.read()).window, 5))).blocked_until_ms == 5
+    assert (await written(store, windows.block((await store.read()).window, 4, 5))).blocked_until_ms == 5
 
 
 UNREADABLE: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -308,9 +309,11 @@ def test_a_write_costs_what_the_docstring_says(calls: int, expected_units: int) 
         blocked_until_ms=NOW_MS + 1,
         fresh_queued_at_ms=NOW_MS + 1,
         awake_until_ms=NOW_MS + 1,
-        suspect_job="f" * 64,
+        blocked_from_ms=NOW_MS,
+        block_probe_at_ms=NOW_MS + 1,
+        suspect_since_ms=NOW_MS,
         probe_at_ms=NOW_MS + 1,
-        cleared_until_ms=NOW_MS + 1,
+        key_good_ms=NOW_MS,
         key_blocked_ms=123_456_789,
         slow_probe_at_ms=NOW_MS + 1,
         tightened_until_ms=NOW_MS + 1,

@@ -7,6 +7,7 @@ import pytest
 from core import gate as gates
 from core import hints, key_guard
 from core import window as windows
+from core.answers import Meaning
 from core.gate import Gate
 from core.hints import Hints
 from core.window import Change, Denial, Grant, Kind, Limits, NotBefore, Slot, Timing, Window
@@ -15,6 +16,10 @@ from tests.fakes.memory import MemoryWindow, MemoryWindowStore
 
 NOW_MS = 1_000_000
 OPEN = Gate(Window(Limits(1, 60_000), (Slot(),)))
+
+UPSTREAM_LIMITED = {"blocked_until_ms": NOW_MS + 7, "block_probe_at_ms": NOW_MS + 9}
+KEY_SUSPECTED = {"suspect_since_ms": 1, "probe_at_ms": NOW_MS + 9}
+PROBE_DUE = {"suspect_since_ms": 1, "probe_at_ms": NOW_MS - 9}
 
 
 async def written(gate: Gate, change: Change | None) -> Gate:
@@ -34,12 +39,24 @@ async def refused(gate: Gate, change: Change | None) -> bool:
     [
         ({"paused": True}, Kind.FRESH, NotBefore(0, Denial.PAUSED)),
         ({"paused": True}, Kind.PROBE, NotBefore(0, Denial.PAUSED)),
-        ({"blocked_until_ms": NOW_MS + 7}, Kind.FRESH, NotBefore(NOW_MS + 7, Denial.BLOCKED)),
-        ({"blocked_until_ms": NOW_MS + 7}, Kind.PROBE, NotBefore(NOW_MS + 7, Denial.BLOCKED)),
+        (
+            {"blocked_until_ms": NOW_MS + 7, "block_probe_at_ms": NOW_MS + 9},
+            Kind.FRESH,
+            NotBefore(NOW_MS + 7, Denial.BLOCKED),
+        ),
+        (
+            {"blocked_until_ms": NOW_MS + 7, "block_probe_at_ms": NOW_MS + 9},
+            Kind.PROBE,
+            NotBefore(NOW_MS + 7, Denial.BLOCKED),
+        ),
         ({"blocked_until_ms": NOW_MS}, Kind.FRESH, None),
-        ({"suspect_job": "j", "probe_at_ms": NOW_MS + 9}, Kind.RETRY, NotBefore(NOW_MS + 9, Denial.BLOCKED)),
-        ({"suspect_job": "j", "probe_at_ms": NOW_MS - 9}, Kind.FRESH, NotBefore(NOW_MS, Denial.BLOCKED)),
-        ({"suspect_job": "j", "probe_at_ms": NOW_MS - 9}, Kind.PROBE, None),
+        (
+            KEY_SUSPECTED,
+            Kind.RETRY,
+            NotBefore(NOW_MS + 9, Denial.BLOCKED),
+        ),
+        (PROBE_DUE, Kind.FRESH, NotBefore(NOW_MS, Denial.BLOCKED)),
+        (PROBE_DUE, Kind.PROBE, None),
     ],
 )
 def test_a_closed_gate_grants_nothing(state: dict[str, Any], kind: Kind, expected: NotBefore | None) -> None:
@@ -56,32 +73,76 @@ def test_a_closed_gate_grants_nothing(state: dict[str, Any], kind: Kind, expecte
 
 
 async def test_a_pause_is_written_once() -> None:
-    """It says who paused, and when; a second pause leaves that as it is, and a resume leaves nothing."""
+    """It says who paused, and when; requests do not age meanwhile, and a resume leaves nothing else."""
     paused = await written(OPEN, gates.pause(OPEN, by="olga", now_ms=NOW_MS))
     assert paused == OPEN.having(paused=True, paused_by="olga", paused_at_ms=NOW_MS)
     assert gates.pause(paused, by="otto", now_ms=NOW_MS + 1) is None
-    assert await written(paused, gates.resume(paused)) == OPEN
-    assert gates.resume(OPEN) is None
+    resumed = await written(paused, gates.resume(paused, NOW_MS + 7_000))
+    assert resumed == OPEN.having(key_blocked_ms=7_000)
+    assert gates.resume(OPEN, NOW_MS) is None
 
 
-async def test_a_refused_key_blocks_calls_for_a_window_once() -> None:
-    """All calls in flight may be refused: one of them blocks, and the blocked time is counted once."""
-    gate = await written(OPEN, key_guard.suspect(OPEN.key, OPEN.window, "job", NOW_MS))
-    assert gate.closed(NOW_MS)
-    assert (gate.key.suspect_job, gate.key.probe_at_ms) == ("job", NOW_MS + 60_000)
-    assert (gate.window.blocked_until_ms, gate.key.key_blocked_ms) == (NOW_MS + 60_000, 60_000)
-    assert key_guard.suspect(gate.key, gate.window, "other", NOW_MS + 59_999) is None
-    later = await written(gate, key_guard.suspect(gate.key, gate.window, "job", NOW_MS + 60_000))
-    assert (later.key.probe_at_ms, later.key.key_blocked_ms) == (NOW_MS + 120_000, 120_000)
+async def test_a_refused_key_is_probed_at_once_then_each_minute() -> None:
+    """All calls in flight may be refused: one of them stops the others, until a probe tells."""
+    gate = await written(OPEN, key_guard.suspect(OPEN.key, OPEN.window, NOW_MS - 300, NOW_MS))
+    assert gate.closed(NOW_MS + 3_600_000)
+    assert key_guard.suspect(gate.key, gate.window, NOW_MS, NOW_MS + 1) is None
+    claimed = await written(gate, key_guard.claim_probe(gate.key, gate.window, NOW_MS, 7_000))
+    assert await refused(claimed, key_guard.claim_probe(gate.key, gate.window, NOW_MS, 7_000))
+    later = await written(claimed, key_guard.probe_again(claimed.key, claimed.window, NOW_MS + 500))
+    assert later.key.probe_at_ms == NOW_MS + 60_500
+
+
+def learned(gate: Gate, meaning: Meaning, sent_ms: int, now_ms: int) -> Change:
+    return key_guard.learn(gate.key, gate.window, meaning, sent_ms, now_ms)
 
 
 async def test_a_good_key_lets_calls_go_on() -> None:
-    """The suspicion goes; of two runs that clear it on one view, one write lands."""
-    gate = await written(OPEN, key_guard.suspect(OPEN.key, OPEN.window, "job", NOW_MS))
-    clear = key_guard.clear(gate.key, gate.window, NOW_MS)
-    cleared = await written(gate, clear)
-    assert not cleared.closed(NOW_MS + 60_000)
-    assert await refused(cleared, clear)
+    """Any answer to a later call but 401 and 403 ends the suspicion; how long it lasted is counted once."""
+    gate = await written(OPEN, key_guard.suspect(OPEN.key, OPEN.window, NOW_MS, NOW_MS))
+    for meaning in (Meaning.KEY_REFUSED, Meaning.LIMITED, Meaning.UNANSWERED):
+        assert (await written(gate, learned(gate, meaning, NOW_MS + 1, NOW_MS + 9))).key.suspected
+    assert (await written(gate, learned(gate, Meaning.SIGNED, NOW_MS - 1, NOW_MS + 9))).key.suspected
+    good = learned(gate, Meaning.FAILED, NOW_MS + 1, NOW_MS + 9_000)
+    trusted = await written(gate, good)
+    assert not trusted.closed(NOW_MS + 9_000)
+    assert trusted.key.key_blocked_ms == 9_000
+    assert await refused(trusted, good)
+
+
+@pytest.mark.parametrize(
+    ("refused_before_ms", "good_ms", "refuses"),
+    [
+        (None, NOW_MS - 1, False),
+        (NOW_MS - 30_000, NOW_MS - 29_000, True),
+        (NOW_MS - 30_000, NOW_MS - 31_000, False),
+        (NOW_MS - 90_000, NOW_MS - 60_000, False),
+    ],
+)
+def test_a_message_is_refused_only_by_a_good_key(
+    refused_before_ms: int | None, good_ms: int, refuses: bool
+) -> None:
+    """It met a 401 or 403 twice, and another call showed in between, and lately, that the key is good."""
+    key = OPEN.having(key_good_ms=good_ms).key
+    assert key.refuses_message(refused_before_ms, NOW_MS) is refuses
+
+
+async def test_while_the_key_is_good_no_message_stops_the_others() -> None:
+    """A 401 or 403 right after a good answer is not held against the key."""
+    gate = await written(OPEN, learned(OPEN, Meaning.SIGNED, NOW_MS, NOW_MS + 300))
+    assert key_guard.suspect(gate.key, gate.window, NOW_MS + 59_999, NOW_MS + 60_000) is None
+    assert key_guard.suspect(gate.key, gate.window, NOW_MS + 60_000, NOW_MS + 60_001)
+
+
+async def test_an_operator_ends_every_wait() -> None:
+    """A block goes, and a suspected key is probed at once."""
+    assert gates.unblock(OPEN, NOW_MS) is None
+    waiting = OPEN.having(
+        blocked_until_ms=NOW_MS + 9, block_probe_at_ms=NOW_MS + 9, suspect_since_ms=1, probe_at_ms=NOW_MS + 9
+    )
+    unblocked = await written(waiting, gates.unblock(waiting, NOW_MS))
+    assert unblocked.open_at_ms(NOW_MS) == NOW_MS
+    assert unblocked.key.probe_at_ms == NOW_MS
 
 
 def test_latency_is_the_median_of_the_last_ones() -> None:

@@ -16,7 +16,7 @@ QUIET = Gate(windows.empty(Limits(10, 60_000)))
 BUSY = Gate(windows.full(Limits(10, 60_000), NOW_MS + 30_000))
 PAUSED = QUIET.having(paused=True, paused_by="olga", paused_at_ms=NOW_MS - 120_000)
 REFUSED = QUIET.having(
-    suspect_job="job", probe_at_ms=NOW_MS + 40_000, error="http_401", error_at_ms=NOW_MS - 20_000
+    suspect_since_ms=1, probe_at_ms=NOW_MS + 40_000, error="http_401", error_at_ms=NOW_MS - 20_000
 )
 FAILING = QUIET.having(
     failing_calls=FAILING_CALLS,
@@ -100,7 +100,7 @@ def test_what_needs_somebody_says_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"gate": PAUSED.having(suspect_job="job")}, State.PAUSED),
+        ({"gate": PAUSED.having(suspect_since_ms=1)}, State.PAUSED),
         ({"gate": REFUSED.having(blocked_until_ms=NOW_MS + 1)}, State.KEY_REFUSED),
         ({"gate": FAILING, "waiting": 9, "webhooks_failing": 1}, State.UPSTREAM_FAILING),
         ({"gate": PAUSED, "ran_at_ms": NOW_MS - RUN_MISSED_MS}, State.NO_RUN),

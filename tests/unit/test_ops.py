@@ -201,6 +201,17 @@ async def test_requests_are_found_by_where_they_stand(world: World) -> None:
     assert await found_ids(world, Filter(), State.UNDELIVERABLE, State.GONE) == [undeliverable.id]
 
 
+async def test_an_operator_ends_the_wait_that_a_429_asked_for(world: World) -> None:
+    """Calls go on at once; a second time there is nothing to end."""
+    window = (await world.ports.window_store.read()).window
+    block = windows.block(window, NOW_MS, NOW_MS + 3_600_000)
+    assert block
+    await world.ports.window_store.apply(block)
+    assert await actions.unblock(world.ports)
+    assert not (await world.ports.window_store.read()).window.blocked(NOW_MS)
+    assert not await actions.unblock(world.ports)
+
+
 async def test_a_purge_fails_and_tells(world: World) -> None:
     """Each open request fails and says why, its caller is told, and its job is called no more."""
     requests = [await world.accept(number) for number in (1, 2)]

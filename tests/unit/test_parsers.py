@@ -10,12 +10,10 @@ from hypothesis import strategies as st
 
 from api.inputs import MESSAGE_BYTES_MAX, check_message, check_webhook_url
 from core.answers import (
-    DELAY_SECONDS_MAX,
     Meaning,
     interpret,
     interpret_probe,
     read_signature,
-    retry_after_ms,
 )
 from core.config import CallSettings, Reader, read_policy
 from core.egress import Policy
@@ -27,10 +25,13 @@ from core.messages import (
     decode_fresh,
     decode_notification,
 )
+from core.retry_after import parse_retry_after
+from core.window import BLOCK_MS_MAX
 from web.access import client_of
 from web.problems import InvalidParameter
 from web.strict import parse_query
 
+NOW_MS = 1_800_000_000_000
 whatever_the_load = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KNOWN = frozenset({"message", "webhook_url"})
 POLICY = Policy(ports=frozenset({443}))
@@ -170,8 +171,8 @@ def test_what_is_read_as_a_signature_is_base64_text(body: bytes) -> None:
 @given(st.text() | st.integers().map(str) | st.none())
 def test_a_wait_that_the_upstream_asks_for_is_bounded(value: str | None) -> None:
     """At most a day, never negative; nonsense is no wait at all."""
-    wait_ms = retry_after_ms(value)
-    assert wait_ms is None or 0 <= wait_ms <= DELAY_SECONDS_MAX * 1_000
+    wait_ms = parse_retry_after(value, NOW_MS, BLOCK_MS_MAX)
+    assert wait_ms is None or 0 <= wait_ms <= BLOCK_MS_MAX
 
 
 @whatever_the_load

@@ -120,9 +120,14 @@ INLINE = {
         Inline.YES,
     ),
     "no slot is free": (Gate(window_of(BUSY_MS, BUSY_MS)), 1_000, False, Inline.NO_SLOT),
-    "calls are blocked": (IDLE.having(blocked_until_ms=BUSY_MS), 1_000, False, Inline.NO_SLOT),
+    "calls are blocked": (
+        IDLE.having(blocked_until_ms=BUSY_MS, block_probe_at_ms=BUSY_MS),
+        1_000,
+        False,
+        Inline.UPSTREAM_LIMITED,
+    ),
     "paused": (IDLE.having(paused=True), 1_000, True, Inline.PAUSED),
-    "the key is suspected": (IDLE.having(suspect_job="j"), 1_000, True, Inline.KEY_REFUSED),
+    "the key is suspected": (IDLE.having(suspect_since_ms=1), 1_000, True, Inline.KEY_REFUSED),
     "the median just fits": (IDLE.having((1, 1_000, 9_000)), 1_000, False, Inline.YES),
     "slow: one probes": (SLOW, 1_000, False, Inline.SLOW_PROBE),
     "slow, and probed within the window": (
@@ -166,7 +171,7 @@ def test_a_call_under_way_is_expected_to_be_answered() -> None:
 
 def test_no_call_starts_while_blocked() -> None:
     """A block moves every time."""
-    gate = Gate(replace(window_of(0, NOW_MS + 9), blocked_until_ms=NOW_MS + 5))
+    gate = Gate(replace(window_of(0, NOW_MS + 9), blocked_until_ms=NOW_MS + 5, block_probe_at_ms=NOW_MS + 9))
     assert scheduling.call_times_ms(gate, NOW_MS, 2) == [NOW_MS + 5, NOW_MS + 9]
 
 
@@ -204,12 +209,13 @@ def test_when_a_request_is_given_up(calls: int, age_ms: int, expected: GivingUp 
     [
         (window_of(NOW_MS + 5, NOW_MS + 9), NOW_MS + 5),
         (window_of(0, NOW_MS + 9), NOW_MS),
-        (replace(window_of(0), blocked_until_ms=NOW_MS + 3), NOW_MS + 3),
+        (replace(window_of(0), blocked_until_ms=NOW_MS + 3, block_probe_at_ms=NOW_MS + 9), NOW_MS + 3),
+        (replace(window_of(0), blocked_until_ms=NOW_MS + 9, block_probe_at_ms=NOW_MS + 3), NOW_MS + 3),
     ],
 )
 def test_when_a_fresh_call_can_be_made(window: Window, expected_ms: int) -> None:
     """When the first slot is free; not while calls are blocked."""
-    assert scheduling.slot_for_fresh_at_ms(window, NOW_MS) == expected_ms
+    assert scheduling.slot_for_fresh_at_ms(Gate(window), NOW_MS) == expected_ms
 
 
 SLOTS = st.builds(
@@ -220,10 +226,15 @@ SLOTS = st.builds(
 @given(slots=st.lists(SLOTS, min_size=1, max_size=10), blocked_ms=st.integers(NOW_MS - 5, NOW_MS + 45))
 def test_when_a_retry_can_be_made(slots: list[Slot], blocked_ms: int) -> None:
     """The first millisecond at which more slots are free than the reserve holds: looked for one by one."""
-    window = Window(Limits(len(slots), WINDOW_MS), tuple(slots), blocked_until_ms=blocked_ms)
+    window = Window(
+        Limits(len(slots), WINDOW_MS),
+        tuple(slots),
+        blocked_until_ms=blocked_ms,
+        block_probe_at_ms=NOW_MS + 99,
+    )
     expected_ms = NOW_MS
     while window.blocked_until_ms > expected_ms or window.free_slots(expected_ms) <= scheduling.reserve(
         window, expected_ms
     ):
         expected_ms += 1
-    assert scheduling.slot_for_retry_at_ms(window, NOW_MS) == expected_ms
+    assert scheduling.slot_for_retry_at_ms(Gate(window), NOW_MS) == expected_ms

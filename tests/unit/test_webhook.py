@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from adapters import ed25519
 from core.errors import SettingError
+from core.retry_after import parse_retry_after
 from core.webhook import (
     EXCERPT_LENGTH_MAX,
     Outcome,
@@ -24,7 +25,6 @@ from core.webhook import (
     excerpt,
     failure_body,
     next_attempt_ms,
-    parse_retry_after,
     parse_secret,
     public_key_set,
     sign,

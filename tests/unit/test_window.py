@@ -141,11 +141,14 @@ def test_the_reserve_is_left_free(free: int, reserve: int, expected: NotBefore |
     assert isinstance(decision, Grant) if expected is None else decision == expected
 
 
+BLOCKED = {"blocked_until_ms": NOW_MS + 7, "block_probe_at_ms": NOW_MS + 9}
+
+
 @pytest.mark.parametrize(
     ("state", "kind", "expected"),
     [
-        ({"blocked_until_ms": NOW_MS + 7}, Kind.FRESH, NotBefore(NOW_MS + 7, Denial.BLOCKED)),
-        ({"blocked_until_ms": NOW_MS + 7}, Kind.PROBE, NotBefore(NOW_MS + 7, Denial.BLOCKED)),
+        (BLOCKED, Kind.FRESH, NotBefore(NOW_MS + 7, Denial.BLOCKED)),
+        (BLOCKED, Kind.PROBE, NotBefore(NOW_MS + 7, Denial.BLOCKED)),
         ({"blocked_until_ms": NOW_MS}, Kind.FRESH, None),
     ],
 )
@@ -301,12 +304,35 @@ def test_a_window_of_which_nothing_is_known_starts_full() -> None:
 
 
 async def test_a_block_only_ever_grows() -> None:
-    """Several calls may meet a 429; the longest wait holds."""
-    window = await written(window_of(0), windows.block(window_of(0), 500))
+    """Several calls may meet a 429; the longest wait holds, but none longer than a day."""
+    window = await written(window_of(0), windows.block(window_of(0), 400, 500))
     assert window.blocked_until_ms == 500
-    assert windows.block(window, 500) is None
-    assert (await written(window, windows.block(window, 501))).blocked_until_ms == 501
-    assert await refused(window, windows.block(window_of(0), 400))
+    assert windows.block(window, 400, 500) is None
+    assert (await written(window, windows.block(window, 400, 501))).blocked_until_ms == 501
+    assert await refused(window, windows.block(window_of(0), 300, 400))
+    far = await written(window_of(0), windows.block(window_of(0), NOW_MS, 10**15))
+    assert far.blocked_until_ms == NOW_MS + windows.BLOCK_MS_MAX
+
+
+async def test_a_block_lets_one_call_pass_each_window() -> None:
+    """Whatever a header says, one call tests it W after it came, and each W after."""
+    free = window_of(0, 0)
+    blocked = await written(free, windows.block(free, NOW_MS, NOW_MS + 3_600_000))
+    assert take(blocked) == NotBefore(NOW_MS + 60_000, Denial.BLOCKED)
+    probe = take(blocked, NOW_MS + 60_000)
+    assert isinstance(probe, Grant)
+    later = await written(blocked, probe.change)
+    assert await refused(later, probe.change)
+    assert take(later, NOW_MS + 60_001) == NotBefore(NOW_MS + 120_000, Denial.BLOCKED)
+
+
+async def test_an_answer_ends_a_block_that_began_before_its_call() -> None:
+    """A call that was under way when the block began says nothing of it."""
+    blocked = await written(window_of(0), windows.block(window_of(0), NOW_MS, NOW_MS + 3_600_000))
+    assert windows.unblock(blocked, NOW_MS) is None
+    ended = await written(blocked, windows.unblock(blocked, NOW_MS + 60_000))
+    assert not ended.blocked(NOW_MS + 60_000)
+    assert windows.unblock(ended, NOW_MS + 60_001) is None
 
 
 def test_counts_of_slots() -> None:
