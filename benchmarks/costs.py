@@ -26,7 +26,12 @@ from tests.system.stack import RunningStack, running_stack
 from tests.system.template import FUNCTIONS
 from tests.system.test_main_job import COMPRESSED
 
-QUEUES = ("FRESH_QUEUE_URL", "FRESH_DEAD_LETTER_QUEUE_URL", "NOTIFICATION_QUEUE_URL")
+QUEUES = (
+    "FRESH_QUEUE_URL",
+    "FRESH_DEAD_LETTER_QUEUE_URL",
+    "NOTIFICATION_QUEUE_URL",
+    "NOTIFICATION_RETRY_QUEUE_URL",
+)
 ENDPOINTS = tuple(f"AWS_ENDPOINT_URL_{name}" for name in ("DYNAMODB", "SQS", "SECRETS_MANAGER", "LAMBDA"))
 HEALTHY = {"outage_share": 0, "slow_share": 0, "hang_share": 0}
 DEGRADED = {"outage_share": 0.5, "slow_share": 0.05, "hang_share": 0.01}

@@ -38,6 +38,7 @@ ENVIRONMENT = {
     "FRESH_QUEUE_URL": "http://127.0.0.1:9/queue",
     "FRESH_DEAD_LETTER_QUEUE_URL": "http://127.0.0.1:9/dead-letters",
     "NOTIFICATION_QUEUE_URL": "http://127.0.0.1:9/notifications",
+    "NOTIFICATION_RETRY_QUEUE_URL": "http://127.0.0.1:9/retries",
     "NOTIFICATION_DEAD_LETTER_QUEUE_URL": "http://127.0.0.1:9/dead-notifications",
     "PROCESSOR_FUNCTION_NAME": "processor",
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",

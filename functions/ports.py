@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from core.answers import Answer
-from core.circuit import Host
+from core.circuit import Receiver
 from core.gate import Gate
 from core.history import Minute
+from core.in_flight import InFlight
 from core.job import Job
 from core.places import DueKind, EndedKind
 from core.request import Request
@@ -270,21 +271,39 @@ class History(Protocol):
         ...
 
 
-class HostStore(Protocol):
-    """What all notifiers know of each receiver."""
+class ReceiverStore(Protocol):
+    """What all notifiers share about receivers. Reads are strongly consistent."""
 
-    async def host(self, name: str) -> Host:
-        """Return the host, strongly consistent; one that is not stored is as good as new."""
+    async def receiver(self, name: str) -> Receiver:
+        """Return a caller's receiver; one that is not stored was never tried."""
         ...
 
-    async def write_host(self, before: Host, after: Host) -> Written[Host] | Conflict[Host]:
-        """Write a host if the stored one is still `before`."""
+    async def write_receiver(
+        self, before: Receiver, after: Receiver
+    ) -> Written[Receiver] | Conflict[Receiver]:
+        """Write a receiver if the stored one is still `before`."""
+        ...
+
+    async def in_flight(self, name: str) -> InFlight:
+        """Return the places of a host or address; of what is not stored none is taken."""
+        ...
+
+    async def write_in_flight(
+        self, before: InFlight, after: InFlight
+    ) -> Written[InFlight] | Conflict[InFlight]:
+        """Write places if the stored ones are still `before`."""
         ...
 
 
 class Poster(Protocol):
-    """Sends one webhook attempt."""
+    """Sends webhooks. Whatever goes wrong is a `PostResult`."""
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> PostResult:
-        """Send it; whatever happens is a `PostResult`."""
+    async def resolve(self, url: str) -> Sequence[str] | PostResult:
+        """Return the addresses that may be called for a URL, or why there is none."""
+        ...
+
+    async def post(
+        self, url: str, addresses: Sequence[str], headers: Mapping[str, str], body: bytes
+    ) -> PostResult:
+        """Send one webhook to one of these addresses."""
         ...

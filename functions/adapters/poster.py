@@ -19,12 +19,13 @@ import httpcore
 
 from core.egress import Policy, Target, Verdict, classify_address, classify_url
 from core.errors import RelayError
-from core.webhook import PostResult, excerpt
+from core.webhook import EGRESS_REASON_PREFIX, PostResult, excerpt
 
 ANSWER_BYTES_MAX = 64 * 1024
 DEADLINE_S = 15.0
+RESOLVE_LIMIT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0  # per address, so that a dead one leaves time for the next
-RESOLVER_THREADS = 32
+RESOLVER_THREADS = 250  # as many as webhooks in one process: names that hang must not hold up others
 
 # A time-out is an OSError, and so is whatever TLS raises once it is established.
 BROKEN = (OSError, httpcore.NetworkError, httpcore.ProtocolError)
@@ -106,12 +107,13 @@ def _trusting_context() -> ssl.SSLContext:
 
 
 @dataclass(frozen=True)
-class Poster:
-    """Sends webhooks. Holds no connection between two posts: each is judged and connected anew."""
+class HttpPoster:
+    """A `ports.Poster`. Holds no connection between two posts: each is connected anew."""
 
     policy: Policy
     version: str
     deadline_s: float = DEADLINE_S
+    resolve_limit_s: float = RESOLVE_LIMIT_S
     resolver: Resolver = field(default_factory=ThreadResolver)
     network: httpcore.AsyncNetworkBackend = field(default_factory=httpcore.AnyIOBackend)
     make_tls: Callable[[], ssl.SSLContext] = _trusting_context
@@ -120,11 +122,23 @@ class Poster:
     def _tls(self) -> ssl.SSLContext:
         return self.make_tls()  # reading the trust store takes 20 ms: once, and not at a cold start
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> PostResult:
-        """Send it; whatever happens is a `PostResult`."""
+    async def resolve(self, url: str) -> Sequence[str] | PostResult:
+        """Return the addresses that may be called for a URL, or why there is none."""
+        try:
+            async with asyncio.timeout(self.resolve_limit_s):
+                return await self._judged_addresses(self._judged_target(url))
+        except NoAnswerError as failure:
+            return PostResult(None, str(failure), None, "")
+        except (TimeoutError, OSError):
+            return PostResult(None, "dns_failure", None, "")
+
+    async def post(
+        self, url: str, addresses: Sequence[str], headers: Mapping[str, str], body: bytes
+    ) -> PostResult:
+        """Send it to one of these addresses, which `resolve` returned; whatever happens is a `PostResult`."""
         progress = Progress()
         try:
-            return await self._post(url, headers, body, progress)
+            return await self._post(self._judged_target(url), addresses, headers, body, progress)
         except NoAnswerError as failure:
             return PostResult(None, str(failure), None, "")
         except (TimeoutError, httpcore.TimeoutException):
@@ -133,16 +147,19 @@ class Poster:
             return PostResult(None, progress.reason, None, "")
 
     async def _post(
-        self, url: str, headers: Mapping[str, str], body: bytes, progress: Progress
+        self,
+        target: Target,
+        addresses: Sequence[str],
+        headers: Mapping[str, str],
+        body: bytes,
+        progress: Progress,
     ) -> PostResult:
         end = asyncio.get_running_loop().time() + self.deadline_s
         async with contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout_at(end):
-                target = self._judged_target(url)
-                addresses = await self._judged_addresses(target)
                 sending = self._sending(target, addresses, headers, body, progress)
                 answer = await stack.enter_async_context(sending)
-            # The status is in, and it is the outcome, however the body goes on.
+            # The status is the outcome, however the body goes on.
             beginning = bytearray()
             with contextlib.suppress(*BROKEN):
                 async with asyncio.timeout_at(end):
@@ -154,7 +171,7 @@ class Poster:
     def _judged_target(self, url: str) -> Target:
         judged = classify_url(url, self.policy)
         if isinstance(judged, Verdict):
-            raise NoAnswerError(f"egress_{judged}")
+            raise NoAnswerError(f"{EGRESS_REASON_PREFIX}{judged}")
         return judged
 
     async def _judged_addresses(self, target: Target) -> Sequence[str]:
@@ -170,7 +187,7 @@ class Poster:
         for address in addresses:
             verdict = classify_address(address, self.policy)
             if verdict is not Verdict.ALLOW:
-                raise NoAnswerError(f"egress_{verdict}")
+                raise NoAnswerError(f"{EGRESS_REASON_PREFIX}{verdict}")
         return addresses
 
     @contextlib.asynccontextmanager

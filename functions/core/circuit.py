@@ -1,109 +1,94 @@
-"""May we call this receiver now? At most four at a time, and one now and then while it is out of order.
+"""A receiver's circuit breaker: how many webhooks may be sent to it at once now, or when to ask again.
 
-The state of a host is a value that all notifiers share. Nothing in it needs to be cleaned up: a lease whose
-holder has crashed runs out, and a host that nobody calls is forgotten.
+A receiver is a caller's URL without its query: what one caller's receiver does says nothing of another's.
+
+    never tried            one probe at a time
+    answered well          up to `GOOD_PLACES_MAX` at once
+    failed once or more    one probe at a time, among the retries
+    `FAILURES_TO_OPEN`     the circuit is open: none for 5 s, then one probe; 10, 20, 40, then 60 s
+
+Nothing in the state has to be cleaned up: a receiver that nobody calls is forgotten.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 from http import HTTPStatus
 
 from core.egress import Target, parse_url
-from core.webhook import PostResult
+from core.webhook import EGRESS_REASON_PREFIX, PostResult
 
-IN_FLIGHT_MAX = 4
-LEASE_MS = 20_000  # longer than any attempt takes, so that a fifth never joins four that are alive
+GOOD_PLACES_MAX = 3
+PROBES_MAX = 1
 FAILURES_TO_OPEN = 4  # in a row
 OPEN_MIN_MS = 5_000
 OPEN_MAX_MS = 60_000
-BUSY_MIN_MS = 1_000
 KEPT_MS = 3_600_000
-NOT_THE_HOSTS_FAULT = "egress_"
 
 
 class Health(StrEnum):
-    """What an attempt says about the host."""
+    """What an attempt says about its receiver."""
 
     GOOD = auto()
     BAD = auto()
     UNKNOWN = auto()  # it was never asked
 
 
-class Reason(StrEnum):
-    """Why an attempt is put off."""
-
-    BUSY = "host_busy"
-    OPEN = "host_circuit_open"
-
-
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """One attempt in flight."""
-
-    id: str
-    started_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """A receiver: its attempts in flight, its failures in a row, and until when it is left alone."""
+class Receiver:
+    """What is known of a receiver. `answered`: its last answer was good. `failures`: in a row."""
 
     name: str
-    leases: tuple[Lease, ...] = ()
+    answered: bool = False
     failures: int = 0
     open_until_ms: int = 0
     expires_ms: int = 0
     revision: str = ""
 
     @property
-    def open(self) -> bool:
-        """Whether it is taken to be out of order: then one attempt at a time probes it."""
-        return self.failures >= FAILURES_TO_OPEN
+    def failing(self) -> bool:
+        """Whether its last attempt failed: then its webhooks wait among the retries."""
+        return self.failures > 0
+
+    @property
+    def places_max(self) -> int:
+        """How many attempts may be in flight to it."""
+        return GOOD_PLACES_MAX if self.answered and not self.failing else PROBES_MAX
+
+    def probe_in_ms(self, now_ms: int) -> int:
+        """Return how long it is left alone; 0 if it may be called now."""
+        return max(0, self.open_until_ms - now_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Deferral:
-    """Not now: when to ask again, and why."""
-
-    until_ms: int
-    reason: Reason
+def receiver_name(client: str, url: str) -> str:
+    """Return what a caller's receiver is known by, however the URL spells its host; the query is left out."""
+    target = parse_url(url)
+    if not isinstance(target, Target):
+        return f"{client} {url}"
+    path = target.path_and_query.partition("?")[0]
+    return f"{client} {target.scheme}://{target.host}:{target.port}{path}"
 
 
 def host_name(url: str) -> str:
-    """Return what a webhook URL's receiver is known by, however the URL spells it: host and port."""
+    """Return the host and port of a URL, however it spells them."""
     target = parse_url(url)
     return f"{target.host}:{target.port}" if isinstance(target, Target) else url
 
 
-def admit(host: Host, lease_id: str, now_ms: int, fraction: float) -> Host | Deferral:
-    """Return the host with one more attempt in flight, or when to ask again; `fraction` in [0, 1) spreads."""
-    live = [lease for lease in host.leases if lease.started_ms + LEASE_MS > now_ms]
-    if host.open and now_ms < host.open_until_ms:
-        return Deferral(host.open_until_ms + int(open_ms(host.failures) * fraction), Reason.OPEN)
-    if len(live) >= (1 if host.open else IN_FLIGHT_MAX):
-        return Deferral(now_ms + _busy_ms(live, now_ms, fraction), Reason.OPEN if host.open else Reason.BUSY)
-    return replace(host, leases=(*live, Lease(lease_id, now_ms)), expires_ms=now_ms + KEPT_MS)
-
-
-def release(host: Host, lease_id: str, health: Health, now_ms: int) -> Host:
-    """End an attempt. A failure too many opens the circuit, for longer each time; anything good closes it."""
-    ended = replace(
-        host,
-        leases=tuple(lease for lease in host.leases if lease.id != lease_id),
-        expires_ms=now_ms + KEPT_MS,
-    )
-    if health is Health.UNKNOWN:
-        return ended
+def after_attempt(receiver: Receiver, health: Health, now_ms: int) -> Receiver:
+    """Record an attempt. Many failures in a row open the circuit, ever longer; a good answer closes it."""
+    if health is Health.UNKNOWN or (health is Health.GOOD and receiver.answered and not receiver.failing):
+        return receiver
+    kept = replace(receiver, expires_ms=now_ms + KEPT_MS)
     if health is Health.GOOD:
-        return replace(ended, failures=0, open_until_ms=0)
-    failures = host.failures + 1
-    return replace(ended, failures=failures, open_until_ms=now_ms + open_ms(failures))
+        return replace(kept, answered=True, failures=0, open_until_ms=0)
+    failures = receiver.failures + 1
+    alone_ms = open_ms(failures)
+    return replace(kept, failures=failures, open_until_ms=now_ms + alone_ms if alone_ms else 0)
 
 
 def health_of(result: PostResult) -> Health:
-    """Judge the host, not the delivery: a 404 in time is a sign of life, no answer or a 503 is not."""
-    if result.reason.startswith(NOT_THE_HOSTS_FAULT):
+    """Judge the receiver, not the delivery: a 404 in time is a sign of life, no answer or a 503 is not."""
+    if result.reason.startswith(EGRESS_REASON_PREFIX):
         return Health.UNKNOWN
     if result.status is None or result.status == HTTPStatus.TOO_MANY_REQUESTS:
         return Health.BAD
@@ -111,12 +96,6 @@ def health_of(result: PostResult) -> Health:
 
 
 def open_ms(failures: int) -> int:
-    """Return how long a host is left alone after so many failures in a row: 0 for few, doubling, capped."""
+    """Return how long a receiver is left alone after so many failures in a row: doubling, capped."""
     beyond = failures - FAILURES_TO_OPEN
     return 0 if beyond < 0 else min(OPEN_MAX_MS, OPEN_MIN_MS << min(beyond, 10))
-
-
-def _busy_ms(live: Iterable[Lease], now_ms: int, fraction: float) -> int:
-    """Wait about as long again as the slowest in flight already has: a host that hangs is asked ever less."""
-    slowest_ms = max(now_ms - lease.started_ms for lease in live)
-    return int(max(BUSY_MIN_MS, slowest_ms) * (1 + fraction))

@@ -6,6 +6,7 @@ A fresh message names a job, a notification names a request and the attempt that
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.errors import InvalidMessage
@@ -40,6 +41,18 @@ class NotificationMessage:
         return json.dumps({"v": VERSION, **fields})
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingMessage:
+    """Webhooks of one receiver that wait for it together."""
+
+    deliveries: tuple[NotificationMessage, ...]
+
+    def encode(self) -> str:
+        """Return the message's JSON text; 500 deliveries take about 60 kB."""
+        rows = [[each.job_id, each.request_id, each.attempt] for each in self.deliveries]
+        return json.dumps({"v": VERSION, "waiting": rows}, separators=(",", ":"))
+
+
 def decode_fresh(text: str) -> FreshMessage:
     """Parse a fresh message; raises `InvalidMessage`."""
     fields = _decode(text)
@@ -48,7 +61,22 @@ def decode_fresh(text: str) -> FreshMessage:
 
 def decode_notification(text: str) -> NotificationMessage:
     """Parse a notification message; raises `InvalidMessage`."""
+    return _notification(_decode(text))
+
+
+def decode_webhooks(text: str) -> NotificationMessage | WaitingMessage:
+    """Parse a message of one webhook, or of several that wait together; raises `InvalidMessage`."""
     fields = _decode(text)
+    rows = fields.get("waiting")
+    if rows is None:
+        return _notification(fields)
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
+        raise InvalidMessage("waiting is not a list of deliveries")
+    names = ("job_id", "request_id", "attempt")
+    return WaitingMessage(tuple(_notification(dict(zip(names, row, strict=False))) for row in rows))
+
+
+def _notification(fields: Mapping[str, object]) -> NotificationMessage:
     attempt = fields.get("attempt")
     if type(attempt) is not int or attempt < 0:
         raise InvalidMessage("attempt is not a number")
@@ -69,7 +97,7 @@ def _decode(text: str) -> dict[str, object]:
     return fields
 
 
-def _matching(fields: dict[str, object], name: str, pattern: re.Pattern[str]) -> str:
+def _matching(fields: Mapping[str, object], name: str, pattern: re.Pattern[str]) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise InvalidMessage(f"{name} is missing or malformed")

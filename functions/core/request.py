@@ -29,6 +29,7 @@ LOOK_AGAIN_MS = 10_000
 LOOK_SCHEDULED_MS = 60_000
 RESEND_MS = 30_000
 DELIVERY_LIVE_MS = 30_000
+PARKED_MS = 3_600_000
 EARLY_MS = 1_000
 """How much too early an attempt may begin: clocks differ, and a dropped message costs RESEND_MS."""
 
@@ -210,10 +211,13 @@ def begin_delivery(request: Request, attempt: int, now_ms: int) -> Request | Non
     return replace(request, delivery=begun, due_ms=until_ms)
 
 
-def defer_delivery(request: Request, not_before_ms: int, reason: str) -> Request:
-    """Put an attempt off that was never begun: the receiver is busy with others of ours. Not an attempt."""
-    put_off = replace(request.delivery, not_before_ms=not_before_ms, reason=reason)
-    return replace(request, delivery=put_off, due_ms=not_before_ms + RESEND_MS)
+def park_delivery(request: Request, now_ms: int, reason: str) -> Request:
+    """Let a delivery wait for its receiver, in a message of all that wait for it. Not an attempt.
+
+    The sweep looks at it only after `PARKED_MS`, should that message be lost.
+    """
+    waiting = replace(request.delivery, reason=reason)
+    return replace(request, delivery=waiting, due_ms=now_ms + PARKED_MS)
 
 
 def delivered(request: Request, now_ms: int, reason: str) -> Request:

@@ -24,6 +24,7 @@ PRIVATE_KEY_BYTES = (32, 64)  # the seed, often with its public key behind it
 EXCERPT_LENGTH_MAX = 200
 RETRY_AFTER_CAP_MS = 24 * 3_600_000
 JITTER_SHARE = 0.1
+EGRESS_REASON_PREFIX = "egress_"  # of an attempt that our own policy refused
 
 Signer = Callable[[bytes], bytes]
 

@@ -1,44 +1,29 @@
-"""AWS Lambda's entry point for the notifier: batches of the notification queue, failures told one by one."""
+"""AWS Lambda's entry point for the notifier: batches of both notification queues."""
 
-import asyncio
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from adapters.aws import event_loop
 from adapters.telemetry import identified
-from core.errors import described
-from core.messages import decode_notification
-from notifier.wiring import Services, wire
+from notifier.lines import Lane
+from notifier.wiring import Notifier, wire
 
 
-async def deliver_batch(services: Services, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Deliver all records side by side; return those that are to come again."""
+async def deliver_batch(notifier: Notifier, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Deliver all records; return those that are to come again."""
     records = event.get("Records", [])
-    done = await asyncio.gather(*(_deliver_one(services, record) for record in records))
-    failed = [record["messageId"] for record, fine in zip(records, done, strict=True) if not fine]
+    sources = {str(record.get("eventSourceARN", "")).rpartition(":")[2] for record in records}
+    lane = Lane.RETRIES if notifier.retry_queue_name in sources else Lane.FIRST
+    failed = await notifier.batch(lane).run(records)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
-async def _deliver_one(services: Services, record: Mapping[str, Any]) -> bool:
-    try:
-        await services.deliverer.deliver(decode_notification(record["body"]))
-    except Exception as error:  # noqa: BLE001 - one bad record must not hold up the others
-        services.telemetry.event(
-            "notification_failed",
-            {"NotificationsFailed": 1},
-            message_id=record["messageId"],
-            reason=described(error),
-        )
-        return False
-    return True
-
-
-def _handler(services: Services) -> Any:
+def _handler(notifier: Notifier) -> Any:
     loop = event_loop()
 
     def handle(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-        return loop.run_until_complete(deliver_batch(services, event))
+        return loop.run_until_complete(deliver_batch(notifier, event))
 
     return handle
 

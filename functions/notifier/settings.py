@@ -20,6 +20,7 @@ class NotifierSettings:
     table: str
     secret_id: str
     notification_queue_url: str
+    retry_queue_url: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -31,4 +32,5 @@ class NotifierSettings:
             table=reader.text("TABLE_NAME"),
             secret_id=reader.text("SECRET_ID"),
             notification_queue_url=reader.text("NOTIFICATION_QUEUE_URL"),
+            retry_queue_url=reader.text("NOTIFICATION_RETRY_QUEUE_URL"),
         )

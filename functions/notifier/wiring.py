@@ -1,48 +1,80 @@
 """Puts the notifier function together from its environment."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters import aws
 from adapters.clock import SystemClock, SystemRandomness
-from adapters.dynamodb_hosts import DynamoHostStore
 from adapters.dynamodb_jobs import DynamoJobStore
-from adapters.poster import Poster
+from adapters.dynamodb_receivers import DynamoReceiverStore
+from adapters.poster import HttpPoster
 from adapters.secrets import SecretsManager, parse_and_check
 from adapters.sqs import SqsQueue
 from adapters.telemetry import JsonTelemetry
 from core import webhook
 from core.config import VERSION
-from notifier.deliver import Deliverer
-from notifier.hosts import Hosts
+from notifier.attempts import Attempts, NotifierPorts, Sign
+from notifier.batch import Batch
+from notifier.lines import Lane, Lines
+from notifier.receivers import Receivers
 from notifier.settings import NotifierSettings
-from ports import Telemetry
 
 ATTEMPTS = 3
+READ_TIMEOUT_S = 3.0  # longer than any wait at the queue
+WORK_S = 60  # after that no attempt begins; the last one ends well before the function's time-out
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
-    """What the handler needs."""
+class Notifier:
+    """Makes a batch for each invocation: nothing is kept between two."""
 
-    deliverer: Deliverer
-    telemetry: Telemetry
+    ports: NotifierPorts
+    delays_ms: Sequence[int]
+    retry_queue_name: str
+
+    def batch(self, lane: Lane) -> Batch:
+        """Return what delivers the messages of one invocation, which starts now."""
+        ports = self.ports
+        receivers = Receivers(ports.receivers, ports.clock, ports.randomness, ports.telemetry)
+        attempts = Attempts(ports, self.delays_ms)
+        stop_mono_ms = ports.clock.monotonic_ms() + WORK_S * 1000
+        lines = Lines(ports, attempts, receivers, lane=lane, stop_mono_ms=stop_mono_ms)
+        queue = ports.retries if lane is Lane.RETRIES else ports.notifications
+        stop_mono_s = asyncio.get_running_loop().time() + WORK_S
+        return Batch(lines, queue, ports.telemetry, stop_mono_s=stop_mono_s)
 
 
-def wire(environment: Mapping[str, str]) -> Services:
-    """Return the services; raises `SettingError`. No network is touched."""
+def assemble(ports: NotifierPorts, settings: NotifierSettings) -> Notifier:
+    """Return the notifier; nothing is called."""
+    return Notifier(ports, settings.delays_ms, settings.retry_queue_url.rpartition("/")[2])
+
+
+def wire(environment: Mapping[str, str]) -> Notifier:
+    """Return the notifier; raises `SettingError`. No network is touched."""
     settings = NotifierSettings.read(environment)
-    clock, randomness, telemetry = (
-        SystemClock(),
-        SystemRandomness(),
-        JsonTelemetry("notifier", environment.get("STACK_NAME", "")),
-    )
-    session, config = aws.session(), aws.config(attempts=ATTEMPTS)
-    dynamodb = session.client("dynamodb", config=config)
+    clock = SystemClock()
+    session = aws.session()
+    config = aws.config(attempts=ATTEMPTS, read_timeout_s=READ_TIMEOUT_S)
+    dynamodb, sqs = session.client("dynamodb", config=config), session.client("sqs", config=config)
     secrets = SecretsManager(
         session.client("secretsmanager", config=config), settings.secret_id, clock, parse_and_check
     )
+    ports = NotifierPorts(
+        store=DynamoJobStore(dynamodb, settings.table),
+        receivers=DynamoReceiverStore(dynamodb, settings.table),
+        poster=HttpPoster(settings.egress, VERSION),
+        notifications=SqsQueue(sqs, settings.notification_queue_url),
+        retries=SqsQueue(sqs, settings.retry_queue_url),
+        sign=_signing(secrets),
+        clock=clock,
+        randomness=SystemRandomness(),
+        telemetry=JsonTelemetry("notifier", environment.get("STACK_NAME", "")),
+    )
+    return assemble(ports, settings)
 
+
+def _signing(secrets: SecretsManager) -> Sign:
     async def sign(body: bytes, webhook_id: str, timestamp_s: int, client: str) -> dict[str, str]:
         secret = await secrets.get()
         signers = []
@@ -52,15 +84,4 @@ def wire(environment: Mapping[str, str]) -> Services:
             signers = [signer(key) for key in secret.signing_keys]
         return webhook.sign(body, webhook_id, timestamp_s, secret.webhook_secrets_of(client), signers)
 
-    deliverer = Deliverer(
-        DynamoJobStore(dynamodb, settings.table),
-        SqsQueue(session.client("sqs", config=config), settings.notification_queue_url),
-        Hosts(DynamoHostStore(dynamodb, settings.table), clock, randomness, telemetry),
-        Poster(settings.egress, VERSION),
-        sign,
-        clock,
-        randomness,
-        telemetry,
-        settings.delays_ms,
-    )
-    return Services(deliverer, telemetry)
+    return sign

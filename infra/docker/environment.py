@@ -12,6 +12,7 @@ VARIABLES = {
     "FRESH_QUEUE_URL": "FreshQueue",
     "FRESH_DEAD_LETTER_QUEUE_URL": "FreshDeadLetterQueue",
     "NOTIFICATION_QUEUE_URL": "NotificationQueue",
+    "NOTIFICATION_RETRY_QUEUE_URL": "NotificationRetryQueue",
     "NOTIFICATION_DEAD_LETTER_QUEUE_URL": "NotificationDeadLetterQueue",
     "PROCESSOR_FUNCTION_NAME": "ProcessorFunction",
 }

@@ -15,13 +15,23 @@ from api.wiring import ApiPorts
 from api.wiring import assemble as assemble_api
 from core import webhook
 from core import window as windows
-from core.errors import InvalidMessage, Unavailable
+from core.errors import Unavailable
 from core.gate import Gate
-from core.messages import decode_notification
 from core.secrets import Secrets
-from notifier.deliver import Deliverer
-from notifier.hosts import Hosts
-from ports import Deployment, HostStore, JobStore, Poster, Queue, Received, Upstream, Waker, WindowStore
+from notifier.attempts import NotifierPorts
+from notifier.lines import Lane
+from notifier.wiring import Notifier
+from ports import (
+    Deployment,
+    JobStore,
+    Poster,
+    Queue,
+    Received,
+    ReceiverStore,
+    Upstream,
+    Waker,
+    WindowStore,
+)
 from processor.drain import ProcessorPorts
 from processor.wiring import assemble
 from proofs.simulation import virtual_time
@@ -37,15 +47,15 @@ from proofs.simulation.world import (
     SimulatedUpstream,
 )
 from tests.fakes.deployment import FakeDeployment
-from tests.fakes.memory import MemoryHostStore, MemoryQueue, MemoryTable, MemoryWindow
+from tests.fakes.memory import MemoryQueue, MemoryReceiverStore, MemoryTable, MemoryWindow
 from web import bodies
 from web.access import Viewer
 from web.deadline import Deadline
 
 SCHEDULE_MS = 60_000
 PROCESSOR_LIMIT_MS = 110_000
-NOTIFIER_LIMIT_MS = 60_000
-NOTIFICATION_VISIBILITY_MS = 90_000
+NOTIFIER_LIMIT_MS = 100_000
+NOTIFICATION_VISIBILITY_MS = 120_000
 NOTIFICATION_RECEIVES_MAX = 5
 NOTIFIERS_MAX = 20
 API_INSTANCES_MAX = 4
@@ -138,13 +148,16 @@ class Simulation:
         self._fresh_dead_letters = MemoryQueue(clock)
         self._fresh_queue = MemoryQueue(clock, dead_letters=self._fresh_dead_letters)
         self._notification_dead_letters = MemoryQueue(clock)
-        self._hosts = MemoryHostStore()
+        self._receiver_states = MemoryReceiverStore()
         self._deployment = FakeDeployment(planned.settings.limits)
-        self._notifications = MemoryQueue(
-            clock,
-            visibility_ms=NOTIFICATION_VISIBILITY_MS,
-            receives_max=NOTIFICATION_RECEIVES_MAX,
-            dead_letters=self._notification_dead_letters,
+        self._notifications, self._retries = (
+            MemoryQueue(
+                clock,
+                visibility_ms=NOTIFICATION_VISIBILITY_MS,
+                receives_max=NOTIFICATION_RECEIVES_MAX,
+                dead_letters=self._notification_dead_letters,
+            )
+            for _ in range(2)
         )
         self._upstream = SimulatedUpstream(planned, self._checks, self._faults, self._stream("upstream"))
         self._receivers = Receivers(self._checks, self._stream("receivers"))
@@ -177,7 +190,8 @@ class Simulation:
         adopt_tasks(loop)
         loop.set_exception_handler(self._unforeseen)
         self._spawn(self._schedule())
-        self._spawn(self._deliver_messages())
+        self._spawn(self._deliver_messages(self._notifications, Lane.FIRST))
+        self._spawn(self._deliver_messages(self._retries, Lane.RETRIES))
         self._spawn(self._disturb())
         for call in self.plan.calls:
             self._spawn(self._call(call))
@@ -235,20 +249,20 @@ class Simulation:
         for at_ms in self.plan.purges_ms:
             await asyncio.sleep(max(0, at_ms - VirtualClock().monotonic_ms()) / 1000)
             self.trace("world", "purge")
-            queues = self._fresh_queue, self._notifications
+            queues = self._fresh_queue, self._notifications, self._retries
             for queue in self.rng.choice((queues[:1], queues[1:], queues)):
                 queue.purge()
             for text in GARBAGE:
                 await self.rng.choice(queues).send([text])
 
-    async def _deliver_messages(self) -> None:
-        """The event source mapping: batches of notifications to as many notifiers as may run at once."""
+    async def _deliver_messages(self, queue: MemoryQueue, lane: Lane) -> None:
+        """An event source mapping: batches of notifications to as many notifiers as may run at once."""
         slots = asyncio.Semaphore(NOTIFIERS_MAX)
         while True:
             await slots.acquire()
-            batch = await self._notifications.receive(10, 20_000)
+            batch = await queue.receive(10, 20_000)
             if batch:
-                self._spawn(self._notify(batch, slots))
+                self._spawn(self._notify(batch, queue, lane, slots))
             else:
                 slots.release()
 
@@ -305,25 +319,27 @@ class Simulation:
         except Unavailable:
             return None
 
-    async def _notify(self, batch: list[Received], slots: asyncio.Semaphore) -> None:
+    async def _notify(
+        self, batch: list[Received], queue: MemoryQueue, lane: Lane, slots: asyncio.Semaphore
+    ) -> None:
         """Invoke a notifier with a batch; what it says is done is deleted, the rest comes again."""
         instance = self._instance("notifier")
-        telemetry = Telemetry(self, instance)
-        hosts = cast(HostStore, self._port(self._hosts, "hosts", instance))
-        deliverer = Deliverer(
-            self._store_port(instance),
-            self._queue_port(self._notifications, "notifications", instance),
-            Hosts(hosts, instance.clock, self._randomness, telemetry),
-            cast(Poster, self._port(self._receivers, "poster", instance, raises=False)),
-            _sign,
-            instance.clock,
-            self._randomness,
-            telemetry,
-            WEBHOOK_DELAYS_MS,
+        ports = NotifierPorts(
+            store=self._store_port(instance),
+            receivers=cast(ReceiverStore, self._port(self._receiver_states, "receivers", instance)),
+            poster=cast(Poster, self._port(self._receivers, "poster", instance, raises=False)),
+            notifications=self._queue_port(self._notifications, "notifications", instance),
+            retries=self._queue_port(self._retries, "retries", instance),
+            sign=_sign,
+            clock=instance.clock,
+            randomness=self._randomness,
+            telemetry=Telemetry(self, instance),
         )
-        done = await self._invoke(instance, _deliver_all(deliverer, batch), NOTIFIER_LIMIT_MS)
-        receipts = [message.receipt for message, fine in zip(batch, done or [], strict=False) if fine]
-        await self._notifications.delete(receipts)
+        work = Notifier(ports, WEBHOOK_DELAYS_MS, "").batch(lane)
+        records = [{"messageId": message.receipt, "body": message.text} for message in batch]
+        failed = await self._invoke(instance, work.run(records), NOTIFIER_LIMIT_MS)
+        if failed is not None:
+            await queue.delete([message.receipt for message in batch if message.receipt not in failed])
         slots.release()
 
     def _api(self) -> tuple[Api, int]:
@@ -421,18 +437,6 @@ async def _no_secrets() -> Secrets:
 
 async def _sign(body: bytes, webhook_id: str, timestamp_s: int, _client: str) -> dict[str, str]:
     return webhook.sign(body, webhook_id, timestamp_s, [WEBHOOK_SECRET])
-
-
-async def _deliver_all(deliverer: Deliverer, batch: list[Received]) -> list[bool]:
-    return await asyncio.gather(*(_deliver(deliverer, message) for message in batch))
-
-
-async def _deliver(deliverer: Deliverer, message: Received) -> bool:
-    try:
-        await deliverer.deliver(decode_notification(message.text))
-    except (InvalidMessage, Unavailable):
-        return False
-    return True
 
 
 def run_seed(seed: int, *, keep_trace: bool = False) -> Result:

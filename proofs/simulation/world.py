@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -275,7 +275,17 @@ class Receivers:
         self._rng = rng
         self._seen: dict[str, int] = {}
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> PostResult:
+    async def resolve(self, url: str) -> Sequence[str] | PostResult:
+        """Return one address for each host."""
+        return [url.removeprefix("https://").partition("/")[0]]
+
+    async def post(
+        self,
+        url: str,
+        addresses: Sequence[str],  # noqa: ARG002 - every host has one
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> PostResult:
         """Take one webhook."""
         await asyncio.sleep(self._rng.uniform(0.005, 0.3))
         kind = url.removeprefix("https://").split(".")[0]

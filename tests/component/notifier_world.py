@@ -13,20 +13,29 @@ from calling.outcomes import Outcomes
 from core import job as jobs
 from core import request as requests
 from core import webhook
-from core.circuit import Host
-from core.messages import NotificationMessage, decode_notification
+from core.circuit import Receiver
+from core.in_flight import InFlight
+from core.messages import NotificationMessage
 from core.request import Request
 from core.webhook import PostResult
-from notifier.deliver import Deliverer
-from notifier.hosts import Hosts
-from ports import Clock, Conflict, HostStore, Ports, Randomness, Received, Written
+from notifier.attempts import NotifierPorts
+from notifier.lines import Lane
+from notifier.settings import DELAYS_S, NotifierSettings
+from notifier.wiring import assemble
+from ports import Clock, Conflict, Ports, Randomness, Received, ReceiverStore, Written
 from processor.sweep import Sweep
 from proofs.simulation.virtual_time import VirtualClock
 from tests.component.world import SIGNATURE, Silent
-from tests.fakes.memory import MemoryHostStore, MemoryJobStore, MemoryQueue, MemoryTable
+from tests.fakes.memory import MemoryJobStore, MemoryQueue, MemoryReceiverStore, MemoryTable
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-DELAYS_MS = (5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000)
+DELAYS_MS = tuple(1_000 * int(delay_s) for delay_s in DELAYS_S.split(","))
+ENVIRONMENT = {
+    "TABLE_NAME": "table",
+    "SECRET_ID": "secret",
+    "NOTIFICATION_QUEUE_URL": "https://sqs.example/notifications",
+    "NOTIFICATION_RETRY_QUEUE_URL": "https://sqs.example/notification-retries",
+}
 HOOK = "https://receiver.example/hook"
 TIMEOUT = PostResult(None, "timeout", None, "")
 BATCH = 10
@@ -74,30 +83,52 @@ class ScriptedReceivers:
     behave: Callable[[str, int], tuple[PostResult, int]]
     posts: list[Post] = field(default_factory=list)
     in_flight_max: dict[str, int] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
     _in_flight: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> PostResult:
+    async def resolve(self, url: str) -> Sequence[str] | PostResult:
+        """Every host has an address of its own, but those that say which one they share."""
+        host = urlsplit(url).hostname or ""
+        return [self.addresses.get(host, f"address of {host}")]
+
+    async def post(
+        self, url: str, addresses: Sequence[str], headers: Mapping[str, str], body: bytes
+    ) -> PostResult:
         before = sum(post.url == url for post in self.posts)
         self.posts.append(Post(self.clock.now_ms(), url, headers, body))
         result, takes_ms = self.behave(url, before)
-        host = urlsplit(url).netloc
-        self._in_flight[host] += 1
-        self.in_flight_max[host] = max(self.in_flight_max.get(host, 0), self._in_flight[host])
+        targets = urlsplit(url).netloc, addresses[0]
+        for target in targets:
+            self._in_flight[target] += 1
+            self.in_flight_max[target] = max(self.in_flight_max.get(target, 0), self._in_flight[target])
         await self.clock.sleep_ms(takes_ms)
-        self._in_flight[host] -= 1
+        for target in targets:
+            self._in_flight[target] -= 1
         return result
 
 
-class DistantHosts(MemoryHostStore):
+class DistantReceivers(MemoryReceiverStore):
     """As far away as DynamoDB is: what was read may have changed by the time it is written."""
 
-    async def host(self, name: str) -> Host:
+    async def receiver(self, name: str) -> Receiver:
         await asyncio.sleep(DISTANCE_S)
-        return await super().host(name)
+        return await super().receiver(name)
 
-    async def write_host(self, before: Host, after: Host) -> Written[Host] | Conflict[Host]:
+    async def write_receiver(
+        self, before: Receiver, after: Receiver
+    ) -> Written[Receiver] | Conflict[Receiver]:
         await asyncio.sleep(DISTANCE_S)
-        return await super().write_host(before, after)
+        return await super().write_receiver(before, after)
+
+    async def in_flight(self, name: str) -> InFlight:
+        await asyncio.sleep(DISTANCE_S)
+        return await super().in_flight(name)
+
+    async def write_in_flight(
+        self, before: InFlight, after: InFlight
+    ) -> Written[InFlight] | Conflict[InFlight]:
+        await asyncio.sleep(DISTANCE_S)
+        return await super().write_in_flight(before, after)
 
 
 class SweepPorts(NamedTuple):
@@ -116,7 +147,7 @@ class NotifierWorld:
         self,
         behave: Callable[[str, int], tuple[PostResult, int]],
         *,
-        hosts: HostStore | None = None,
+        receivers: ReceiverStore | None = None,
         randomness: Randomness | None = None,
         instances_max: int = 10,
     ) -> None:
@@ -124,35 +155,37 @@ class NotifierWorld:
         self.table = MemoryTable()
         self.store = MemoryJobStore(self.table)
         self.dead_letters = MemoryQueue(self.clock)
-        self.queue = MemoryQueue(
-            self.clock, visibility_ms=120_000, receives_max=10, dead_letters=self.dead_letters
+        self.queue, self.retries = (
+            MemoryQueue(self.clock, visibility_ms=120_000, receives_max=10, dead_letters=self.dead_letters)
+            for _ in range(2)
         )
         self.receivers = ScriptedReceivers(self.clock, behave)
         self.telemetry = Silent()
         self.randomness = randomness or Unhurried()
         self.instances_max = instances_max
-        self.secrets = {"alice": [SECRET]}
-        self.deliverer = Deliverer(
-            self.store,
-            self.queue,
-            Hosts(hosts or DistantHosts(), self.clock, self.randomness, self.telemetry),
-            self.receivers,
-            self._sign,
-            self.clock,
-            self.randomness,
-            self.telemetry,
-            DELAYS_MS,
+        self.secrets = {"alice": [SECRET], "bob": [SECRET]}
+        self.ports = NotifierPorts(
+            store=self.store,
+            receivers=receivers or DistantReceivers(),
+            poster=self.receivers,
+            notifications=self.queue,
+            retries=self.retries,
+            sign=self._sign,
+            clock=self.clock,
+            randomness=self.randomness,
+            telemetry=self.telemetry,
         )
+        self.notifier = assemble(self.ports, NotifierSettings.read(ENVIRONMENT))
 
     async def _sign(self, body: bytes, webhook_id: str, timestamp_s: int, client: str) -> dict[str, str]:
         await asyncio.sleep(DISTANCE_S)
         return webhook.sign(body, webhook_id, timestamp_s, self.secrets[client])
 
-    async def closed(self, url: str = HOOK) -> Request:
+    async def closed(self, url: str = HOOK, client: str = "alice") -> Request:
         """Store a request that was just signed, and return it; no message is sent."""
         now_ms = self.clock.now_ms()
         request_id = self.randomness.request_id(now_ms)
-        opened = Request(request_id, jobs.job_id(request_id), request_id, "alice", url, now_ms)
+        opened = Request(request_id, jobs.job_id(request_id), request_id, client, url, now_ms)
         stored = await self.store.accept(opened)
         written = await self.store.write_request(stored, requests.close_signed(stored, SIGNATURE, now_ms))
         assert isinstance(written, Written)
@@ -168,28 +201,35 @@ class NotifierWorld:
         assert stored
         return stored
 
+    async def deliver(self, message: NotificationMessage, lane: Lane = Lane.FIRST) -> bool:
+        """Invoke a notifier with one message; say whether it was handled."""
+        body = message.encode()
+        return not await self.notifier.batch(lane).run([{"messageId": "1", "body": body}])
+
     async def run(self, duration_ms: int) -> None:
-        """Let the event source and the due index work: batches to as many notifiers as may run."""
+        """Let the event sources and the due index work: batches to as many notifiers as may run."""
         try:
             async with asyncio.timeout(duration_ms / 1000), asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._resend())
-                await self._poll(tasks)
+                tasks.create_task(self._poll(tasks, self.queue, Lane.FIRST))
+                tasks.create_task(self._poll(tasks, self.retries, Lane.RETRIES))
         except TimeoutError:
             return
 
-    async def _poll(self, tasks: asyncio.TaskGroup) -> None:
+    async def _poll(self, tasks: asyncio.TaskGroup, queue: MemoryQueue, lane: Lane) -> None:
         free = asyncio.Semaphore(self.instances_max)
         while True:
             await free.acquire()
-            batch = await self.queue.receive(BATCH, 20_000)
-            task = tasks.create_task(self._notify(batch))
+            batch = await queue.receive(BATCH, 20_000)
+            task = tasks.create_task(self._notify(batch, queue, lane))
             task.add_done_callback(lambda _: free.release())
 
-    async def _notify(self, batch: Sequence[Received]) -> None:
+    async def _notify(self, batch: Sequence[Received], queue: MemoryQueue, lane: Lane) -> None:
         """One invocation: it ends, and its batch is deleted, when its slowest record is done."""
         await asyncio.sleep(INVOCATION_S)
-        await asyncio.gather(*(self.deliverer.deliver(_decoded(message)) for message in batch))
-        await self.queue.delete([message.receipt for message in batch])
+        records = [{"messageId": message.receipt, "body": message.text} for message in batch]
+        failed = await self.notifier.batch(lane).run(records)
+        await queue.delete([message.receipt for message in batch if message.receipt not in failed])
 
     async def _resend(self) -> None:
         """The part of the processor's sweep that a delivery needs."""
@@ -202,7 +242,3 @@ class NotifierWorld:
 
 def message_of(request: Request) -> NotificationMessage:
     return NotificationMessage(request.job_id, request.id, request.delivery.attempts)
-
-
-def _decoded(message: Received) -> NotificationMessage:
-    return decode_notification(message.text)

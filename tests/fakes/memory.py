@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from core.circuit import Host
+from core.circuit import Receiver
 from core.gate import Gate
 from core.history import Minute
+from core.in_flight import InFlight
 from core.job import Job
 from core.places import DueKind, EndedKind
 from core.request import Request
@@ -133,24 +134,41 @@ class MemoryJobStore:
         return Backlog(len(rows), rows[0].due_ms if rows else None)
 
 
-class MemoryHostStore:
-    """A `ports.HostStore`."""
+class MemoryReceiverStore:
+    """A `ports.ReceiverStore`."""
 
     def __init__(self) -> None:
-        self._hosts: dict[str, Host] = {}
+        self._receivers: dict[str, Receiver] = {}
+        self._in_flight: dict[str, InFlight] = {}
         self._revisions = count(1)
 
-    async def host(self, name: str) -> Host:
-        """Return the host."""
-        return self._hosts.get(name, Host(name))
+    async def receiver(self, name: str) -> Receiver:
+        """Return the receiver."""
+        return self._receivers.get(name, Receiver(name))
 
-    async def write_host(self, before: Host, after: Host) -> Written[Host] | Conflict[Host]:
-        """Write a host if the stored one is still `before`."""
-        stored = await self.host(after.name)
+    async def write_receiver(
+        self, before: Receiver, after: Receiver
+    ) -> Written[Receiver] | Conflict[Receiver]:
+        """Write a receiver if the stored one is still `before`."""
+        stored = self._receivers.get(after.name, Receiver(after.name))
         if stored.revision != before.revision:
             return Conflict(stored)
-        self._hosts[after.name] = replace(after, revision=str(next(self._revisions)))
-        return Written(self._hosts[after.name])
+        self._receivers[after.name] = replace(after, revision=str(next(self._revisions)))
+        return Written(self._receivers[after.name])
+
+    async def in_flight(self, name: str) -> InFlight:
+        """Return the places."""
+        return self._in_flight.get(name, InFlight(name))
+
+    async def write_in_flight(
+        self, before: InFlight, after: InFlight
+    ) -> Written[InFlight] | Conflict[InFlight]:
+        """Write places if the stored ones are still `before`."""
+        stored = self._in_flight.get(after.name, InFlight(after.name))
+        if stored.revision != before.revision:
+            return Conflict(stored)
+        self._in_flight[after.name] = replace(after, revision=str(next(self._revisions)))
+        return Written(self._in_flight[after.name])
 
 
 class MemoryHistory:

@@ -131,9 +131,9 @@ class Victim:
         return next(child.pid for child in self.running.stack.children if child.name == EMULATOR)
 
     async def purge_queues(self) -> None:
-        """Lose every message of both queues."""
+        """Lose every message of every queue."""
         sqs = self.running.session.client("sqs")
-        for queue in ("FreshQueue", "NotificationQueue"):
+        for queue in ("FreshQueue", "NotificationQueue", "NotificationRetryQueue"):
             await asyncio.to_thread(sqs.purge_queue, QueueUrl=self.running.resources[queue])
 
     async def keep_ticking(self) -> None:

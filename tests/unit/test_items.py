@@ -1,12 +1,12 @@
 """Flat records as DynamoDB items and back."""
 
 from adapters import items
-from core.circuit import Host
+from core.circuit import Receiver
 
 
 def test_a_record_comes_back_as_it_was() -> None:
     """Every scalar field survives; empty ones are not stored."""
-    host = Host("example.com", failures=3)
-    encoded = items.encode(host)
+    receiver = Receiver("alice https://example.com:443/", answered=True, failures=3)
+    encoded = items.encode(receiver)
     assert "revision" not in encoded
-    assert items.decode(Host, encoded, {}) == host
+    assert items.decode(Receiver, encoded, {}) == receiver

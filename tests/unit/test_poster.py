@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from adapters.poster import ANSWER_BYTES_MAX, Poster, ThreadResolver
+from adapters.poster import ANSWER_BYTES_MAX, HttpPoster, ThreadResolver
 from core.egress import Policy
 from core.webhook import EXCERPT_LENGTH_MAX, PostResult
 
@@ -89,6 +89,14 @@ class Receiver:
         writer.close()
 
 
+async def post(poster: HttpPoster, url: str, headers: Mapping[str, str], body: bytes) -> PostResult:
+    """Resolve and post, as the notifier does."""
+    addresses = await poster.resolve(url)
+    return (
+        addresses if isinstance(addresses, PostResult) else await poster.post(url, addresses, headers, body)
+    )
+
+
 def resolving_to(*answers: Sequence[str]) -> Callable[[str, int], Awaitable[Sequence[str]]]:
     """Answer with the first list at the first question, with the second at the second; the last one stays."""
     left = list(answers)
@@ -119,9 +127,9 @@ def network() -> Switchboard:
 
 
 @pytest.fixture
-def plain(network: Switchboard) -> Poster:
+def plain(network: Switchboard) -> HttpPoster:
     """Return a poster that may use http, so that most tests need no certificate."""
-    return Poster(
+    return HttpPoster(
         Policy(allow_private=True),
         "1.2.3",
         deadline_s=0.5,
@@ -131,9 +139,9 @@ def plain(network: Switchboard) -> Poster:
 
 
 @pytest.fixture
-def strict(network: Switchboard, authority: "Authority") -> Poster:
+def strict(network: Switchboard, authority: "Authority") -> HttpPoster:
     """Return a poster as in production, but that it trusts the test's own authority."""
-    return Poster(
+    return HttpPoster(
         Policy(),
         "1.2.3",
         deadline_s=2,
@@ -213,11 +221,11 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
-async def test_the_exact_bytes_arrive(plain: Poster, network: Switchboard) -> None:
+async def test_the_exact_bytes_arrive(plain: HttpPoster, network: Switchboard) -> None:
     """The receiver gets the body that was signed, our headers, and the host that was named."""
     receiver = Receiver(OK)
     async with listening(receiver) as network.servers[PUBLIC_ADDRESS]:
-        result = await plain.post(f"http://{HOST}:8080/a?b=%20c", {"webhook-id": "1"}, b'{"a":1}')
+        result = await post(plain, f"http://{HOST}:8080/a?b=%20c", {"webhook-id": "1"}, b'{"a":1}')
     assert result == PostResult(200, "http_200", None, "ok")
     head, _, body = receiver.requests[0].partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
@@ -227,7 +235,7 @@ async def test_the_exact_bytes_arrive(plain: Poster, network: Switchboard) -> No
 
 
 async def test_tls_is_checked_against_the_name(
-    strict: Poster, network: Switchboard, authority: Authority
+    strict: HttpPoster, network: Switchboard, authority: Authority
 ) -> None:
     """We connect to a judged address, and still ask for, and check, the certificate of the name."""
     receiver = Receiver(OK)
@@ -235,38 +243,38 @@ async def test_tls_is_checked_against_the_name(
     names: list[str | None] = []
     tls.sni_callback = lambda _socket, name, _context: names.append(name)
     async with listening(receiver, tls) as network.servers[PUBLIC_ADDRESS]:
-        result = await strict.post(f"https://{HOST}/", {}, b"{}")
+        result = await post(strict, f"https://{HOST}/", {}, b"{}")
     assert result.status == 200
     assert names == [HOST]
     assert network.dialled == [PUBLIC_ADDRESS]
 
 
 async def test_a_certificate_of_another_name_is_refused(
-    strict: Poster, network: Switchboard, authority: Authority
+    strict: HttpPoster, network: Switchboard, authority: Authority
 ) -> None:
     """Whoever holds the address but not the name gets nothing."""
     receiver = Receiver(OK)
     tls = authority.server_context("other.example")
     async with listening(receiver, tls) as network.servers[PUBLIC_ADDRESS]:
-        result = await strict.post(f"https://{HOST}/", {}, b"{}")
+        result = await post(strict, f"https://{HOST}/", {}, b"{}")
     assert result == PostResult(None, "tls_failure", None, "")
     assert receiver.requests == []
 
 
 async def test_an_untrusted_certificate_is_refused(
-    network: Switchboard, strict: Poster, tmp_path: Path
+    network: Switchboard, strict: HttpPoster, tmp_path: Path
 ) -> None:
     """The right name in a certificate that nobody vouches for is worth nothing."""
     (tmp_path / "impostor").mkdir()
     impostor = Authority(tmp_path / "impostor")
     receiver = Receiver(OK)
     async with listening(receiver, impostor.server_context(HOST)) as network.servers[PUBLIC_ADDRESS]:
-        result = await strict.post(f"https://{HOST}/", {}, b"{}")
+        result = await post(strict, f"https://{HOST}/", {}, b"{}")
     assert result.reason == "tls_failure"
     assert receiver.requests == []
 
 
-async def test_a_port_that_does_not_speak_tls_is_a_tls_failure(strict: Poster, network: Switchboard) -> None:
+async def test_a_port_without_tls_is_a_tls_failure(strict: HttpPoster, network: Switchboard) -> None:
     """A receiver without TLS is told apart from one that is down."""
 
     def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -276,7 +284,7 @@ async def test_a_port_that_does_not_speak_tls_is_a_tls_failure(strict: Poster, n
     server = await asyncio.start_server(greet, LOOPBACK, 0)
     async with server:
         network.servers[PUBLIC_ADDRESS] = server.sockets[0].getsockname()[1]
-        result = await strict.post(f"https://{HOST}/", {}, b"{}")
+        result = await post(strict, f"https://{HOST}/", {}, b"{}")
     assert result == PostResult(None, "tls_failure", None, "")
 
 
@@ -284,7 +292,7 @@ async def test_a_rebinding_name_never_reaches_loopback(network: Switchboard, aut
     """Public when judged, loopback a moment later: what is dialled is what was judged, at every post."""
     secret, public = Receiver(OK), Receiver(OK)
     tls = authority.server_context(HOST)
-    poster = Poster(
+    poster = HttpPoster(
         Policy(),
         "1.2.3",
         deadline_s=2,
@@ -296,8 +304,8 @@ async def test_a_rebinding_name_never_reaches_loopback(network: Switchboard, aut
         listening(public, tls) as network.servers[PUBLIC_ADDRESS],
         listening(secret, tls) as network.servers[LOOPBACK],
     ):
-        first = await poster.post(f"https://{HOST}/", {}, b"{}")
-        second = await poster.post(f"https://{HOST}/", {}, b"{}")
+        first = await post(poster, f"https://{HOST}/", {}, b"{}")
+        second = await post(poster, f"https://{HOST}/", {}, b"{}")
     assert (first.status, second.reason) == (200, "egress_deny_loopback")
     assert network.dialled == [PUBLIC_ADDRESS]
     assert secret.requests == []
@@ -316,64 +324,64 @@ async def test_a_rebinding_name_never_reaches_loopback(network: Switchboard, aut
 async def test_one_bad_address_condemns_all(network: Switchboard, address: str, reason: str) -> None:
     """A name with a public and a private address is refused, in whatever order they come."""
     for addresses in ([PUBLIC_ADDRESS, address], [address, PUBLIC_ADDRESS]):
-        mixed = Poster(Policy(), "1", resolver=resolving_to(addresses), network=network)
-        assert (await mixed.post(f"https://{HOST}/", {}, b"{}")).reason == reason
+        mixed = HttpPoster(Policy(), "1", resolver=resolving_to(addresses), network=network)
+        assert (await post(mixed, f"https://{HOST}/", {}, b"{}")).reason == reason
     assert network.dialled == []
 
 
 async def test_a_refused_url_is_neither_resolved_nor_dialled(network: Switchboard) -> None:
     """A literal address is judged as it stands."""
-    poster = Poster(Policy(), "1", resolver=unresolvable, network=network)
-    assert (await poster.post(f"https://{METADATA}/", {}, b"")).reason == "egress_deny_metadata"
-    assert (await poster.post("http://hook.example/", {}, b"")).reason == "egress_deny_scheme"
+    poster = HttpPoster(Policy(), "1", resolver=unresolvable, network=network)
+    assert (await post(poster, f"https://{METADATA}/", {}, b"")).reason == "egress_deny_metadata"
+    assert (await post(poster, "http://hook.example/", {}, b"")).reason == "egress_deny_scheme"
     assert network.dialled == []
 
 
 async def test_a_literal_address_is_not_resolved(network: Switchboard) -> None:
     """A public address in the URL is called as it stands, with itself as the host."""
-    poster = Poster(Policy(allow_private=True), "1", resolver=unresolvable, network=network)
+    poster = HttpPoster(Policy(allow_private=True), "1", resolver=unresolvable, network=network)
     receiver = Receiver(OK)
     async with listening(receiver) as port:
         network.servers.update({PUBLIC_ADDRESS: port, OTHER_PUBLIC_ADDRESS: port})
-        assert (await poster.post(f"http://{PUBLIC_ADDRESS}/", {}, b"{}")).status == 200
-        assert (await poster.post(f"http://[{OTHER_PUBLIC_ADDRESS}]:81/", {}, b"{}")).status == 200
+        assert (await post(poster, f"http://{PUBLIC_ADDRESS}/", {}, b"{}")).status == 200
+        assert (await post(poster, f"http://[{OTHER_PUBLIC_ADDRESS}]:81/", {}, b"{}")).status == 200
     assert network.dialled == [PUBLIC_ADDRESS, OTHER_PUBLIC_ADDRESS]
     hosts = [request.partition(b"host: ")[2].partition(b"\r\n")[0].decode() for request in receiver.requests]
     assert hosts == [PUBLIC_ADDRESS, f"[{OTHER_PUBLIC_ADDRESS}]:81"]
 
 
-async def test_a_redirect_is_not_followed(plain: Poster, network: Switchboard) -> None:
+async def test_a_redirect_is_not_followed(plain: HttpPoster, network: Switchboard) -> None:
     """A receiver can't send us to the metadata service."""
     redirect = f"HTTP/1.1 307 Go\r\nLocation: http://{METADATA}/\r\nContent-Length: 0\r\n\r\n".encode()
     async with listening(Receiver(redirect)) as network.servers[PUBLIC_ADDRESS]:
-        result = await plain.post(f"http://{HOST}/", {}, b"{}")
+        result = await post(plain, f"http://{HOST}/", {}, b"{}")
     assert result == PostResult(307, "http_307", None, "")
     assert network.dialled == [PUBLIC_ADDRESS]
 
 
 async def test_an_environment_proxy_is_not_used(
-    plain: Poster, network: Switchboard, monkeypatch: pytest.MonkeyPatch
+    plain: HttpPoster, network: Switchboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy would connect wherever it likes."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://{LOOPBACK}:9")
     async with listening(Receiver(OK)) as network.servers[PUBLIC_ADDRESS]:
-        assert (await plain.post(f"http://{HOST}/", {}, b"{}")).status == 200
+        assert (await post(plain, f"http://{HOST}/", {}, b"{}")).status == 200
 
 
 async def test_retry_after_and_the_beginning_of_the_answer_are_kept(
-    plain: Poster, network: Switchboard
+    plain: HttpPoster, network: Switchboard
 ) -> None:
     """What the receiver says is passed on, and cut to a line."""
     body = b"busy\n" + b"x" * 1_000
     answer = b"HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nContent-Length: 1005\r\n\r\n" + body
     async with listening(Receiver(answer)) as network.servers[PUBLIC_ADDRESS]:
-        result = await plain.post(f"http://{HOST}/", {}, b"{}")
+        result = await post(plain, f"http://{HOST}/", {}, b"{}")
     assert (result.status, result.retry_after) == (503, "120")
     assert result.excerpt == ("busy " + "x" * 1_000)[:EXCERPT_LENGTH_MAX]
 
 
-async def test_an_endless_body_is_cut_off(plain: Poster, network: Switchboard) -> None:
+async def test_an_endless_body_is_cut_off(plain: HttpPoster, network: Switchboard) -> None:
     """We read 64 KiB and hang up; the status stands."""
     written = 0
     hung_up = asyncio.Event()
@@ -390,13 +398,13 @@ async def test_an_endless_body_is_cut_off(plain: Poster, network: Switchboard) -
             hung_up.set()
 
     async with listening(Receiver(flood)) as network.servers[PUBLIC_ADDRESS]:
-        result = await plain.post(f"http://{HOST}/", {}, b"{}")
+        result = await post(plain, f"http://{HOST}/", {}, b"{}")
         await asyncio.wait_for(hung_up.wait(), 5)
     assert result == PostResult(500, "http_500", None, "x" * EXCERPT_LENGTH_MAX)
     assert written >= ANSWER_BYTES_MAX
 
 
-async def test_a_dripping_head_meets_the_deadline(plain: Poster, network: Switchboard) -> None:
+async def test_a_dripping_head_meets_the_deadline(plain: HttpPoster, network: Switchboard) -> None:
     """One byte at a time beats a time-out per read, but not a deadline for all."""
 
     async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -408,12 +416,12 @@ async def test_a_dripping_head_meets_the_deadline(plain: Poster, network: Switch
     loop = asyncio.get_running_loop()
     started_s = loop.time()
     async with listening(Receiver(drip)) as network.servers[PUBLIC_ADDRESS]:
-        result = await plain.post(f"http://{HOST}/", {}, b"{}")
+        result = await post(plain, f"http://{HOST}/", {}, b"{}")
     assert result == PostResult(None, "timeout", None, "")
     assert loop.time() - started_s < 2 * plain.deadline_s
 
 
-async def test_a_dripping_body_does_not_undo_the_status(plain: Poster, network: Switchboard) -> None:
+async def test_a_dripping_body_does_not_undo_the_status(plain: HttpPoster, network: Switchboard) -> None:
     """The receiver has said 200: it is delivered, and we stop reading at the deadline."""
 
     async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -424,65 +432,65 @@ async def test_a_dripping_body_does_not_undo_the_status(plain: Poster, network: 
             await asyncio.sleep(0.02)
 
     async with listening(Receiver(drip)) as network.servers[PUBLIC_ADDRESS]:
-        result = await plain.post(f"http://{HOST}/", {}, b"{}")
+        result = await post(plain, f"http://{HOST}/", {}, b"{}")
     assert result.status == 200
     assert result.excerpt.startswith("xx")
 
 
-async def test_a_body_that_breaks_off_does_not_undo_the_status(plain: Poster, network: Switchboard) -> None:
+async def test_a_body_that_breaks_off_leaves_the_status(plain: HttpPoster, network: Switchboard) -> None:
     """A promised length that is not kept is the receiver's affair."""
     answer = b"HTTP/1.1 204 Fine\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf"
     for text in answer:
         async with listening(Receiver(text)) as network.servers[PUBLIC_ADDRESS]:
-            assert (await plain.post(f"http://{HOST}/", {}, b"{}")).reason.startswith("http_20")
+            assert (await post(plain, f"http://{HOST}/", {}, b"{}")).reason.startswith("http_20")
 
 
 @pytest.mark.parametrize("answer", [b"", b"\x00\x01\x02\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n"])
-async def test_garbage_is_a_protocol_error(plain: Poster, network: Switchboard, answer: bytes) -> None:
+async def test_garbage_is_a_protocol_error(plain: HttpPoster, network: Switchboard, answer: bytes) -> None:
     """Whatever is not HTTP is no answer."""
     async with listening(Receiver(answer)) as network.servers[PUBLIC_ADDRESS]:
-        result = await plain.post(f"http://{HOST}/", {}, b"{}")
+        result = await post(plain, f"http://{HOST}/", {}, b"{}")
     assert result == PostResult(None, "protocol_error", None, "")
 
 
-async def test_an_endless_head_is_a_protocol_error(plain: Poster, network: Switchboard) -> None:
+async def test_an_endless_head_is_a_protocol_error(plain: HttpPoster, network: Switchboard) -> None:
     """A head has a limit too."""
     async with listening(Receiver(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 300_000)) as network.servers[
         PUBLIC_ADDRESS
     ]:
-        assert (await plain.post(f"http://{HOST}/", {}, b"{}")).reason == "protocol_error"
+        assert (await post(plain, f"http://{HOST}/", {}, b"{}")).reason == "protocol_error"
 
 
 async def test_the_next_address_is_tried_when_one_is_dead(network: Switchboard) -> None:
     """A name whose first address is down is reached by its second; both were judged."""
     addresses = [OTHER_PUBLIC_ADDRESS, PUBLIC_ADDRESS]
-    poster = Poster(Policy(allow_private=True), "1", resolver=resolving_to(addresses), network=network)
+    poster = HttpPoster(Policy(allow_private=True), "1", resolver=resolving_to(addresses), network=network)
     async with listening(Receiver(OK)) as network.servers[PUBLIC_ADDRESS]:
-        assert (await poster.post(f"http://{HOST}/", {}, b"{}")).status == 200
+        assert (await post(poster, f"http://{HOST}/", {}, b"{}")).status == 200
     assert network.dialled == addresses
 
 
-async def test_nobody_there(plain: Poster) -> None:
+async def test_nobody_there(plain: HttpPoster) -> None:
     """A refused connection says so."""
-    assert (await plain.post(f"http://{HOST}/", {}, b"{}")).reason == "connect_refused"
+    assert (await post(plain, f"http://{HOST}/", {}, b"{}")).reason == "connect_refused"
 
 
 async def test_no_such_name(network: Switchboard) -> None:
     """A name that does not resolve, or resolves to nothing, is a DNS failure."""
     for resolver in (unresolvable, resolving_to([])):
-        poster = Poster(Policy(), "1", resolver=resolver, network=network)
-        assert (await poster.post(f"https://{HOST}/", {}, b"{}")).reason == "dns_failure"
+        poster = HttpPoster(Policy(), "1", resolver=resolver, network=network)
+        assert (await post(poster, f"https://{HOST}/", {}, b"{}")).reason == "dns_failure"
 
 
-async def test_a_resolver_that_hangs_meets_the_deadline(network: Switchboard) -> None:
-    """The deadline covers the name's resolution."""
+async def test_a_resolver_that_hangs_is_given_up(network: Switchboard) -> None:
+    """It has a limit of its own: a name that can't be resolved has no address."""
 
     async def hang(_host: str, _port: int) -> Sequence[str]:
         await asyncio.Event().wait()
         return []
 
-    poster = Poster(Policy(), "1", deadline_s=0.05, resolver=hang, network=network)
-    assert (await poster.post(f"https://{HOST}/", {}, b"{}")).reason == "timeout"
+    poster = HttpPoster(Policy(), "1", resolve_limit_s=0.05, resolver=hang, network=network)
+    assert (await post(poster, f"https://{HOST}/", {}, b"{}")).reason == "dns_failure"
 
 
 async def test_the_systems_resolver_gives_each_address_once() -> None:
@@ -494,17 +502,17 @@ async def test_the_systems_resolver_gives_each_address_once() -> None:
 
 async def test_the_defaults_check_certificates(authority: Authority) -> None:
     """The production trust store knows public authorities, and not the test's."""
-    poster = Poster(Policy(allow_private=True), "1", deadline_s=5)
+    poster = HttpPoster(Policy(allow_private=True), "1", deadline_s=5)
     async with listening(Receiver(OK), authority.server_context("localhost")) as port:
-        assert (await poster.post(f"https://localhost:{port}/", {}, b"{}")).reason == "tls_failure"
+        assert (await post(poster, f"https://localhost:{port}/", {}, b"{}")).reason == "tls_failure"
 
 
 async def test_the_defaults_refuse_a_name_that_resolves_to_loopback() -> None:
     """As wired in production: the real resolver, the real network, the real trust store."""
-    poster = Poster(Policy(allow_private=True), "1", deadline_s=2)
+    poster = HttpPoster(Policy(allow_private=True), "1", deadline_s=2)
     receiver = Receiver(OK)
     async with listening(receiver) as port:
-        assert (await poster.post(f"http://localhost:{port}/", {}, b"{}")).status == 200
-        strict = Poster(Policy(ports=frozenset({port})), "1")
-        assert (await strict.post(f"https://localhost:{port}/", {}, b"{}")).reason == "egress_deny_loopback"
+        assert (await post(poster, f"http://localhost:{port}/", {}, b"{}")).status == 200
+        strict = HttpPoster(Policy(ports=frozenset({port})), "1")
+        assert (await post(strict, f"https://localhost:{port}/", {}, b"{}")).reason == "egress_deny_loopback"
     assert len(receiver.requests) == 1

@@ -78,11 +78,12 @@ def test_only_the_attempt_that_is_due_begins(
         assert begun.delivery.until_ms == begun.due_ms == at_ms + requests.DELIVERY_LIVE_MS
 
 
-def test_a_deferred_attempt_is_none() -> None:
-    """The receiver is busy with others of ours: the number of attempts stays."""
-    deferred = requests.defer_delivery(PENDING, NOW + 7_000, "busy")
-    assert (deferred.delivery.attempts, deferred.delivery.not_before_ms) == (0, NOW + 7_000)
-    assert deferred.due_ms == NOW + 37_000
+def test_a_parked_delivery_is_no_attempt() -> None:
+    """It waits for its receiver: the number of attempts stays, and the sweep leaves it alone for an hour."""
+    parked = requests.park_delivery(PENDING, NOW, "circuit_open")
+    assert (parked.delivery.attempts, parked.delivery.reason) == (0, "circuit_open")
+    assert parked.delivery.not_before_ms == PENDING.delivery.not_before_ms
+    assert parked.due_ms == NOW + 3_600_000
 
 
 @pytest.mark.parametrize(

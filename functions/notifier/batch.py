@@ -1,0 +1,75 @@
+"""One invocation: delivers the messages it was given, and fetches more while some of them are slow.
+
+Lambda gives an invocation ten messages and waits for the slowest, up to 15 s. Few invocations run at once, so
+a few receivers that hang would hold up all others. An attempt that waits costs next to nothing, so meanwhile
+the invocation receives further messages itself.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.errors import Unavailable, described
+from notifier.lines import Lines
+from ports import Queue, Received, Telemetry
+
+MESSAGES_MAX = 250
+RECEIVE_MAX = 10
+RECEIVE_WAIT_MS = 1_000
+QUICK_S = 0.25
+
+
+class Batch:
+    """The messages of one invocation. `stop_mono_s`: by the loop's clock; none is received later."""
+
+    def __init__(self, lines: Lines, queue: Queue, telemetry: Telemetry, *, stop_mono_s: float) -> None:
+        self._lines = lines
+        self._queue = queue
+        self._telemetry = telemetry
+        self._stop_mono_s = stop_mono_s
+
+    async def run(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Deliver; return the ids of those of the given messages that are to come again."""
+        given = {
+            record["messageId"]: asyncio.create_task(self._deliver(record["body"])) for record in records
+        }
+        under_way: set[asyncio.Task[bool]] = set(given.values())
+        if under_way:
+            _, under_way = await asyncio.wait(under_way, timeout=QUICK_S)
+        while under_way:
+            more = await self._more(MESSAGES_MAX - len(under_way))
+            # While there is more to receive, nothing is waited for.
+            _, under_way = await asyncio.wait(
+                under_way | more,
+                timeout=0 if more else QUICK_S,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        await self._lines.finish()
+        return [message_id for message_id, task in given.items() if not task.result()]
+
+    async def _more(self, room: int) -> set["asyncio.Task[bool]"]:
+        """Receive further messages, if there is room and time."""
+        if room <= 0 or asyncio.get_running_loop().time() >= self._stop_mono_s:
+            return set()
+        try:
+            received = await self._queue.receive(min(room, RECEIVE_MAX), RECEIVE_WAIT_MS)
+        except Unavailable:
+            return set()
+        return {asyncio.create_task(self._deliver_received(message)) for message in received}
+
+    async def _deliver_received(self, message: Received) -> bool:
+        """Deliver and delete a message; one that failed is left to its visibility timeout."""
+        if await self._deliver(message.text):
+            try:
+                await self._queue.delete([message.receipt])
+            except Unavailable:
+                return False  # it comes again, and is dropped as late
+        return True
+
+    async def _deliver(self, text: str) -> bool:
+        try:
+            await self._lines.deliver(text)
+        except Exception as error:  # noqa: BLE001 - one bad record must not hold up the others
+            self._telemetry.event("notification_failed", {"NotificationsFailed": 1}, reason=described(error))
+            return False
+        return True
