@@ -21,7 +21,7 @@ from ports import Clock, Randomness, Telemetry
 from web import pages
 from web.access import Access, Caller
 from web.bodies import status
-from web.models import Absent, reply
+from web.models import Absent, Headline, reply
 from web.problems import NotFound
 from web.strict import JsonBody
 
@@ -54,12 +54,13 @@ Token = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the interface needs, wired once."""
+    """What the interface needs, wired once. `headline`: what `/health` tells operators."""
 
     signing: Signing
     statuses: Statuses
     access: Access
     mounted: Sequence[APIRouter]
+    headline: Callable[[Request], Awaitable[Headline | None]]
     secrets: Callable[[], Awaitable[Secrets]]
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     clock: Clock
@@ -151,8 +152,12 @@ class Endpoints:
         checks = self._services.checks
         # A cold start that has used up the time is no reason to call a part down that was not asked.
         limit_s = min(HEALTH_LIMIT_S, max(HEALTH_LEAST_S, request.state.deadline.left_s()))
-        results = await asyncio.gather(*(_up(check, limit_s) for check in checks.values()))
-        return responses.health(request.state.request_id, dict(zip(checks, results, strict=True)))
+        headline, results = await asyncio.gather(
+            self._services.headline(request),
+            asyncio.gather(*(_up(check, limit_s) for check in checks.values())),
+        )
+        parts = dict(zip(checks, results, strict=True))
+        return responses.health(request.state.request_id, parts, headline)
 
     async def welcome(self, request: Request) -> Response:
         """Say what this is."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from web.models import Absent, Answer, Model, Signature, Time, Url
+from web.models import Absent, Answer, Headline, Model, Signature, Time, Url
 
 
 class SignAnswer(Answer):
@@ -44,6 +44,7 @@ class Health(Answer):
 
     message: Literal["ok", "degraded"]
     parts: Annotated[dict[str, Literal["up", "down"]], Field(examples=[{"database": "up", "queue": "up"}])]
+    headline: Annotated[Headline | Absent, Field(description="For operators only")] = None
 
 
 class Welcome(Answer):

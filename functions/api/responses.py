@@ -10,7 +10,7 @@ from api.signing import Accepted, Declined, Reason, Signed
 from core import webhook
 from web import problems
 from web.bodies import timestamp
-from web.models import reply
+from web.models import Headline, reply
 from web.problems import Kind, problem
 
 KEY_SET_MAX_AGE_S = 300
@@ -59,7 +59,7 @@ def accepted(result: Accepted, status_url: str, now_ms: int, *, asked_async: boo
     return reply(body, 202, headers)
 
 
-def health(request_id: str, parts: Mapping[str, bool]) -> Response:
+def health(request_id: str, parts: Mapping[str, bool], headline: Headline | None) -> Response:
     """Return which parts are up: 503 if any is not."""
     up = all(parts.values())
     body = Health(
@@ -67,6 +67,7 @@ def health(request_id: str, parts: Mapping[str, bool]) -> Response:
         status=200 if up else 503,
         message="ok" if up else "degraded",
         parts={name: "up" if fine else "down" for name, fine in parts.items()},
+        headline=headline,
     )
     return reply(body, body.status)
 

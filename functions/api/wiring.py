@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from adapters import aws
 from adapters.clock import SystemClock, SystemRandomness
+from adapters.dynamodb_history import DynamoHistory
 from adapters.dynamodb_jobs import DynamoJobStore
 from adapters.dynamodb_window import DynamoWindowStore
 from adapters.secrets import SecretsManager
@@ -21,11 +22,11 @@ from calling.outcomes import Outcomes
 from calling.slots import Slots
 from console.dead_letters import DeadLetters
 from console.overview import Console
-from console.routes import router
+from console.routes import Routes, router
 from core import window as windows
 from core.gate import Gate
 from core.secrets import Secrets
-from ports import Countable, Ports, Waker
+from ports import Countable, History, Ports, Waker
 from web.access import Access
 
 ATTEMPTS = 2
@@ -37,6 +38,7 @@ class ApiPorts(Ports):
 
     waker: Waker
     dead_letters: Mapping[str, Countable]
+    history: History
     secrets: Callable[[], Awaitable[Secrets]]
     checks: Mapping[str, Callable[[], Awaitable[object]]]
 
@@ -47,13 +49,17 @@ def assemble(ports: ApiPorts, settings: ApiSettings) -> Services:
     slots = Slots(ports.window_store, ports.clock, ports.randomness, calls.timing)
     caller = Caller(ports, slots, Outcomes(ports, slots, calls), calls)
     access = Access(ports.secrets, ports.clock, calls.age_max_ms)
-    console = Console(ports.store, slots, ports.waker, ports.clock, ports.telemetry)
     dead_letters = DeadLetters(ports.dead_letters, ports.clock, ports.telemetry)
+    console = Console(
+        ports.store, slots, ports.history, dead_letters, ports.waker, ports.clock, ports.telemetry
+    )
+    console_routes = Routes(console, access)
     return Services(
         signing=Signing(ports, slots, caller, ports.waker, calls),
         statuses=Statuses(ports.store, slots, ports.clock),
         access=access,
-        mounted=[router(console, dead_letters, access)],
+        mounted=[router(console_routes)],
+        headline=console_routes.headline,
         secrets=ports.secrets,
         checks=ports.checks,
         clock=ports.clock,
@@ -92,6 +98,7 @@ def wire(environment: Mapping[str, str]) -> Services:
         randomness=SystemRandomness(),
         telemetry=JsonTelemetry("api", environment.get("STACK_NAME", "")),
         waker=LambdaWaker(lambda: session.client("lambda", config=config), settings.processor_function),
+        history=DynamoHistory(dynamodb, settings.table),
         dead_letters={
             "fresh": SqsQueue(sqs, settings.fresh_dead_letter_queue_url),
             "notification": SqsQueue(sqs, settings.notification_dead_letter_queue_url),

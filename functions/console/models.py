@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from web.models import Answer, Count, Delivery, Model, RequestId, Time
+from web.models import Answer, Count, Delivery, Headline, Model, RequestId, Time
 
 
 class Slot(Model):
@@ -20,9 +20,12 @@ class Window(Model):
     calls: Annotated[Count, Field(description="N: calls allowed in any window")]
     seconds: Annotated[float, Field(description="W: its length")]
     used: Annotated[Count, Field(description="Slots in use: never fewer than the calls of the last W")]
+    most_used: Annotated[Count, Field(description="The most slots in use at any minute of the last hour")]
     slots: list[Slot]
     blocked_until: Time | None
     paused: bool
+    paused_by: str | None
+    paused_at: Time | None
     key_refused: bool
     latency_ms: Count
 
@@ -31,6 +34,7 @@ class Waiting(Model):
     """Jobs that wait for a call."""
 
     count: Count
+    more: Annotated[bool, Field(description="There are more than were counted")]
     oldest_at: Time | None
     next_at: Time | None
 
@@ -64,7 +68,19 @@ class ConsoleRequest(Model):
     created_at: Time
     estimated_ready_at: Time | None
     finished_at: Annotated[Time | None, Field(description="Its webhook may still be to come")]
+    error: Annotated[str | None, Field(description="What the last call of an open one met, in words")]
+    failure: Annotated[str | None, Field(description="Why there is no signature, in words")]
+    receiver: Annotated[str | None, Field(description="Host and port of the webhook that was asked for")]
     delivery: Delivery
+
+
+class Calls(Model):
+    """What came of the calls of about the last five minutes. `at_once`: signed while a caller waited."""
+
+    seconds: Count
+    signed: Count
+    at_once: Count
+    failed: Count
 
 
 class DeadLetterCounts(Model):
@@ -78,13 +94,46 @@ class ConsoleState(Answer):
     """Where the service stands, as far as the key may see."""
 
     status: Literal[200]
+    headline: Headline
     window: Window
     waiting: Waiting
     retrying: Waiting
     requests: list[ConsoleRequest]
     more: Annotated[bool, Field(description="More is unfinished or undeliverable than is listed")]
     figures: Figures
+    calls: Annotated[Calls | None, Field(description="For operators only; null if not known yet")] = None
     dead_letters: Annotated[DeadLetterCounts | None, Field(description="For operators only")] = None
+
+
+class ConsolePoint(Model):
+    """A stretch of time. Calls are the average of a window in it; backlog, age and times its highest."""
+
+    at: Time
+    limit: Annotated[Count, Field(description="N: calls allowed in any window")]
+    signed: float
+    failed: Annotated[float, Field(description="Without an answer in time, too")]
+    other: Annotated[float, Field(description="The message, the key or the rate was refused")]
+    at_once: Count
+    ended: Annotated[Count, Field(description="Accepted requests that ended in it")]
+    given_up: Annotated[Count, Field(description="Webhooks that were given up in it")]
+    backlog: Count
+    oldest_age_ms: Count
+    p50_ms: Annotated[Count, Field(description="Time to signature, of the requests that ended signed")]
+    p95_ms: Count
+
+
+class ConsoleHistory(Answer):
+    """How the service stood, oldest first."""
+
+    status: Literal[200]
+    points: list[ConsolePoint]
+
+
+class Resumed(Answer):
+    """Calls go on. `resumed`: they were paused before."""
+
+    status: Literal[200]
+    resumed: bool
 
 
 class ReplayBody(BaseModel):

@@ -1,14 +1,13 @@
 """The console's routes, which the API mounts."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from console import views
-from console.dead_letters import DeadLetters
-from console.models import ConsoleState, ReplayBody
+from console.models import ConsoleHistory, ConsoleState, ReplayBody, Resumed
 from console.overview import Console
+from core.errors import Unavailable
 from web import pages, problems
 from web.access import Access, viewer
 from web.bodies import Found, status
@@ -22,32 +21,44 @@ from web.described import (
     headers,
     refused,
 )
-from web.models import RequestStatus
-from web.problems import NotFound
+from web.models import Headline, RequestStatus, reply
+from web.problems import NotFound, Unauthorized
 from web.strict import JsonBody, StrictRoute, strict_query
 
-CONSOLE_PAGE = Path(__file__).parent / "console.html"
+Hours = Annotated[Literal["1", "24"], Query(description="How far back")]
 
 
 class Routes:
     """What each path answers."""
 
-    def __init__(self, console: Console, dead_letters: DeadLetters, access: Access) -> None:
+    def __init__(self, console: Console, access: Access) -> None:
         self._console = console
-        self._dead_letters = dead_letters
         self._access = access
 
     async def page(self) -> Response:
         """Show the console: a page without any data, which asks its reader for a key."""
-        return pages.page(CONSOLE_PAGE)
+        return pages.page(views.PAGE, views.pieces())
 
     async def state(self, request: Request) -> Response:
         """Say where the service stands, as far as the key may see."""
-        viewer, deadline = await self._access.viewer(request), request.state.deadline
-        overview = await self._console.overview(viewer, deadline)
-        dead_letters = await self._dead_letters.counts(deadline) if viewer.sees_all else None
+        viewer = await self._access.viewer(request)
+        overview = await self._console.overview(viewer, request.state.deadline)
         known_etag = request.headers.get("if-none-match", "")
-        return views.overview(request.state.request_id, overview, dead_letters, known_etag)
+        return views.overview(request.state.request_id, overview, known_etag)
+
+    async def history(self, request: Request, hours: Hours = "1") -> Response:
+        """Tell an operator how the service stood."""
+        viewer = await self._access.viewer(request)
+        if not viewer.sees_all:
+            raise NotFound
+        points = await self._console.history(int(hours), request.state.deadline)
+        return views.history(request.state.request_id, points)
+
+    async def resume(self, request: Request) -> Response:
+        """Let calls go on that an operator had paused."""
+        viewer = await self._access.viewer(request)
+        changed = await self._console.resume(viewer, request.state.deadline)
+        return reply(Resumed(request_id=request.state.request_id, status=200, resumed=changed))
 
     async def replay(
         self, request: Request, body: Annotated[ReplayBody, Depends(JsonBody(ReplayBody))]
@@ -59,10 +70,21 @@ class Routes:
             raise NotFound
         return status(Found(replayed))
 
+    async def headline(self, request: Request) -> Headline | None:
+        """Return what `GET /health` tells operators; None for others, and where it can't be read."""
+        if "authorization" not in request.headers:
+            return None
+        try:
+            viewer = await self._access.viewer(request)
+            if not viewer.sees_all:
+                return None
+            return views.headline(await self._console.overview(viewer, request.state.deadline))
+        except (Unauthorized, Unavailable):
+            return None
 
-def router(console: Console, dead_letters: DeadLetters, access: Access) -> APIRouter:
+
+def router(routes: Routes) -> APIRouter:
     """Return the routes."""
-    routes = Routes(console, dead_letters, access)
     mounted = APIRouter(route_class=StrictRoute, tags=["console"])
     mounted.get(
         "/console",
@@ -87,6 +109,24 @@ def router(console: Console, dead_letters: DeadLetters, access: Access) -> APIRo
         },
         dependencies=[Depends(viewer), Depends(strict_query)],
     )(routes.state)
+    operators: dict[str, Any] = {
+        "responses": {**UNAUTHORIZED, **NOT_FOUND, **INVALID, **failures()},
+        "dependencies": [Depends(viewer), Depends(strict_query)],
+    }
+    mounted.get(
+        "/console/history",
+        operation_id="getConsoleHistory",
+        summary="How the service stood in the last hour or day, for operators",
+        response_model=ConsoleHistory,
+        **operators,
+    )(routes.history)
+    mounted.post(
+        "/console/resume",
+        operation_id="resumeCalls",
+        summary="Let calls go on that an operator had paused, for operators",
+        response_model=Resumed,
+        **operators,
+    )(routes.resume)
     mounted.post(
         "/console/replay",
         operation_id="replayDelivery",

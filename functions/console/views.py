@@ -1,36 +1,53 @@
-"""The console's state as JSON."""
+"""The console's answers as JSON, and the pieces of its page."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
 from console.figures import Figures
+from console.models import ConsoleHistory, ConsolePoint
 from console.overview import Overview, Row
+from console.reading import JOBS_MAX, Reading
 from core.gate import Gate
+from core.history import Minute, Point
 from core.scheduling import Due
+from core.words import explain
 from web.bodies import delivery, state, timestamp
+from web.models import Headline, reply
+
+FOLDER = Path(__file__).parent / "page"
+PAGE = FOLDER / "console.html"
+SCRIPTS = ("console",)
+RATE_MS = 300_000
 
 
-def overview(
-    request_id: str, seen: Overview, dead_letters: Mapping[str, int | None] | None, known_etag: str
-) -> Response:
-    """Return what the console shows; 304 without a body if the caller has it already.
+def pieces() -> Mapping[str, str]:
+    """Return what goes into the page, which is sent as one document: its style and its script."""
+    script = "".join((FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    style = (FOLDER / "console.css").read_text(encoding="utf-8")
+    return {"/* console.css */": style, "/* console.js */": script}
 
-    `dead_letters`: by queue; None for whom they are no business of.
-    """
+
+def overview(request_id: str, seen: Overview, known_etag: str) -> Response:
+    """Return what the console shows; 304 without a body if the caller has it already."""
+    reading, operator = seen.reading, seen.dead_letters is not None
     body = {
         "status": 200,
-        "window": _window(seen.gate, seen.now_ms),
-        "waiting": _queue(seen.waiting),
-        "retrying": _queue(seen.retrying),
-        "requests": [_row(row) for row in sorted(seen.rows, key=lambda row: row.request.id, reverse=True)],
-        "more": seen.more,
+        "headline": headline(seen).model_dump(exclude_none=True),
+        "window": _window(reading.gate, reading.now_ms, reading.hour),
+        "waiting": _queue(reading.waiting),
+        "retrying": _queue(reading.retrying),
+        "requests": [_row(row) for row in sorted(seen.rows, key=_order)],
+        "more": reading.more,
         "figures": _figures(seen.figures),
-        **({} if dead_letters is None else {"dead_letters": dict(dead_letters)}),
+        **({"calls": _calls(reading), "dead_letters": dict(seen.dead_letters or {})} if operator else {}),
     }
     etag = f'"{sha256(json.dumps(body).encode()).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
@@ -39,18 +56,54 @@ def overview(
     return JSONResponse({"request_id": request_id, **body}, headers=headers)
 
 
-def _window(gate: Gate, now_ms: int) -> dict[str, Any]:
+def headline(seen: Overview) -> Headline:
+    """Return the headline; what to do is told to operators only."""
+    told, operator = seen.headline, seen.dead_letters is not None
+    return Headline(
+        state=told.state.value,
+        severity=told.severity.value,
+        title=told.title,
+        why=told.why,
+        todo=told.todo if operator else "",
+        since=timestamp(told.since_ms),
+    )
+
+
+def history(request_id: str, points: Sequence[Point]) -> Response:
+    """Return the points of the charts, oldest first."""
+    shown = [ConsolePoint(at=timestamp(point.at_ms), **_without_time(point)) for point in points]
+    body = ConsoleHistory(request_id=request_id, status=200, points=shown)
+    return reply(body, headers={"Cache-Control": "no-store"})
+
+
+def _without_time(point: Point) -> dict[str, Any]:
+    return {name: value for name, value in asdict(point).items() if name != "at_ms"}
+
+
+def _order(row: Row) -> tuple[bool, int, str]:
+    """Open ones first, those next in line at the top; then the others, the newest at the top."""
+    request = row.request
+    if request.open:
+        return (False, row.ready_at_ms or 10**15, request.id)
+    return (True, -request.created_ms, request.id)
+
+
+def _window(gate: Gate, now_ms: int, hour: Sequence[Minute]) -> dict[str, Any]:
     window = gate.window
     blocked = window.blocked_until_ms > now_ms
+    used = len(window.slots) - window.free_slots(now_ms)
     return {
         "calls": window.limits.calls,
         "seconds": window.limits.window_ms / 1000,
-        "used": len(window.slots) - window.free_slots(now_ms),
+        "used": used,
+        "most_used": max([used, *(minute.used for minute in hour)]),
         "slots": [
             {"free_at": timestamp(slot.free_at_ms or None), "kind": slot.kind} for slot in window.slots
         ],
         "blocked_until": timestamp(window.blocked_until_ms) if blocked else None,
         "paused": gate.paused,
+        "paused_by": gate.pause.paused_by or None,
+        "paused_at": timestamp(gate.pause.paused_at_ms or None),
         "key_refused": gate.key.suspected,
         "latency_ms": gate.hints.latency_ms,
     }
@@ -59,8 +112,24 @@ def _window(gate: Gate, now_ms: int) -> dict[str, Any]:
 def _queue(jobs: Sequence[Due]) -> dict[str, Any]:
     return {
         "count": len(jobs),
+        "more": len(jobs) == JOBS_MAX,
         "oldest_at": timestamp(min((due.oldest_ms for due in jobs), default=None)),
         "next_at": timestamp(min((due.due_ms for due in jobs), default=None)),
+    }
+
+
+def _calls(reading: Reading) -> dict[str, Any] | None:
+    """Return what came of the calls of the last five minutes, answers at once included; None if not known."""
+    since_ms = reading.now_ms - RATE_MS - 60_000
+    before = next((minute for minute in reading.hour if minute.at_ms >= since_ms), None)
+    if before is None:
+        return None
+    tally = reading.gate.tally
+    return {
+        "seconds": round((reading.now_ms - before.at_ms) / 1000),
+        "signed": max(0, tally.signed - before.signed),
+        "at_once": max(0, tally.at_once - before.at_once),
+        "failed": max(0, tally.failed + tally.unanswered - before.failed),
     }
 
 
@@ -79,6 +148,7 @@ def _figures(of: Figures) -> dict[str, Any]:
 
 def _row(row: Row) -> dict[str, Any]:
     request = row.request
+    failure, webhook = request.failure, delivery(request).model_dump(exclude_none=True)
     return {
         "request_id": request.id,
         "client": request.client,
@@ -87,5 +157,8 @@ def _row(row: Row) -> dict[str, Any]:
         "created_at": timestamp(request.created_ms),
         "estimated_ready_at": timestamp(row.ready_at_ms),
         "finished_at": timestamp(request.closed_ms or None),
-        "delivery": delivery(request).model_dump(exclude_none=True),
+        "error": explain(row.error) if row.error else None,
+        "failure": explain(failure.reason) if failure else None,
+        "receiver": urlsplit(request.webhook_url).netloc or None,
+        "delivery": webhook | ({"reason": explain(webhook["reason"])} if "reason" in webhook else {}),
     }

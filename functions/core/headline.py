@@ -151,18 +151,24 @@ def _key_refused(facts: Facts) -> Headline | None:
         f"{_last_error(facts)}No call is made but a test of the key, the next in {span(probe_in_ms)}. "
         f"{_queue(facts)}",
         "Set the key that is valid: `upstream-key set` reads it from standard input.",
+        facts.gate.key.suspect_since_ms or None,
     )
 
 
 def _upstream_limits(facts: Facts) -> Headline | None:
-    left_ms = facts.gate.window.blocked_until_ms - facts.now_ms
+    window = facts.gate.window
+    left_ms = window.blocked_until_ms - facts.now_ms
     if left_ms <= 0:
         return None
+    test_in_ms = max(0, window.open_at_ms - facts.now_ms)
     return Headline(
         State.UPSTREAM_LIMITS,
-        f"The upstream limits us: no call for {span(left_ms)}",
-        f"It answered 429: somebody else uses our key, or its limit was lowered. {_queue(facts)}",
+        f"The upstream limits us: it wants no call for {span(left_ms)}",
+        "It answered 429: somebody else uses our key, or its limit was lowered. "
+        f"One call tests it each {span(window.limits.window_ms)}, the next in {span(test_in_ms)}. "
+        f"{_queue(facts)}",
         "If its limit has changed: `limit set N W`. Once the cause is gone: `unblock`.",
+        window.blocked_from_ms or None,
     )
 
 

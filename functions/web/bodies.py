@@ -10,6 +10,7 @@ from fastapi import Response
 
 from core.job import Job
 from core.request import Request
+from core.words import explain
 from web.models import Delivery, Failure, RequestStatus, reply
 from web.problems import BodyTooLarge, InvalidParameter, MalformedBody, UnsupportedMediaType
 
@@ -83,11 +84,13 @@ def status(found: Found) -> Response:
         position=found.position,
         created_at=timestamp(request.created_ms),
         estimated_ready_at=timestamp(found.ready_at_ms),
+        last_error=explain(job.error) if request.open and job and job.error else None,
         finished_at=timestamp(request.closed_ms or None),
         signature=request.signature or None,
         failure=Failure(status=request.failure.status, reason=request.failure.reason)
         if request.failure
         else None,
+        has_webhook=bool(request.webhook_url),
         delivery=delivery(request),
     )
     return reply(body, headers={"Cache-Control": "no-store"})

@@ -57,6 +57,29 @@ class InvalidParameterProblem(Problem):
     parameter: Annotated[str, Field(examples=["message"])]
 
 
+class Headline(Model):
+    """How the service stands, in one sentence. `todo`: what an operator does about it; empty for callers."""
+
+    state: Literal[
+        "no_run",
+        "paused",
+        "key_refused",
+        "upstream_limits",
+        "upstream_failing",
+        "webhooks_failing",
+        "dead_letters",
+        "at_limit",
+        "healthy",
+    ]
+    severity: Annotated[
+        Literal["stopped", "failing", "busy", "good"], Field(description="Of `stopped`, no call is made")
+    ]
+    title: str
+    why: str
+    todo: str
+    since: Time | Absent = None
+
+
 class Delivery(Model):
     """Where a request's webhook stands."""
 
@@ -89,9 +112,13 @@ class RequestStatus(Answer):
     estimated_ready_at: Annotated[
         Time | Absent, Field(description="When its next call should have ended")
     ] = None
+    last_error: Annotated[
+        str | Absent, Field(description="What its message's last call met, in words", examples=["HTTP 502"])
+    ] = None
     finished_at: Time | Absent = None
     signature: Signature | Absent = None
     failure: Failure | Absent = None
+    has_webhook: Annotated[bool, Field(description="Whether a webhook was asked for")]
     delivery: Delivery
 
 

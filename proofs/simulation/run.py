@@ -47,7 +47,7 @@ from proofs.simulation.world import (
     SimulatedUpstream,
 )
 from tests.fakes.deployment import FakeDeployment
-from tests.fakes.memory import MemoryQueue, MemoryReceiverStore, MemoryTable, MemoryWindow
+from tests.fakes.memory import MemoryHistory, MemoryQueue, MemoryReceiverStore, MemoryTable, MemoryWindow
 from web import bodies
 from web.access import Viewer
 from web.deadline import Deadline
@@ -364,6 +364,7 @@ class Simulation:
             telemetry=Telemetry(self, instance),
             waker=cast(Waker, self._port(ProcessorWaker(self), "waker", instance)),
             dead_letters={},
+            history=MemoryHistory(),
             secrets=_no_secrets,
             checks={},
         )

@@ -7,16 +7,19 @@ import httpx
 import pytest
 
 from console.dead_letters import COUNTED_MS
-from console.overview import DONE_MAX, REQUESTS_MAX
+from console.reading import DONE_MAX, MINUTES_READ_MS, REQUESTS_MAX
 from core import request as requests
 from core import window as windows
 from core.answers import Meaning
+from core.headline import RUN_MISSED_MS
+from core.history import Minute
 from core.messages import FreshMessage, NotificationMessage
 from core.places import DueKind
 from core.request import DeliveryState, Request
 from ports import RequestKey
 from tests.component.test_api import AUTH, check_problem, in_world, sign
 from tests.component.world import HOOK, OPERATOR_KEY, SIGNATURE, ApiWorld, Down
+from web.bodies import timestamp
 
 OPERATOR = {"Authorization": OPERATOR_KEY}
 BOB = {"Authorization": "key-of-bob"}
@@ -161,7 +164,7 @@ def test_the_window_and_the_queue() -> None:
         assert (await sign(client, "now")).status_code == 200
         body = (await state(client)).json()
         assert (body["window"]["calls"], body["window"]["used"], len(body["window"]["slots"])) == (10, 1, 10)
-        assert body["waiting"] == {"count": 0, "oldest_at": None, "next_at": None}
+        assert body["waiting"] == {"count": 0, "more": False, "oldest_at": None, "next_at": None}
         world.fill_window()
         for text in ("one", "two"):
             assert (await sign(client, text, HOOK)).status_code == 202
@@ -356,5 +359,149 @@ def test_a_missing_window_is_not_an_empty_one() -> None:
     async def scenario(world: ApiWorld) -> None:
         world.window.window = windows.full(world.settings.calls.limits, world.clock.now_ms() + 60_000)
         assert (await state(world.client())).json()["window"]["used"] == 10
+
+    in_world(scenario)
+
+
+def test_the_headline_is_the_same_for_everybody_but_what_to_do() -> None:
+    """Callers see the state and why; only operators are told what to do, and since when by the notes."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        told = (await state(client)).json()["headline"]
+        assert (told["state"], told["severity"], told.get("since")) == ("healthy", "good", None)
+        assert world.window.gate
+        now_ms = world.clock.now_ms()
+        world.window.gate = world.window.gate.having(paused=True, paused_by="otto", paused_at_ms=now_ms)
+        told = (await state(client)).json()["headline"]
+        assert (told["title"], told["todo"]) == ("Calls are paused by otto", "")
+        assert told["since"] == timestamp(now_ms)
+        assert "resume" in (await state(client, **OPERATOR)).json()["headline"]["todo"]
+
+    in_world(scenario)
+
+
+def test_no_run_is_noticed() -> None:
+    """The notes of the scheduled runs tell since when there is none."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        await world.history.write(Minute(world.clock.now_ms(), state="healthy", since_ms=1))
+        told = (await state(client)).json()["headline"]
+        assert (told["state"], told["since"]) == ("healthy", timestamp(1))
+        await world.clock.sleep_ms(RUN_MISSED_MS)
+        assert (await state(client)).json()["headline"]["state"] == "no_run"
+
+    in_world(scenario)
+
+
+def test_webhooks_that_fail_make_the_headline_of_those_who_see_them() -> None:
+    """Alice's receiver is no news for bob."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        await ended_delivery(world, client)
+        await world.clock.sleep_ms(90_000)
+        assert (await state(client)).json()["headline"]["state"] == "webhooks_failing"
+        assert (await state(client, **BOB)).json()["headline"]["state"] == "at_limit"
+        told = (await state(client, **OPERATOR)).json()["headline"]
+        assert "HTTP 500" in told["why"]
+        await world.clock.sleep_ms(3_600_000)
+        assert (await state(client)).json()["headline"]["state"] == "at_limit"
+
+    in_world(scenario)
+
+
+def test_a_retried_request_says_what_its_last_call_met() -> None:
+    """In words, read once for each call; and where its webhook will go."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.upstream.meaning, world.upstream.status = Meaning.FAILED, 502
+        client = world.client()
+        await sign(client, webhook_url=HOOK)
+        (row,) = (await state(client)).json()["requests"]
+        assert (row["state"], row["error"], row["receiver"]) == ("retrying", "HTTP 502", "receiver.example")
+        assert row["delivery"]["state"] == "none"
+        world.store.job = Down().job  # type: ignore[method-assign,assignment]
+        assert (await state(client)).json()["requests"][0]["error"] == "HTTP 502"
+
+    in_world(scenario)
+
+
+def test_next_in_line_comes_first() -> None:
+    """Open requests in the order of their next calls, then what has ended, newest first."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        ended = await finished(world, client, "ended")
+        world.fill_window()
+        ids = []
+        for text in ("one", "two", "three"):
+            ids.append((await sign(client, text, HOOK)).json()["request_id"])
+            await world.clock.sleep_ms(5)
+        rows = (await state(client)).json()["requests"]
+        assert [row["request_id"] for row in rows] == [*ids, ended.id]
+        times = [row["estimated_ready_at"] for row in rows[:3]]
+        assert times == sorted(times)
+        assert all(times)
+
+    in_world(scenario)
+
+
+def test_the_history_is_for_operators() -> None:
+    """Minute by minute, an hour or a day; a caller is not told that there is one."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client, now_ms = world.client(), world.clock.now_ms()
+        for number in range(3):
+            at_ms = now_ms - 60_000 * (2 - number)
+            await world.history.write(
+                Minute(at_ms, signed=2 * number, waiting=number, used=4, calls=10, window_ms=60_000)
+            )
+        await world.clock.sleep_ms(MINUTES_READ_MS)
+        body = (await client.get("/console/history?hours=1", headers=OPERATOR)).json()
+        assert [(point["signed"], point["backlog"]) for point in body["points"]] == [(2, 1), (2, 2)]
+        assert (await client.get("/console/history?hours=24", headers=OPERATOR)).json()["points"]
+        check_problem(await client.get("/console/history", headers=AUTH), 404, "not-found")
+        check_problem(
+            await client.get("/console/history?hours=7", headers=OPERATOR), 422, "invalid-parameter"
+        )
+        body = (await state(client, **OPERATOR)).json()
+        assert body["calls"] == {"seconds": 125, "signed": 0, "at_once": 0, "failed": 0}
+        assert body["window"]["most_used"] == 4
+        assert "calls" not in (await state(client)).json()
+
+    in_world(scenario)
+
+
+def test_an_operator_resumes_calls() -> None:
+    """At once, and somebody is awake to make them; a caller can't."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        world.fill_window()
+        assert world.window.gate
+        world.window.gate = world.window.gate.having(paused=True, paused_by="otto")
+        check_problem(await client.post("/console/resume", headers=AUTH), 404, "not-found")
+        assert world.window.gate.paused
+        woken = world.waker.woken
+        assert (await client.post("/console/resume", headers=OPERATOR)).json()["resumed"]
+        assert not world.window.gate.paused
+        assert world.waker.woken == woken + 1
+        assert not (await client.post("/console/resume", headers=OPERATOR)).json()["resumed"]
+
+    in_world(scenario)
+
+
+def test_health_tells_operators_the_headline() -> None:
+    """Nobody else; and a store that is down makes it no slower, nor fail."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        assert (await client.get("/health", headers=OPERATOR)).json()["headline"]["state"] == "healthy"
+        for headers in ({}, AUTH, {"Authorization": "wrong"}):
+            assert "headline" not in (await client.get("/health", headers=headers)).json()
+        body = (await world.client(store=Down(30)).get("/health", headers=OPERATOR)).json()
+        assert "headline" not in body
 
     in_world(scenario)

@@ -21,6 +21,7 @@ from ports import Clock
 from proofs.simulation.virtual_time import VirtualClock
 from tests.component.contract import conforms
 from tests.fakes.memory import (
+    MemoryHistory,
     MemoryJobStore,
     MemoryQueue,
     MemoryTable,
@@ -156,6 +157,7 @@ class ApiWorld:
         self.queue, self.notifications = MemoryQueue(self.clock), MemoryQueue(self.clock)
         self.dead_letters, self.dead_notifications = MemoryQueue(self.clock), MemoryQueue(self.clock)
         self.upstream = ScriptedUpstream(self.clock)
+        self.history = MemoryHistory()
         self.waker = CountingWaker()
         self.telemetry = Silent()
 
@@ -199,6 +201,7 @@ class ApiWorld:
             randomness=SystemRandomness(),
             telemetry=self.telemetry,
             waker=ports["waker"],
+            history=self.history,
             dead_letters={"fresh": ports["dead_letters"], "notification": self.dead_notifications},
             secrets=secrets,
             checks={"database": up, "queue": up},

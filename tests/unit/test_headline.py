@@ -55,7 +55,7 @@ CASES: dict[str, tuple[Facts, State, str, str]] = {
     "the upstream limits us": (
         Facts(NOW_MS, BLOCKED),
         State.UPSTREAM_LIMITS,
-        "The upstream limits us: no call for 45 s",
+        "The upstream limits us: it wants no call for 45 s",
         "somebody else uses our key",
     ),
     "the key is refused": (

@@ -1,0 +1,179 @@
+"""Reads where the service stands: the window, what is unfinished, what ended last, and the last hour.
+
+No upstream call, few reads: one of the window, six bounded queries of the due index, the minutes of the last
+hour every few seconds, and each listed request once: a row of the index that has not changed is not read
+again, nor is a job. The console and the operator's tool show the same reading.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from core.gate import Gate
+from core.headline import Facts
+from core.history import Minute
+from core.places import DueKind, EndedKind, Place
+from core.request import Request
+from core.scheduling import Due
+from ports import Clock, History, JobStore, RequestKey
+
+JOBS_MAX = 200
+REQUESTS_MAX = 30
+DONE_MAX = 50
+ROWS_KEPT = 500
+FOREVER_MS = 10**15
+MINUTES_READ_MS = 5_000
+HOUR_MS = 3_600_000
+TRIED_AGAIN = 2
+"""A webhook that failed once is nothing to worry about: its second attempt comes seconds later."""
+
+Kind = DueKind | EndedKind
+LISTED_MAX: Mapping[Kind, int] = {
+    DueKind.OPEN: REQUESTS_MAX,
+    DueKind.DELIVERY: REQUESTS_MAX,
+    EndedKind.UNDELIVERABLE: REQUESTS_MAX,
+    EndedKind.DONE: DONE_MAX,
+}
+IndexRow = tuple[Kind, RequestKey]
+"""Where a request stands on the index; as long as it stands there it has not changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Where the service stood at `now_ms`.
+
+    `waiting`, `retrying`: up to `JOBS_MAX` jobs each. `requests`: what is due first, what was given up last
+    and what ended last, each once, and each list up to its limit; `more`: there is more that is unfinished or
+    undeliverable. `listed_since_ms`: of those that ended, all since then are there.
+    `errors`: what the last call of each listed job that is retried met, by job. `hour`: its minutes.
+    """
+
+    now_ms: int
+    gate: Gate
+    waiting: Sequence[Due]
+    retrying: Sequence[Due]
+    requests: Sequence[Request]
+    more: bool
+    listed_since_ms: int
+    errors: Mapping[str, str]
+    hour: Sequence[Minute]
+
+
+class Reader:
+    """Reads, and remembers what has not changed since."""
+
+    def __init__(
+        self, store: JobStore, read_gate: Callable[[], Awaitable[Gate]], history: History, clock: Clock
+    ) -> None:
+        self._store = store
+        self._read_gate = read_gate
+        self._history = history
+        self._clock = clock
+        self._seen: OrderedDict[IndexRow, Request] = OrderedDict()
+        self._errors: dict[Due, str] = {}
+        self._hour: Sequence[Minute] = ()
+        self._hour_read_at_ms: int | None = None
+
+    async def read(self) -> Reading:
+        """Return where the service stands; raises `Unavailable`."""
+        gate, waiting, retrying, rows, hour = await asyncio.gather(
+            self._read_gate(),
+            self._store.due_jobs(DueKind.FRESH, FOREVER_MS, JOBS_MAX),
+            self._store.due_jobs(DueKind.RETRY, FOREVER_MS, JOBS_MAX),
+            self._rows_of_the_index(),
+            self._minutes(),
+        )
+        requests = await self._requests(rows)
+        done = rows[EndedKind.DONE]
+        return Reading(
+            self._clock.now_ms(),
+            gate,
+            waiting,
+            retrying,
+            requests,
+            more=any(len(keys) == LISTED_MAX[kind] for kind, keys in rows.items() if keys is not done),
+            listed_since_ms=done[-1].due_ms if len(done) == DONE_MAX else 0,
+            errors=await self._last_errors(
+                retrying, {request.job_id for request in requests if request.open}
+            ),
+            hour=hour,
+        )
+
+    async def minutes(self, since_ms: int) -> list[Minute]:
+        """Return the minutes from then on; raises `Unavailable`."""
+        return await self._history.since(since_ms)
+
+    async def _minutes(self) -> Sequence[Minute]:
+        mono_ms = self._clock.monotonic_ms()
+        if self._hour_read_at_ms is None or mono_ms - self._hour_read_at_ms >= MINUTES_READ_MS:
+            self._hour = await self._history.since(self._clock.now_ms() - HOUR_MS)
+            self._hour_read_at_ms = mono_ms
+        return self._hour
+
+    async def _rows_of_the_index(self) -> dict[Kind, list[RequestKey]]:
+        rows = await asyncio.gather(*(self._rows_of(kind, limit) for kind, limit in LISTED_MAX.items()))
+        return dict(zip(LISTED_MAX, rows, strict=True))
+
+    async def _rows_of(self, kind: Kind, limit: int) -> list[RequestKey]:
+        if isinstance(kind, EndedKind):
+            return await self._store.ended(kind, limit)
+        return await self._store.due_requests(kind, FOREVER_MS, limit)
+
+    async def _requests(self, rows: Mapping[Kind, Iterable[RequestKey]]) -> list[Request]:
+        """Return each request once: the index may show one in two places for a moment."""
+        places = [(kind, key) for kind, keys in rows.items() for key in keys]
+        found = await asyncio.gather(*(self._request(place) for place in places))
+        return list({request.id: request for request in found if request is not None}.values())
+
+    async def _request(self, place: IndexRow) -> Request | None:
+        """Return the request of a row, as it is now: it may have gone on, and the index lags."""
+        _, key = place
+        request = self._seen.get(place) or await self._store.request_of(key.job_id, key.request_id)
+        if request is not None and _stands_at(request, place):
+            self._seen[place] = request
+            self._seen.move_to_end(place)
+            if len(self._seen) > ROWS_KEPT:
+                self._seen.popitem(last=False)
+        return request
+
+    async def _last_errors(self, retrying: Iterable[Due], wanted: set[str]) -> dict[str, str]:
+        """Return what the last call of each of these jobs met; a job's row moves with every call."""
+        rows = [due for due in retrying if due.job_id in wanted]
+        unknown = [due for due in rows if due not in self._errors]
+        jobs = await asyncio.gather(*(self._store.job(due.job_id) for due in unknown))
+        read = {due: job.error if job else "" for due, job in zip(unknown, jobs, strict=True)}
+        self._errors = {due: self._errors.get(due, "") or read.get(due, "") for due in rows}
+        return {due.job_id: error for due, error in self._errors.items()}
+
+
+def _stands_at(request: Request, place: IndexRow) -> bool:
+    """Whether the row is as new as its request; then, as long as it stays, the request is the same."""
+    kind, key = place
+    return request.place == Place(kind, key.due_ms)
+
+
+def facts(reading: Reading, requests: Iterable[Request], dead_letters: int) -> Facts:
+    """Return what the headline is judged by. `requests`: those of the reading that the reader may see."""
+    latest = reading.hour[-1] if reading.hour else None
+    deliveries = [request.delivery for request in requests]
+    failing = [each for each in deliveries if each.state == "pending" and each.attempts >= TRIED_AGAIN]
+    given_up = [
+        each
+        for each in deliveries
+        if each.state in {"gone", "undeliverable"} and each.ended_ms > reading.now_ms - HOUR_MS
+    ]
+    return Facts(
+        reading.now_ms,
+        reading.gate,
+        len(reading.waiting),
+        len(reading.retrying),
+        uncounted=JOBS_MAX in {len(reading.waiting), len(reading.retrying)},
+        ran_at_ms=latest.at_ms if latest else None,
+        noted_state=latest.state if latest else "",
+        noted_since_ms=latest.since_ms if latest else None,
+        webhooks_failing=len(failing),
+        webhooks_given_up=len(given_up),
+        webhook_error=next((each.reason for each in (*failing, *given_up) if each.reason), ""),
+        dead_letters=dead_letters,
+    )
