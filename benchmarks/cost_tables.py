@@ -164,7 +164,7 @@ def month(case: Case, times: float, metrics: int) -> Bill:
         "SQS, standard requests": idle_polls_a_month(),
         "Secrets Manager, secrets a month": 1,
         "CloudWatch, custom metrics a month": metrics,
-        "CloudWatch, alarms a month": count_resources("AWS::CloudWatch::Alarm"),
+        "CloudWatch, alarms a month": alarm_metrics(),
         "CloudWatch, dashboards a month": count_resources("AWS::CloudWatch::Dashboard"),
     }
     rows = dict(Bill.of(case.amounts(), times).rows)
@@ -176,6 +176,15 @@ def month(case: Case, times: float, metrics: int) -> Bill:
 def count_resources(kind: str) -> int:
     """Return how many the template makes of a kind."""
     return sum(resource["Type"] == kind for resource in TEMPLATE["Resources"].values())
+
+
+def alarm_metrics() -> int:
+    """Return how many metrics the alarms look at: one of an expression looks at several."""
+    alarms = [row for row in TEMPLATE["Resources"].values() if row["Type"] == "AWS::CloudWatch::Alarm"]
+    looked_at = [
+        sum("MetricStat" in row for row in alarm["Properties"].get("Metrics", [])) for alarm in alarms
+    ]
+    return sum(count or 1 for count in looked_at)
 
 
 def metrics_of(*cases: Case) -> int:

@@ -248,6 +248,12 @@ def delivery_failed(request: Request, next_ms: int, reason: str, excerpt: str, *
     return replace(request, delivery=waiting, due_ms=_look_at_ms(next_ms, queued=queued))
 
 
+def delivery_overdue_ms(request: Request, now_ms: int) -> int:
+    """Return for how long the next attempt could have begun already."""
+    delivery = request.delivery
+    return max(0, now_ms - max(delivery.not_before_ms, delivery.until_ms, request.closed_ms))
+
+
 def resend_delivery(request: Request, now_ms: int) -> Request:
     """Move a delivery whose message may be lost on along the index, before its message is sent again."""
     return replace(request, due_ms=_look_at_ms(now_ms, queued=True))

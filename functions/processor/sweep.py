@@ -15,7 +15,7 @@ from core.errors import Unavailable
 from core.job import Job
 from core.messages import NotificationMessage
 from core.places import DueKind
-from core.request import Request, look_again, resend_delivery
+from core.request import Request, delivery_overdue_ms, look_again, resend_delivery
 from ports import Ports, RequestKey, Written
 
 ROWS_MAX = 100
@@ -120,6 +120,8 @@ class Sweep:
             return
         result = await self._store.write_request(request, resend_delivery(request, now_ms))
         if isinstance(result, Written):
+            overdue_s = delivery_overdue_ms(request, now_ms) / 1000
+            self._telemetry.event("webhook_overdue", {"DeliveryOverdueS": overdue_s}, request_id=request.id)
             message = NotificationMessage(request.job_id, request.id, request.delivery.attempts)
             await self._notifications.send([message.encode()])
 

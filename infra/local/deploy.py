@@ -157,7 +157,8 @@ def _packaged_template(session: AwsSession, package: Package, digest: str) -> st
         s3.create_bucket(Bucket=CODE_BUCKET)
     key = f"{digest}.zip"
     s3.put_object(Bucket=CODE_BUCKET, Key=key, Body=package.archive())
-    return TEMPLATE.read_text().replace(LOCAL_CODE, f"CodeUri: s3://{CODE_BUCKET}/{key}")
+    text = TEMPLATE.read_text().replace(LOCAL_CODE, f"CodeUri: s3://{CODE_BUCKET}/{key}")
+    return text.replace("RetainExceptOnCreate", "Retain")  # LocalStack knows no more than that
 
 
 def _apply(

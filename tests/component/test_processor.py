@@ -482,3 +482,22 @@ def test_limits_stand_while_nobody_knows_what_is_deployed() -> None:
         assert world.window.window.limits == CALLS.limits
 
     run(scenario())
+
+
+def test_webhooks_that_nobody_sends_are_told_as_overdue() -> None:
+    """While no notifier works, the figure grows; it is there once the first resend was of no use."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        await world.accept("hello")
+        await world.work(minutes=8)
+        overdue_s = [
+            float(str(fields["DeliveryOverdueS"]))
+            for name, fields in world.notifiers.telemetry.events
+            if name == "webhook_overdue"
+        ]
+        assert overdue_s == sorted(overdue_s)
+        assert 29 <= overdue_s[0] <= 91
+        assert overdue_s[-1] > 300
+
+    run(scenario())

@@ -51,9 +51,15 @@ def _names(key: ast.expr | None) -> Iterator[str]:
         yield from (f"{start}{end}" for end in COMPOSED[start])
 
 
+def dashboard_text() -> str:
+    """Return the dashboard's body, with references in it."""
+    text: str = properties("Dashboard")["DashboardBody"]["Sub"][0]
+    return text
+
+
 def dashboard() -> list[dict[str, object]]:
     """Return the properties of the dashboard's widgets."""
-    body = re.sub(r"\$\{[^}]+\}", "1", properties("Dashboard")["DashboardBody"]["Sub"])
+    body = re.sub(r"\$\{[^}]+\}", "1", dashboard_text())
     return [widget["properties"] for widget in json.loads(body)["widgets"]]
 
 
@@ -71,7 +77,12 @@ def in_alarms() -> set[tuple[str, str]]:
 def alarms() -> list[dict[str, Any]]:
     """Return the properties of the alarms on our own metrics."""
     names = [name for name, row in TEMPLATE["Resources"].items() if row["Type"] == "AWS::CloudWatch::Alarm"]
-    return [properties(name) for name in names if properties(name)["Namespace"] == NAMESPACE]
+    found = [row for name in names for row in (properties(name), *_in_expressions(properties(name)))]
+    return [row for row in found if row.get("Namespace") == NAMESPACE]
+
+
+def _in_expressions(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row["MetricStat"]["Metric"] for row in alarm.get("Metrics", []) if "MetricStat" in row]
 
 
 def _dimensions(alarm: dict[str, Any]) -> dict[str, str]:
@@ -80,6 +91,6 @@ def _dimensions(alarm: dict[str, Any]) -> dict[str, str]:
 
 def overlaps() -> list[tuple[object, object]]:
     """Return the pairs of neighbouring widgets, in the order of the body, that start at the same place."""
-    body = re.sub(r"\$\{[^}]+\}", "1", properties("Dashboard")["DashboardBody"]["Sub"])
+    body = re.sub(r"\$\{[^}]+\}", "1", dashboard_text())
     places = sorted((widget["y"], widget["x"]) for widget in json.loads(body)["widgets"])
     return [(first, second) for first, second in pairwise(places) if first == second]

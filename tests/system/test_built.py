@@ -1,5 +1,6 @@
 """What `sam build` makes: for the right machine, and it works in Lambda's own runtime."""
 
+import importlib.util
 import json
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,14 @@ def test_every_library_is_for_the_architecture(function: str, machine: str, tmp_
     machines = {int.from_bytes(path.read_bytes()[18:20], "little") for path in libraries}
     assert machines <= {ELF_MACHINES[machine]}
     assert libraries or function == "ProcessorFunction"  # that one has nothing compiled
+
+
+@pytest.mark.parametrize("package", FUNCTIONS)
+def test_everything_is_compiled(package: str, builds: dict[str, Path]) -> None:
+    """Lambda's folder is read-only: without its byte code a module is compiled at each start."""
+    sources = {path for path in builds[package].rglob("*.py") if "tests" not in path.parts}
+    compiled = {importlib.util.cache_from_source(str(path)) for path in sources}
+    assert compiled == {name for name in compiled if Path(name).is_file()}
 
 
 @pytest.fixture(scope="module")

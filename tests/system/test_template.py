@@ -34,6 +34,7 @@ NUMBERS = {
     for name in TEMPLATE_SETTINGS
     if TEMPLATE["Parameters"].get(parameter_name(name), {}).get("Type") == "Number"
 }
+QUEUES = {"FreshQueue": "processor", "NotificationQueue": "notifier", "NotificationRetryQueue": "notifier"}
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # What Lambda does in the notifier's name, to receive for it.
 EVENT_SOURCE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
@@ -141,7 +142,7 @@ def test_no_role_names_everything() -> None:
 def test_what_must_not_be_lost_is_kept() -> None:
     """Tables and the secret outlive the stack; tables are encrypted and can be restored to any second."""
     for name in ("SigningTable", "WindowTable", "Secret"):
-        assert TEMPLATE["Resources"][name]["DeletionPolicy"] == "Retain"
+        assert TEMPLATE["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
         assert TEMPLATE["Resources"][name]["UpdateReplacePolicy"] == "Retain"
     for name in ("SigningTable", "WindowTable"):
         assert properties(name)["SSESpecification"]["SSEEnabled"] is True
@@ -175,8 +176,8 @@ def test_every_alarm_is_on_the_dashboard_and_in_the_documentation() -> None:
     alarms = {
         name for name, value in TEMPLATE["Resources"].items() if value["Type"] == "AWS::CloudWatch::Alarm"
     }
-    dashboard = properties("Dashboard")["DashboardBody"]["Sub"]
-    assert alarms == {name for name in alarms if f"${{{name}.Arn}}" in dashboard}
+    dashboard = metrics.dashboard_text().replace("Alarm.Arn}", "AlarmArn}")
+    assert alarms == {name for name in alarms if f"${{{name}Arn}}" in dashboard}
     documented = (ROOT / "docs" / "alarms.md").read_text()
     assert alarms == {name for name in alarms if f"`{name}`" in documented}
 
@@ -233,3 +234,27 @@ def test_the_containers_take_every_setting_of_the_local_stack() -> None:
     keys = {"SYNTHESIA_API_KEY", "CLIENT_API_KEYS", "OPERATOR_API_KEYS", "WEBHOOK_SECRET"}
     own = {"UPSTREAM_URL", "WEBHOOK_ALLOW_PRIVATE", *keys}
     assert passed == {*TEMPLATE_SETTINGS, *stand_in, *own, "API_PORT"}
+
+
+@pytest.mark.parametrize(("queue", "package"), QUEUES.items())
+def test_a_message_stays_hidden_while_its_batch_is_worked_on(queue: str, package: str) -> None:
+    """Six times the function's time-out: AWS's advice, for batches that are throttled and tried again."""
+    timeout_s = properties(FUNCTIONS[package])["Timeout"]
+    assert properties(queue)["VisibilityTimeout"] == 6 * timeout_s
+
+
+@pytest.mark.parametrize(
+    ("url", "fine"),
+    [
+        ("https://hiring.api.synthesia.io", True),
+        ("http://upstream:8100", True),
+        ("http://127.0.0.1:8100/path", True),
+        ("http://hiring.api.synthesia.io", False),
+        ("http://localhost.example", False),
+        ("ftp://upstream", False),
+    ],
+)
+def test_the_upstream_is_called_over_https_but_for_a_stand_in(url: str, *, fine: bool) -> None:
+    """Our key travels in a header."""
+    pattern = TEMPLATE["Parameters"]["UpstreamUrl"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, url)) is fine
