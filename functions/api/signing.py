@@ -1,7 +1,7 @@
 """The two-second contract: a signature if it can be had in time, else a durable acceptance, else why not."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -165,8 +165,8 @@ class Signing:
         async with asyncio.timeout(limit_s):
             job, gate, backlog = await asyncio.gather(
                 self._store.job(jobs.job_id(ask.message)),
-                _if_readable(self._slots.refresh(), limit_s / 2),
-                _if_readable(self._store.backlog(BACKLOG_ROWS_MAX), limit_s / 2),
+                _if_readable(self._slots.refresh, limit_s / 2),
+                _if_readable(lambda: self._store.backlog(BACKLOG_ROWS_MAX), limit_s / 2),
             )
         return Snapshot(job, gate, backlog, self._clock.monotonic_ms() - began_ms)
 
@@ -405,10 +405,10 @@ def _reserve_ms(ask: Ask, seen: Snapshot) -> int:
     return max(DURABLE_MS, 2 * seen.look_ms) if ask.may_wait else DURABLE_MS
 
 
-async def _if_readable(read: Coroutine[Any, Any, Value], limit_s: float) -> Value | None:
+async def _if_readable(read: Callable[[], Awaitable[Value]], limit_s: float) -> Value | None:
     """Return what is read, if that can be had in time: an answer can do without."""
     try:
         async with asyncio.timeout(limit_s):
-            return await read
+            return await read()
     except (Unavailable, TimeoutError):
         return None

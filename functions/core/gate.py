@@ -91,12 +91,15 @@ def take(
     reserve: int = 0,
     spread: float = 0.0,
 ) -> Grant | NotBefore:
-    """Take a slot of the window, if neither the operator nor a refused key holds calls back."""
+    """Take a slot of the window, if neither the operator nor a refused key holds calls back.
+
+    The write depends on the pause too: an instance whose view is old must not call after it.
+    """
     if gate.paused:
         return NotBefore(0, Denial.PAUSED)
     if gate.key.suspected and kind is not Kind.PROBE:
         return NotBefore(gate.open_at_ms(now_ms), Denial.BLOCKED)
-    return take_slot(
+    taken = take_slot(
         gate.window,
         now_ms,
         permit_id=permit_id,
@@ -106,6 +109,9 @@ def take(
         reserve=reserve,
         spread=spread,
     )
+    if isinstance(taken, NotBefore):
+        return taken
+    return replace(taken, change=replace(taken.change, expected={"paused": False}))
 
 
 def pause(gate: Gate, *, by: str, now_ms: int) -> Change | None:

@@ -13,6 +13,7 @@ from core.job import Job
 from core.places import DueKind
 from core.request import Request
 from core.webhook import Outcome, OutcomeKind
+from core.window import Grant, NotBefore
 from proofs.mutations.fault import Breaking, Fault, Function
 from proofs.mutations.window import with_argument, with_result, without_reset
 
@@ -146,6 +147,11 @@ def _signed_again(
     return right
 
 
+def _unconditional(taken: Grant | NotBefore, *_: Any, **__: Any) -> Grant | NotBefore:
+    """Make a take depend on nothing but the slot."""
+    return replace(taken, change=replace(taken.change, expected={})) if isinstance(taken, Grant) else taken
+
+
 # Requests and deliveries
 
 
@@ -231,5 +237,6 @@ FAULTS = (
         {"look_again": with_result(lambda request, *_: replace(request, due_ms=request.due_ms + NEVER_MS))},
     ),
     Fault("a failed attempt taken for a delivery", {"classify_answer": with_result(_delivered)}),
+    Fault("an old view of the gate takes a slot while paused", {"gate.take": with_result(_unconditional)}),
     Fault("a call that was given up is kept by the kernel", {"socket_options": with_result(without_reset)}),
 )

@@ -19,6 +19,7 @@ FREEZE_MS = (1_000, 60_000)
 CRASH_DURING_MS = (1, 4_000)
 STILL_LANDS = 0.5
 QUIET = Rates()
+INDEX_METHODS = frozenset({"due_jobs", "due_requests", "ended", "backlog"})
 
 Trace = Callable[..., None]
 CURRENT: "ContextVar[Instance | None]" = ContextVar("instance", default=None)
@@ -40,10 +41,12 @@ class InstanceClock(VirtualClock):
 class Instance:
     """One running copy of a function: its host's clock, and its tasks, which a crash ends all at once."""
 
-    def __init__(self, name: str, rng: Random) -> None:
+    def __init__(self, name: str, rng: Random, *, wrong_by_ms: int = 0) -> None:
         self.name = name
         self.dead = False
-        self.clock = InstanceClock(self, rng.randint(-MARGIN_MS // 2, MARGIN_MS // 2))
+        self.newer = False
+        self.wrong_clock = bool(wrong_by_ms)
+        self.clock = InstanceClock(self, rng.randint(-MARGIN_MS // 2, MARGIN_MS // 2) + wrong_by_ms)
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._frozen_until_s = 0.0
 
@@ -125,7 +128,7 @@ class Faults:
 
     def fate(self, port: str) -> Fate:
         """Draw what becomes of a call to this port."""
-        fate = Fate.ERROR if self._down(port) else self._draw()
+        fate = Fate.ERROR if self.down(port) else self._draw()
         if fate is not Fate.FINE:
             self.counts[fate.name.lower()] = self.counts.get(fate.name.lower(), 0) + 1
         return fate
@@ -149,7 +152,8 @@ class Faults:
             chance -= rate
         return Fate.FINE
 
-    def _down(self, port: str) -> bool:
+    def down(self, port: str) -> bool:
+        """Whether a port, or what stands behind it, is down."""
         return any(
             outage.port == port and outage.from_ms <= _elapsed_ms() < outage.until_ms
             for outage in self._plan.outages
@@ -184,10 +188,15 @@ class FaultyPort:
 
         return call
 
+    def _fate(self, method: str) -> Fate:
+        """The due index is a part of the table that may be throttled alone."""
+        is_index = self._name == "store" and method in INDEX_METHODS
+        return Fate.ERROR if is_index and self._faults.down("index") else self._faults.fate(self._name)
+
     async def _call(self, method: str, effect: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Make the call: some time passes, the effect takes place as a whole, some more time passes."""
         await self._instance.thawed()
-        fate = self._faults.fate(self._name)
+        fate = self._fate(method)
         self._trace(self._instance.name, f"{self._name}.{method}", fate.name.lower())
         duration_ms = self._duration_ms(fate)
         self._begin(fate)

@@ -3,11 +3,13 @@
 Every stream of chance is derived from the seed by name, so that one more draw in one place moves no other.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from core.config import CallSettings
 from core.window import Limits, Timing
+from proofs.simulation import troubles
+from proofs.simulation.troubles import Act, Trouble
 
 MARGIN_MS = 250
 RECEIVERS = ("good", "good", "good", "flapping", "dead", "gone", "hanging", "busy")
@@ -44,7 +46,7 @@ STORM = Rates(error=0.04, lost=0.06, crash=0.015, freeze=0.012, slow=0.08, messa
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A port that is down for all instances for a while."""
+    """A port, or what stands behind it, that is down for all instances for a while."""
 
     port: str
     from_ms: int
@@ -76,10 +78,50 @@ class Plan:
     window_exists: bool
     healthy_share: float
     outage_ms: tuple[int, int]
+    troubles: frozenset[Trouble] = frozenset()
+    acts: tuple[Act, ...] = ()
+    deploy_ms: int | None = None
+
+    @property
+    def next_settings(self) -> CallSettings:
+        """Those of the version that is deployed at `deploy_ms`."""
+        limits = Limits(self.settings.limits.calls % 10 + 1, self.settings.limits.window_ms)
+        return replace(self.settings, limits=limits, retry_ms=2 * self.settings.retry_ms)
 
 
-def plan(seed: int) -> Plan:
-    """Return the plan of a seed."""
+def plan(seed: int, trouble: Trouble | None = None) -> Plan:
+    """Return the plan of a seed, with the troubles that it draws, or with the one that is asked for."""
+    planned = _plan(seed)
+    if planned.rates is CALM and trouble is None:
+        return planned
+    rng = stream(seed, "troubles")
+    return _troubled(planned, troubles.drawn(rng, trouble), rng)
+
+
+def _troubled(planned: Plan, drawn: frozenset[Trouble], rng: Random) -> Plan:
+    calls = list(planned.calls)
+    if Trouble.CROWD in drawn:
+        calls += _crowd(rng, calls[-1].at_ms)
+    if Trouble.HOSTILE in drawn:
+        calls += [*_hostile(rng), *_many_callers(rng)]
+    if Trouble.FORBIDDEN in drawn:
+        calls += [_forbidden(rng, number) for number in range(rng.randrange(1, 8))]
+    calls.sort(key=lambda call: call.at_ms)
+    end_ms = max(planned.faults_end_ms, calls[-1].at_ms + 20_000)
+    spells = tuple(_spell(rng, port, end_ms) for trouble, port in troubles.SPELLS.items() if trouble in drawn)
+    return replace(
+        planned,
+        rates=ROUGH if planned.rates is CALM else planned.rates,
+        calls=tuple(calls),
+        faults_end_ms=end_ms,
+        outages=planned.outages + spells,
+        troubles=drawn,
+        acts=troubles.acts(rng, drawn, end_ms),
+        deploy_ms=rng.randrange(end_ms) if Trouble.VERSIONS in drawn else None,
+    )
+
+
+def _plan(seed: int) -> Plan:
     rng = stream(seed, "plan")
     rates = rng.choice((CALM, ROUGH, ROUGH, ROUGH, STORM, STORM))
     calls = _calls(rng)
@@ -134,6 +176,49 @@ def _call(rng: Random, before: list[Call], at_ms: int, repeated: float) -> Call:
         message = rng.choice(before[-3:]).message
     webhook_url = f"https://{rng.choice(RECEIVERS)}.example/{len(before)}" if rng.random() < 0.75 else ""
     return Call(at_ms, rng.choice(("alice", "bob")), message, webhook_url, rng.random() < 0.5)
+
+
+def _crowd(rng: Random, from_ms: int) -> list[Call]:
+    """More callers of one message than a page holds."""
+    url = "https://good.example/crowd"
+    return [Call(from_ms + rng.randrange(3_000), "alice", "wanted by many", url, False) for _ in range(120)]
+
+
+def _hostile(rng: Random) -> list[Call]:
+    """One caller floods the service: with new messages, with one message, for receivers that don't answer."""
+    at_ms = rng.randrange(20_000)
+    receivers = ("dead", "hanging", "good")
+    new = [
+        Call(at_ms + rng.randrange(2_000), "trudy", f"flood {n}", _hook(rng, receivers, n), True)
+        for n in range(40)
+    ]
+    same = [
+        Call(at_ms + rng.randrange(2_000), "trudy", "flood", _hook(rng, receivers, n), True)
+        for n in range(60)
+    ]
+    return [*new, *same, *(_forbidden(rng, number) for number in range(5))]
+
+
+def _many_callers(rng: Random) -> list[Call]:
+    """Tens of callers with a message each."""
+    return [
+        Call(rng.randrange(60_000), f"caller {n}", f"of caller {n}", f"https://good.example/{n}", True)
+        for n in range(24)
+    ]
+
+
+def _forbidden(rng: Random, number: int) -> Call:
+    """A message that the upstream answers 403."""
+    return Call(rng.randrange(40_000), "trudy", f"forbidden {number}", _hook(rng, ("good",), number), False)
+
+
+def _hook(rng: Random, receivers: tuple[str, ...], number: int) -> str:
+    return f"https://{rng.choice(receivers)}.example/trudy-{number}"
+
+
+def _spell(rng: Random, port: str, faults_end_ms: int) -> Outage:
+    from_ms = rng.randrange(faults_end_ms)
+    return Outage(port, from_ms, min(faults_end_ms, from_ms + rng.randrange(5_000, 120_000)))
 
 
 def _outage(rng: Random, faults_end_ms: int) -> Outage:

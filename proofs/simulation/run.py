@@ -15,6 +15,7 @@ from api.wiring import ApiPorts
 from api.wiring import assemble as assemble_api
 from core import webhook
 from core import window as windows
+from core.config import CallSettings
 from core.errors import Unavailable
 from core.gate import Gate
 from core.secrets import Secrets
@@ -37,7 +38,9 @@ from processor.wiring import assemble
 from proofs.simulation import virtual_time
 from proofs.simulation.checks import Checks
 from proofs.simulation.faults import Faults, FaultyPort, Instance, LossyQueue, adopt_tasks
+from proofs.simulation.operating import Operator, OperatorPorts
 from proofs.simulation.plan import WEBHOOK_DELAYS_MS, Call, Plan, plan, stream
+from proofs.simulation.troubles import FAR_SKEWS_MS, SKEWS_MS, Act, Trouble
 from proofs.simulation.virtual_time import VirtualClock
 from proofs.simulation.world import (
     ObservedStore,
@@ -63,6 +66,8 @@ COLD_MS = (50, 700)
 SETTLING_MS = 200_000
 REST_MS = 4 * 3_600_000
 WATCH_MS = 5_000
+RIGHT_SHARE = 0.7
+NEWER_SHARE = 0.8
 WEBHOOK_SECRET = "whsec_" + "A" * 32
 API_SETTINGS = ApiSettings.read(
     {
@@ -150,6 +155,7 @@ class Simulation:
         self._notification_dead_letters = MemoryQueue(clock)
         self._receiver_states = MemoryReceiverStore()
         self._deployment = FakeDeployment(planned.settings.limits)
+        self._table = table
         self._notifications, self._retries = (
             MemoryQueue(
                 clock,
@@ -193,6 +199,10 @@ class Simulation:
         self._spawn(self._deliver_messages(self._notifications, Lane.FIRST))
         self._spawn(self._deliver_messages(self._retries, Lane.RETRIES))
         self._spawn(self._disturb())
+        self._spawn(self._end_wrong_clocks())
+        self._spawn(self._deploy())
+        for act in self.plan.acts:
+            self._spawn(self._operate(act))
         for call in self.plan.calls:
             self._spawn(self._call(call))
         await self._rest()
@@ -255,6 +265,33 @@ class Simulation:
             for text in GARBAGE:
                 await self.rng.choice(queues).send([text])
 
+    async def _end_wrong_clocks(self) -> None:
+        """When the faults end, so do the hosts whose clocks are wrong."""
+        await asyncio.sleep(self.plan.faults_end_ms / 1000)
+        for api in self._apis:
+            if api.instance.wrong_clock:
+                api.instance.crash()
+
+    async def _deploy(self) -> None:
+        """From some moment on new instances are of a newer version, with settings of its own."""
+        if self.plan.deploy_ms is not None:
+            await asyncio.sleep(self.plan.deploy_ms / 1000)
+            self._deployment.deployed = self.plan.next_settings.limits
+
+    async def _operate(self, act: Act) -> None:
+        """Let the operator act."""
+        await asyncio.sleep(act.at_ms / 1000)
+        instance = Instance(f"operator-{next(self._names)}", self.rng)
+        ports = OperatorPorts(
+            self._store,
+            self._window,
+            self._queue_port(self._notifications, "notifications", instance),
+            instance.clock,
+            self._randomness,
+        )
+        self.trace("operator", act.trouble)
+        await Operator(self._table, ports, self.plan.settings, self._stream("operator")).act(act)
+
     async def _deliver_messages(self, queue: MemoryQueue, lane: Lane) -> None:
         """An event source mapping: batches of notifications to as many notifiers as may run at once."""
         slots = asyncio.Semaphore(NOTIFIERS_MAX)
@@ -268,8 +305,30 @@ class Simulation:
 
     # The functions
 
+    async def _sign(self, body: bytes, webhook_id: str, timestamp_s: int, _client: str) -> dict[str, str]:
+        if self._faults.down("secrets"):
+            raise Unavailable("GetSecretValue: refused")
+        return webhook.sign(body, webhook_id, timestamp_s, [WEBHOOK_SECRET])
+
     def _instance(self, kind: str) -> Instance:
-        return Instance(f"{kind}-{next(self._names)}", self.rng)
+        instance = Instance(f"{kind}-{next(self._names)}", self.rng, wrong_by_ms=self._wrong_by_ms())
+        instance.newer = self._is_deployed and self.rng.random() < NEWER_SHARE
+        return instance
+
+    @property
+    def _is_deployed(self) -> bool:
+        """Whether the newer version is there: a few instances of the older one still start."""
+        return self.plan.deploy_ms is not None and VirtualClock().monotonic_ms() >= self.plan.deploy_ms
+
+    def _settings(self, instance: Instance) -> CallSettings:
+        return self.plan.next_settings if instance.newer else self.plan.settings
+
+    def _wrong_by_ms(self) -> int:
+        """How far the clock of a new instance is off, beyond what the margin covers."""
+        skews = {Trouble.CLOCKS: SKEWS_MS, Trouble.FAR_CLOCKS: FAR_SKEWS_MS}
+        drawn = [skews[trouble] for trouble in self.plan.troubles if trouble in skews]
+        over = VirtualClock().monotonic_ms() >= self.plan.faults_end_ms
+        return 0 if over or not drawn or self.rng.random() < RIGHT_SHARE else self.rng.choice(drawn[0])
 
     def _port(self, inner: object, name: str, instance: Instance, *, raises: bool = True) -> Any:
         return FaultyPort(inner, name, instance, self._faults, self.trace, raises=raises)
@@ -304,7 +363,7 @@ class Simulation:
             randomness=self._randomness,
             telemetry=Telemetry(self, instance),
         )
-        await self._invoke(instance, assemble(ports, self.plan.settings).run(), PROCESSOR_LIMIT_MS)
+        await self._invoke(instance, assemble(ports, self._settings(instance)).run(), PROCESSOR_LIMIT_MS)
 
     async def _invoke(self, instance: Instance, work: Any, limit_ms: int) -> Any:
         """Run a handler to its end, its crash or its time limit; None unless it returned."""
@@ -330,7 +389,7 @@ class Simulation:
             poster=cast(Poster, self._port(self._receivers, "poster", instance, raises=False)),
             notifications=self._queue_port(self._notifications, "notifications", instance),
             retries=self._queue_port(self._retries, "retries", instance),
-            sign=_sign,
+            sign=self._sign,
             clock=instance.clock,
             randomness=self._randomness,
             telemetry=Telemetry(self, instance),
@@ -368,7 +427,7 @@ class Simulation:
             secrets=_no_secrets,
             checks={},
         )
-        services = assemble_api(ports, replace(API_SETTINGS, calls=self.plan.settings))
+        services = assemble_api(ports, replace(API_SETTINGS, calls=self._settings(instance)))
         return Api(instance, services.signing, services.statuses)
 
     # The callers
@@ -436,14 +495,10 @@ async def _no_secrets() -> Secrets:
     raise NotImplementedError("callers come past the key check")
 
 
-async def _sign(body: bytes, webhook_id: str, timestamp_s: int, _client: str) -> dict[str, str]:
-    return webhook.sign(body, webhook_id, timestamp_s, [WEBHOOK_SECRET])
+def run_seed(seed: int, *, trouble: Trouble | None = None, keep_trace: bool = False) -> Result:
+    """Run one seed to its end, with the troubles that it draws, or with the one that is asked for."""
+    return virtual_time.run(_run(plan(seed, trouble), keep_trace=keep_trace))
 
 
-def run_seed(seed: int, *, keep_trace: bool = False) -> Result:
-    """Run one seed to its end."""
-    return virtual_time.run(_run(seed, keep_trace=keep_trace))
-
-
-async def _run(seed: int, *, keep_trace: bool) -> Result:
-    return await Simulation(plan(seed), keep_trace=keep_trace).run()
+async def _run(planned: Plan, *, keep_trace: bool) -> Result:
+    return await Simulation(planned, keep_trace=keep_trace).run()

@@ -3,10 +3,11 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
+from typing import TypeVar
 
 from core.answers import Answer, Meaning
 from core.gate import Gate
@@ -27,6 +28,9 @@ from tests.fakes.memory import MemoryJobStore, MemoryTable, MemoryWindow, Memory
 LAG_MS = (0, 200)
 LAG_LONG_MS = (1_000, 5_000)
 NEVER_S = 10_000
+FAR_RETRY_AFTER_MS = 60_000_000
+
+Record = TypeVar("Record", Job, Request)
 
 
 @dataclass(order=True, slots=True)
@@ -56,6 +60,7 @@ class ObservedStore(MemoryJobStore):
 
     async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
         """Write, check, and show it later."""
+        after = _as_newer(after)
         stored = self._table.jobs.get(after.id)
         result = await super().write_job(before, after)
         if isinstance(result, Written):
@@ -75,6 +80,7 @@ class ObservedStore(MemoryJobStore):
 
     async def write_request(self, before: Request, after: Request) -> Written[Request] | Conflict[Request]:
         """Write, check, and show it later."""
+        after = _as_newer(after)
         stored = self._table.requests.get(after.job_id, {}).get(after.id)
         result = await super().write_request(before, after)
         if isinstance(result, Written):
@@ -129,6 +135,14 @@ class ObservedStore(MemoryJobStore):
             self._index_table.jobs[row.job_id] = row.record
 
 
+def _as_newer(record: Record) -> Record:
+    """An instance of a newer version writes an attribute that others don't know."""
+    instance = CURRENT.get()
+    if instance is None or not instance.newer:
+        return record
+    return replace(record, others={**record.others, "of_a_newer_version": 1})
+
+
 class ObservedWindow(MemoryWindowStore):
     """The window, with every slot that is taken counted."""
 
@@ -144,6 +158,7 @@ class ObservedWindow(MemoryWindowStore):
                 seen = change.expected_slots.get(index)
                 if slot.holder and seen and slot.holder != seen.holder and slot.free_at_ms > seen.free_at_ms:
                     self._checks.granted()
+            self._checks.gate_written(result.record)
         return result
 
 
@@ -176,10 +191,14 @@ class SimulatedUpstream:
             return await self._exchange(message, call_limit_ms, may_send, self._reply_to)
 
     async def probe(self, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
-        """Answer a probe of the key, which is good."""
-        return await self._exchange(
-            "", call_limit_ms, may_send, lambda _: _Reply(Meaning.WELCOME, 0.05, status=200)
+        """Answer a probe of the key."""
+        refused = self._faults.down("key")
+        reply = (
+            _Reply(Meaning.KEY_REFUSED, 0.05, status=401)
+            if refused
+            else _Reply(Meaning.WELCOME, 0.05, status=200)
         )
+        return await self._exchange("", call_limit_ms, may_send, lambda _: reply)
 
     async def _exchange(
         self,
@@ -203,7 +222,7 @@ class SimulatedUpstream:
             self._checks.sent(message, until_ms=until_ms, inline=inline)
         sent_s = _now_s()
         arrives_in_s = self._arrives_in_s(_ms(end_s - sent_s))
-        asyncio.get_running_loop().call_later(arrives_in_s, self._checks.arrived)
+        asyncio.get_running_loop().call_later(arrives_in_s, self._checks.arrived, EPOCH_MS + _ms(sent_s))
         reply = reply_to(message)
         try:
             async with asyncio.timeout_at(end_s):
@@ -237,14 +256,26 @@ class SimulatedUpstream:
 
     def _reply_to(self, message: str) -> _Reply:
         latency_s = self._rng.uniform(0.1, 0.6) if self._rng.random() > 0.05 else self._rng.uniform(1, 45)
-        odd = self._odd_reply(latency_s)
+        odd = self._odd_reply(latency_s) or self._troubled_reply(latency_s)
         if odd:
             return odd
+        if message.startswith("forbidden"):
+            return _Reply(Meaning.KEY_REFUSED, latency_s, 403)
         if message.startswith("refused"):
             return _Reply(Meaning.REFUSED, latency_s, 400)
         if self._degraded(message):
             return _Reply(Meaning.FAILED, latency_s, 502)
         return _Reply(Meaning.SIGNED, latency_s, 200)
+
+    def _troubled_reply(self, latency_s: float) -> _Reply | None:
+        """Every call meets the same answer for a while."""
+        if self._faults.down("key"):
+            return _Reply(Meaning.KEY_REFUSED, latency_s, 401)
+        if self._faults.down("limit"):
+            return _Reply(Meaning.LIMITED, latency_s, 429, self._rng.choice((None, 1_000, 30_000)))
+        if self._faults.down("far_limit"):
+            return _Reply(Meaning.LIMITED, latency_s, 429, FAR_RETRY_AFTER_MS)
+        return None
 
     def _odd_reply(self, latency_s: float) -> _Reply | None:
         """One call in 25 meets what the upstream does not promise."""

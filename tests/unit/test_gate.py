@@ -183,3 +183,12 @@ async def test_fields_that_no_decision_was_based_on_are_written_whatever_was_the
     assert await written(OPEN, windows.note(OPEN.window, fresh_queued_at_ms=5)) == OPEN.having(
         fresh_queued_at_ms=5
     )
+
+
+async def test_an_old_view_takes_nothing_after_a_pause() -> None:
+    """An instance that read the gate before a pause, and stood still, is refused by its write."""
+    paused = await written(OPEN, gates.pause(OPEN, by="olga", now_ms=NOW_MS))
+    timing = Timing(grace_ms=10_000, margin_ms=250)
+    taken = gates.take(OPEN, NOW_MS, permit_id="mine", kind=Kind.FRESH, timing=timing, call_limit_ms=30_000)
+    assert isinstance(taken, Grant)
+    assert await refused(paused, taken.change)
