@@ -187,6 +187,7 @@ def _resources(cloudformation: Any) -> dict[str, str]:
         resource["LogicalResourceId"]: resource["PhysicalResourceId"]
         for page in pages
         for resource in page["StackResourceSummaries"]
+        if "PhysicalResourceId" in resource  # one that could not be made has none
     }
 
 

@@ -47,6 +47,8 @@ keys_app = typer.Typer(no_args_is_help=True, help="API keys of callers and opera
 app.add_typer(letters_app, name="dead-letters")
 app.add_typer(limit_app, name="limit")
 app.add_typer(keys_app, name="keys")
+secret_app = typer.Typer(no_args_is_help=True, help="The service's secret.")
+app.add_typer(secret_app, name="secret")
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Request ids.", show_default=False)]
 Client = Annotated[str, typer.Option(help="Only this caller's.", show_default=False)]
@@ -275,6 +277,37 @@ def limit_set(
     _confirm(session, [row], "Change the limit to this?", dry_run=dry_run, yes=yes)
     changed = session.run(partial(actions.set_limits, calls=calls, window_ms=window_ms))
     session.say(**row, changed=changed)
+
+
+@secret_app.command("init")
+def secret_init(
+    context: Context,
+    client: Annotated[str, typer.Option(help="The first caller's name.")] = "default",
+    upstream_key: Annotated[
+        str,
+        typer.Option(
+            prompt="The key that the upstream gave us",
+            hide_input=True,
+            envvar="SYNTHESIA_API_KEY",
+            show_envvar=True,
+            help="Asked for if it is not in the environment; better not on the command line.",
+        ),
+    ] = "",
+) -> None:
+    """Fill the empty secret of a new stack: the upstream's key, and new ones of our own, shown this once.
+
+    What is in a secret already is never replaced.
+    """
+    session: Session = context.obj
+    key, webhook_secret = actions.new_key(), new_webhook_secret()
+    document = {
+        "upstream_key": upstream_key,
+        actions.CLIENTS: {client: key},
+        actions.WEBHOOK_SECRETS: [webhook_secret],
+        actions.TOKEN_KEYS: [new_token_key()],
+    }
+    session.run(lambda ports: actions.init_secret(ports.vault, document))
+    session.say(client=client, key=key, webhook_secret=webhook_secret)
 
 
 @keys_app.command("list")

@@ -72,6 +72,10 @@ class Vault(Protocol):
         """Replace the document if the current version is still the one that was read."""
         ...
 
+    async def fill(self, document: Secret) -> bool:
+        """Write the first version; False if there is one already."""
+        ...
+
 
 class DeadLetterQueue(Protocol):
     """Messages that could not be handled. What is received is held until it is deleted or released."""
@@ -270,14 +274,29 @@ async def _change_window(store: WindowStore, decide: Callable[[Gate], Change | N
     return isinstance(await amend_gate(await store.read(), decide, store.apply), Written)
 
 
+async def init_secret(vault: Vault, document: Secret) -> None:
+    """Fill the secret of a new stack; raises `Refused` if it is filled, or this breaks a rule."""
+    try:
+        parse_and_check(json.dumps(document))
+    except SettingError as error:
+        raise Refused(str(error)) from None
+    if not await vault.fill(document):
+        raise Refused("the secret is filled already: change it by keys, webhook-secrets and the like")
+
+
 async def key_names(vault: Vault, holders: str = CLIENTS) -> list[str]:
     """Return who has a key."""
     return sorted((await vault.read()).document.get(holders, {}))
 
 
+def new_key() -> str:
+    """Return a new API key."""
+    return secrets.token_urlsafe(KEY_BYTES)
+
+
 async def add_key(vault: Vault, name: str, holders: str = CLIENTS) -> str:
     """Give a caller, or an operator, a key and return it; it is shown only now."""
-    key = secrets.token_urlsafe(KEY_BYTES)
+    key = new_key()
 
     def added(secret: Secret) -> Secret:
         known = secret.get(holders, {})

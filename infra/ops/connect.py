@@ -27,6 +27,7 @@ from ports import Conflict, Received, Written
 ATTEMPTS = 4
 READ_TIMEOUT_S = 10.0
 CURRENT, CHANGE_LABEL = "AWSCURRENT", "SIGNING-RELAY-CHANGE"
+HAS_NO_VERSION = frozenset({"ResourceNotFoundException"})
 LABEL_IS_ELSEWHERE = frozenset({"InvalidParameterException", "ResourceNotFoundException"})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1", "localhost.localstack.cloud"})
 HELD_S = 900  # nobody else sees a dead letter while it is judged; it is released afterwards
@@ -180,6 +181,16 @@ class SecretsManagerVault:
             with contextlib.suppress(ClientError, Unavailable):  # a label too many does no harm
                 await self._move_label(label, version)
         return Written(StoredSecret(version, after))
+
+    async def fill(self, document: Secret) -> bool:
+        """Put the first version; False if there is one, whatever it holds. Raises `Unavailable`."""
+        try:
+            await in_thread(self._client.get_secret_value, keep=HAS_NO_VERSION, SecretId=self._secret_id)
+        except ClientError:
+            text = json.dumps(document)
+            await in_thread(self._client.put_secret_value, SecretId=self._secret_id, SecretString=text)
+            return True
+        return False
 
     async def _move_label(self, label: str, from_version: str, to_version: str = "") -> None:
         """Move a label between versions, or only remove it; AWS deletes versions without a label some day."""

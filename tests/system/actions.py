@@ -33,7 +33,10 @@ def used_actions(package: str) -> set[str]:
     """Return `service:Action` for every client call in reach; for DynamoDB `dynamodb:Table:Action`."""
     modules = reachable(f"{package}.handler")
     adapters = {name: tree for name, tree in modules.items() if name.startswith("adapters.")}
-    asked = {name for key in modules.keys() - adapters.keys() for name in _attributes(modules[key])}
+    users = {
+        key for key in modules if not key.startswith(("adapters.", "core."))
+    }  # the core knows no adapter
+    asked = {name for key in users for name in _attributes(modules[key])}
     asked = {name for name in asked if not name.startswith("_")}  # nobody else's
     return {
         f"{SERVICES[name.removeprefix('adapters.')]}:{_action(call)}"

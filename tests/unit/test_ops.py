@@ -98,6 +98,12 @@ class MemoryVault:
         self._replace(after)
         return Written(await self.read())
 
+    async def fill(self, document: dict[str, Any]) -> bool:
+        if self.secret:
+            return False
+        self._replace(document)
+        return True
+
     def _replace(self, secret: dict[str, Any]) -> None:
         self.secret, self.version = secret, self.version + 1
 
@@ -335,6 +341,24 @@ async def test_limits_set_by_an_operator_stand(world: World) -> None:
     assert (window.limits.calls, window.limits.window_ms) == (5, 30_000)
     assert not windows.wants_deployed(window, Limits(10, 60_000))
     assert not await actions.set_limits(world.ports, 5, 30_000)
+
+
+async def test_the_first_secret_is_made_once(world: World) -> None:
+    """A filled secret is never replaced, and one that the functions could not use is not written."""
+    document = {
+        "upstream_key": "upstream",
+        "clients": {"default": actions.new_key()},
+        "webhook_secrets": [OLD_SECRET],
+        "token_keys": [OLD_TOKEN_KEY],
+    }
+    with pytest.raises(Refused, match="filled already"):
+        await actions.init_secret(world.vault, document)
+    world.vault.secret = {}
+    with pytest.raises(Refused, match="upstream_key"):
+        await actions.init_secret(world.vault, document | {"upstream_key": ""})
+    assert world.vault.secret == {}
+    await actions.init_secret(world.vault, document)
+    assert world.vault.secret == document
 
 
 async def test_keys_are_added_and_revoked(world: World) -> None:

@@ -1,6 +1,7 @@
 """The secret as the operator's tool changes it, on a client that behaves as Secrets Manager does."""
 
 import json
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -29,10 +30,18 @@ class SecretsManager:
         return version
 
     def get_secret_value(self, **_: Any) -> dict[str, Any]:
+        if not self.labels:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue")
         version = self.labels["AWSCURRENT"]
         return {**ANSWER, "VersionId": version, "SecretString": self.texts[version]}
 
-    def put_secret_value(self, *, SecretString: str, VersionStages: list[str], **_: Any) -> dict[str, Any]:  # noqa: N803
+    def put_secret_value(
+        self,
+        *,
+        SecretString: str,  # noqa: N803
+        VersionStages: Sequence[str] = ("AWSCURRENT",),  # noqa: N803
+        **_: Any,
+    ) -> dict[str, Any]:
         return {**ANSWER, "VersionId": self.put(json.loads(SecretString), VersionStages[0])}
 
     def update_secret_version_stage(
@@ -85,3 +94,13 @@ async def test_a_repeated_write_that_had_landed_is_no_conflict() -> None:
     vault = SecretsManagerVault(client, "secret")
     client.loses_answer = True
     assert isinstance(await vault.write(await vault.read(), NEW), Written)
+
+
+async def test_only_an_empty_secret_is_filled() -> None:
+    """A new stack's has no version yet; whatever another one holds stays."""
+    client = SecretsManager()
+    vault = SecretsManagerVault(client, "secret")
+    assert not await vault.fill(NEW)
+    client.labels.clear()
+    assert await vault.fill(NEW)
+    assert (await vault.read()).document == NEW

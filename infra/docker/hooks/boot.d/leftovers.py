@@ -1,16 +1,17 @@
 """LocalStack starts: remove the containers of functions that one which was killed has left.
 
 They would hold on to the network, so that `docker compose down` fails. LocalStack has no more functions than
-these at this moment, and after a clean stop there are none.
+these at this moment, and after a clean stop there are none. It names them after its own container, whose name
+begins with its compose project: those of other checkouts are left alone.
 """
 
 import http.client
 import json
+import re
 import socket
 from urllib.parse import quote
 
 SOCKET = "/var/run/docker.sock"
-OURS = {"network": ["signing-relay"], "name": ["-lambda-signing-relay-"]}
 
 
 class Docker(http.client.HTTPConnection):
@@ -30,8 +31,10 @@ class Docker(http.client.HTTPConnection):
 def main() -> None:
     """Remove them, whether they run or not."""
     docker = Docker("docker")
+    own_name = json.loads(docker.ask("GET", f"/containers/{socket.gethostname()}/json"))["Name"]
+    ours = {"name": [f"^{re.escape(own_name)}-lambda-"]}
     for container in json.loads(
-        docker.ask("GET", f"/containers/json?all=1&filters={quote(json.dumps(OURS))}")
+        docker.ask("GET", f"/containers/json?all=1&filters={quote(json.dumps(ours))}")
     ):
         docker.ask("DELETE", f"/containers/{container['Id']}?force=1")
 
