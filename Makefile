@@ -8,7 +8,7 @@ RUN := PYTHONPATH=functions:. $(BIN)/python -m
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo logs clean test test-fast test-system test-proofs test-lambda check simulate simulate-window model mutations race kill compose-check \
-  bench-drain bench-cold bench-api bench-costs tools policy secrets audit build sbom lock
+  bench-drain bench-cold bench-api bench-costs tools clients policy secrets audit build sbom lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,14 @@ TOOLS := aws-sam-cli==1.170.0 awslambdaric==4.2.2
 tools: $(INSTALLED) ## install what tests of the built functions need
 	@test -x $(VENV)/tools/bin/python || $(BIN)/python -m venv --without-pip $(VENV)/tools
 	@$(BIN)/uv pip install --quiet --python $(VENV)/tools/bin/python $(TOOLS)
+
+GENERATORS := openapi-python-client==0.29.1 openapi-generator-cli==7.22.0
+
+clients: $(INSTALLED) ## generate clients from the OpenAPI document and run them; needs Node and Java
+	@$(BIN)/uv venv --quiet --allow-existing $(VENV)/clients
+	@$(BIN)/uv pip install --quiet --python $(VENV)/clients/bin/python $(GENERATORS)
+	@cp tests/system/clients/package*.json $(VENV)/clients && cd $(VENV)/clients && npm ci --silent
+	$(BIN)/pytest -q tests/system/test_clients.py
 
 policy: tools ## validate and scan the template; .checkov.yaml explains each exception
 	@SAM_CLI_TELEMETRY=0 $(VENV)/tools/bin/sam validate --lint --region us-east-1

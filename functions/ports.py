@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from core.answers import Answer
 from core.circuit import Receiver
+from core.claim import Claim
 from core.gate import Gate
 from core.history import Minute
 from core.in_flight import InFlight
@@ -206,6 +207,18 @@ class Queue(Protocol):
 
     async def delete(self, receipts: Sequence[str]) -> None:
         """Delete messages that were received."""
+        ...
+
+
+class ClaimStore(Protocol):
+    """Idempotency keys."""
+
+    async def take(self, claim: Claim) -> Claim:
+        """Store a claim unless its key is held; return the one that is stored then."""
+        ...
+
+    async def write(self, before: Claim, after: Claim) -> bool:
+        """Write a claim if the stored one is still `before`, without a reply; say whether it was."""
         ...
 
 

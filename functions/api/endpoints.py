@@ -1,8 +1,9 @@
 """What each path answers."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +11,13 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from api import responses
-from api.inputs import Message, SignBody, WebhookUrl, check_webhook_url, prefers_async, wants_page
+from api.inputs import Message, Reference, SignBody, WebhookUrl, check_webhook_url, prefers_async, wants_page
 from api.models import Welcome
+from api.repeats import Repeats, parse_key
 from api.settings import ApiSettings
 from api.signing import Accepted, Ask, Signed, Signing
 from api.statuses import Statuses
+from core.claim import new_claim
 from core.errors import Unavailable
 from core.secrets import Secrets
 from ports import Clock, Randomness, Telemetry
@@ -46,6 +49,15 @@ Prefer = Annotated[
         examples=["respond-async"],
     ),
 ]
+IdempotencyKey = Annotated[
+    str | Absent,
+    Header(
+        alias="Idempotency-Key",
+        description="1 to 255 characters of your choice, best a UUID in quotes: for 24 hours the same key "
+        "with the same parameters gets the first answer again, if that was a 200 or 202",
+        examples=['"8e03978e-40d5-43e8-bc93-6894a57f9324"'],
+    ),
+]
 Token = Annotated[
     str | Absent,
     Query(description="From a `status_url`: opens that one request until it expires"),
@@ -57,6 +69,7 @@ class Services:
     """What the interface needs, wired once. `headline`: what `/health` tells operators."""
 
     signing: Signing
+    repeats: Repeats
     statuses: Statuses
     access: Access
     mounted: Sequence[APIRouter]
@@ -81,35 +94,51 @@ class Endpoints:
         request: Request,
         client: Caller,
         message: Annotated[Message, Query()],
-        webhook_url: Annotated[WebhookUrl, Query()] = "",
-        _: Prefer = None,
+        webhook_url: Annotated[WebhookUrl | Absent, Query()] = None,
+        reference: Annotated[Reference | Absent, Query()] = None,
+        _prefer: Prefer = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Sign a message, now or later."""
-        return await self._sign(request, client, message, webhook_url)
+        body = SignBody(message=message, webhook_url=webhook_url, reference=reference)
+        return await self._sign(request, client, body, idempotency_key)
 
     async def sign_posted(
         self,
         request: Request,
         client: Caller,
         body: Annotated[SignBody, Depends(JsonBody(SignBody))],
-        _: Prefer = None,
+        _prefer: Prefer = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Sign the message of a JSON body."""
-        return await self._sign(request, client, body.message, body.webhook_url or "")
+        return await self._sign(request, client, body, idempotency_key)
 
-    async def _sign(self, request: Request, client: str, message: str, webhook_url: str) -> Response:
+    async def _sign(self, request: Request, client: str, body: SignBody, key: str | None) -> Response:
         services, request_id = self._services, request.state.request_id
+        webhook_url = check_webhook_url(body.webhook_url or "", services.settings.egress)
         keep = prefers_async(request.headers.getlist("prefer"))
-        webhook_url = check_webhook_url(webhook_url, services.settings.egress)
-        ask = Ask(request_id, client, message, webhook_url, keep)
+        ask = Ask(request_id, client, body.message, webhook_url, keep, body.reference or "")
+
+        async def work(request_id: str) -> Response:
+            return await self._answer(request, replace(ask, request_id=request_id))
+
+        if key is None:
+            return await work(request_id)
+        parameters = json.dumps([body.message, webhook_url, keep, ask.reference])
+        claim = new_claim(client, parse_key(key), parameters, request_id, services.clock.now_ms())
+        return await services.repeats.answer(claim, request.state.deadline, work)
+
+    async def _answer(self, request: Request, ask: Ask) -> Response:
+        services = self._services
         result = await services.signing.sign(ask, request.state.deadline)
         if isinstance(result, Signed):
-            return responses.signed(request_id, result)
+            return responses.signed(ask.request_id, result)
         if isinstance(result, Accepted):
-            token = await self._access.token(request, request_id)
-            status_url = f"{self._base_url(request)}/crypto/requests/{request_id}?token={token}"
-            return responses.accepted(result, status_url, services.clock.now_ms(), asked_async=keep)
-        return responses.declined(request_id, result)
+            token = await self._access.token(request, ask.request_id)
+            status_url = f"{self._base_url(request)}/crypto/requests/{ask.request_id}?token={token}"
+            return responses.accepted(result, status_url, services.clock.now_ms(), asked_async=ask.keep)
+        return responses.declined(ask.request_id, result)
 
     async def status(self, request: Request, request_id: str, token: Token = None) -> Response:
         """Say where an accepted request stands; browsers are sent to the page that shows it."""
@@ -122,8 +151,9 @@ class Endpoints:
             raise NotFound
         return status(found)
 
-    async def status_page(self) -> Response:
+    async def status_page(self, request_id: str, token: Token = None) -> Response:
         """Show a page without any data, which asks for the same as JSON."""
+        del request_id, token  # the page reads them from its own address
         return pages.page(STATUS_PAGE)
 
     async def openapi(self, request: Request) -> Response:

@@ -11,6 +11,7 @@ from web.problems import InvalidParameter
 
 MESSAGE_BYTES_MAX = 2_048
 URL_LENGTH_MAX = 1_024
+REFERENCE_LENGTH_MAX = 200
 REPLACEMENT = "\ufffd"
 
 
@@ -35,6 +36,15 @@ def check_message(message: str) -> str:
     return message
 
 
+def check_reference(reference: str) -> str:
+    """Return the reference; raises ValueError."""
+    if len(reference) > REFERENCE_LENGTH_MAX:
+        raise ValueError(f"must be at most {REFERENCE_LENGTH_MAX} characters")
+    if not reference.isprintable() or REPLACEMENT in reference:
+        raise ValueError("must be printable text")
+    return reference
+
+
 Message = Annotated[
     str,
     AfterValidator(check_message),
@@ -54,6 +64,17 @@ WebhookUrl = Annotated[
 ]
 
 
+Reference = Annotated[
+    str,
+    AfterValidator(check_reference),
+    Field(
+        description=f"Yours, up to {REFERENCE_LENGTH_MAX} characters: comes back in status and webhook",
+        json_schema_extra={"maxLength": REFERENCE_LENGTH_MAX},
+        examples=["order-17"],
+    ),
+]
+
+
 class SignBody(BaseModel):
     """The body of a POST: the same parameters and limits as those of the query."""
 
@@ -61,6 +82,7 @@ class SignBody(BaseModel):
 
     message: Message
     webhook_url: WebhookUrl | Absent = None
+    reference: Reference | Absent = None
 
 
 def check_webhook_url(url: str, policy: Policy) -> str:

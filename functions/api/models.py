@@ -60,6 +60,7 @@ class Signed(Answer):
 
     status: Literal[200]
     signature: Signature
+    reference: Annotated[str | Absent, Field(description="Yours", examples=["order-17"])] = None
 
 
 class Failed(Answer):
@@ -70,3 +71,4 @@ class Failed(Answer):
         str, Field(examples=["The upstream failed to sign the message as often as we may try."])
     ]
     detail: Annotated[str, Field(examples=["attempts_exhausted"])]
+    reference: Annotated[str | Absent, Field(description="Yours", examples=["order-17"])] = None

@@ -43,6 +43,7 @@ def document(app: FastAPI, server_url: str = LOCAL_URL) -> dict[str, Any]:
         description=DESCRIPTION,
         routes=app.routes,
         tags=TAGS,
+        license_info={"name": "MIT", "identifier": "MIT"},
         servers=[{"url": server_url}],
     )
     schemas, bodies = described["components"]["schemas"], _bodies(app)

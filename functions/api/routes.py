@@ -9,6 +9,7 @@ from api.models import Failed, Health, KeySet, SignAnswer, Signed, Welcome
 from web import problems
 from web.access import caller
 from web.described import (
+    BY_THE_GATEWAY,
     ID,
     INVALID,
     NOT_FOUND,
@@ -44,6 +45,7 @@ SIGN_ANSWERS: Responses = {
     },
     **UNAUTHORIZED,
     **INVALID,
+    **refused("The first request with this Idempotency-Key is being answered", problems.STILL_ANSWERING),
     **refused(
         "No call is possible now, and nothing is queued",
         problems.LIMIT_REACHED,
@@ -161,7 +163,7 @@ def _add_service(routes: APIRouter, endpoints: Endpoints) -> None:
         operation_id="getKeySet",
         summary="The public keys of the webhooks' `v1a` signatures",
         response_model=KeySet,
-        responses=failures(),
+        responses={**failures(), **BY_THE_GATEWAY},
         **service,
     )(endpoints.key_set)
     routes.get(
@@ -169,17 +171,23 @@ def _add_service(routes: APIRouter, endpoints: Endpoints) -> None:
         operation_id="getHealth",
         summary="Which part is up",
         response_model=Health,
-        responses={503: {"model": Health, "description": "Some part is down"}},
+        responses={503: {"model": Health, "description": "Some part is down"}, **BY_THE_GATEWAY},
         **service,
     )(endpoints.health)
-    routes.get("/", operation_id="getWelcome", summary="What this is", response_model=Welcome, **service)(
-        endpoints.welcome
-    )
+    routes.get(
+        "/",
+        operation_id="getWelcome",
+        summary="What this is",
+        response_model=Welcome,
+        responses=BY_THE_GATEWAY,
+        **service,
+    )(endpoints.welcome)
     routes.get(
         "/openapi.json",
         operation_id="getOpenapi",
         summary="This document",
         response_model=dict[str, Any],
+        responses=BY_THE_GATEWAY,
         **service,
     )(endpoints.openapi)
     routes.get(

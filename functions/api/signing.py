@@ -44,6 +44,7 @@ class Ask:
     message: str
     webhook_url: str = ""
     keep: bool = False
+    reference: str = ""
 
     @property
     def may_wait(self) -> bool:
@@ -322,6 +323,7 @@ class Signing:
             message=ask.message,
             client=ask.client,
             webhook_url=ask.webhook_url,
+            reference=ask.reference,
             created_ms=now_ms,
             attempts_before=seen.job.attempts if seen.job else 0,
             key_blocked_ms=gate.key.key_blocked_ms if gate else 0,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from adapters import aws
 from adapters.clock import SystemClock, SystemRandomness
+from adapters.dynamodb_claims import DynamoClaimStore
 from adapters.dynamodb_history import DynamoHistory
 from adapters.dynamodb_jobs import DynamoJobStore
 from adapters.dynamodb_window import DynamoWindowStore
@@ -14,6 +15,7 @@ from adapters.telemetry import JsonTelemetry
 from adapters.upstream import HttpUpstream
 from adapters.waker import LambdaWaker
 from api.endpoints import Services
+from api.repeats import Repeats
 from api.settings import ApiSettings
 from api.signing import Signing
 from api.statuses import Statuses
@@ -26,7 +28,7 @@ from console.routes import Routes, router
 from core import window as windows
 from core.gate import Gate
 from core.secrets import Secrets
-from ports import Countable, History, Ports, Waker
+from ports import ClaimStore, Countable, History, Ports, Waker
 from web.access import Access
 
 ATTEMPTS = 2
@@ -36,6 +38,7 @@ ATTEMPTS = 2
 class ApiPorts(Ports):
     """The world, as the API needs it. `checks`: what `/health` asks, by name."""
 
+    claims: ClaimStore
     waker: Waker
     dead_letters: Mapping[str, Countable]
     history: History
@@ -56,6 +59,7 @@ def assemble(ports: ApiPorts, settings: ApiSettings) -> Services:
     console_routes = Routes(console, access)
     return Services(
         signing=Signing(ports, slots, caller, ports.waker, calls),
+        repeats=Repeats(ports.claims, ports.clock, ports.telemetry),
         statuses=Statuses(ports.store, slots, ports.clock),
         access=access,
         mounted=[router(console_routes)],
@@ -97,6 +101,7 @@ def wire(environment: Mapping[str, str]) -> Services:
         clock=clock,
         randomness=SystemRandomness(),
         telemetry=JsonTelemetry("api", environment.get("STACK_NAME", "")),
+        claims=DynamoClaimStore(dynamodb, settings.table),
         waker=LambdaWaker(lambda: session.client("lambda", config=config), settings.processor_function),
         history=DynamoHistory(dynamodb, settings.table),
         dead_letters={

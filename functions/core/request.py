@@ -89,7 +89,7 @@ class Request:
     """One accepted caller. `attempts_before` and `key_blocked_ms`: the job's and the window's at acceptance.
 
     `estimated_ms`: when its first call was expected to have ended, as its caller was told; 0 if not known.
-    `outcome`: None while it is open.
+    `outcome`: None while it is open. `reference`: its caller's own.
     `calls`: how many calls had ended since its acceptance when it was closed; None if not known.
     `due_ms`: when it is to be looked at; every request that is not done has one.
     `revision`: the store's; it changes with every write.
@@ -105,6 +105,7 @@ class Request:
     attempts_before: int = 0
     key_blocked_ms: int = 0
     estimated_ms: int = 0
+    reference: str = ""
     outcome: Success | Failure | None = None
     closed_ms: int = 0
     calls: int | None = None

@@ -61,15 +61,22 @@ class Outcome:
     """How long the receiver asked us to wait, capped; only with RETRY."""
 
 
-def signature_body(request_id: str, signature: str) -> bytes:
+def signature_body(request_id: str, signature: str, reference: str = "") -> bytes:
     """Return the notification of a signature, as it is signed and sent."""
-    return _json({"request_id": request_id, "status": int(HTTPStatus.OK), "signature": signature})
+    body = {"request_id": request_id, "status": int(HTTPStatus.OK), "signature": signature}
+    return _json(body | _given(reference=reference))
 
 
-def failure_body(request_id: str, status: int, message: str, detail: str | None = None) -> bytes:
+def failure_body(
+    request_id: str, status: int, message: str, detail: str | None = None, reference: str = ""
+) -> bytes:
     """Return the notification of a failure, as it is signed and sent."""
     body = {"request_id": request_id, "status": status, "message": message}
-    return _json(body if detail is None else {**body, "detail": detail})
+    return _json(body | _given(detail=detail, reference=reference))
+
+
+def _given(**members: str | None) -> dict[str, str]:
+    return {name: value for name, value in members.items() if value}
 
 
 def sign(

@@ -24,10 +24,10 @@ Sign = Callable[[bytes, str, int, str], Awaitable[dict[str, str]]]
 def notification_body(request: Request) -> bytes:
     """Return the body for a closed request, the same bytes at every attempt."""
     if request.failure is None:
-        return webhook.signature_body(request.id, request.signature)
+        return webhook.signature_body(request.id, request.signature, request.reference)
     status, reason = request.failure.status, request.failure.reason
     message = FAILURE_MESSAGES.get(reason, "The upstream refuses to sign the message.")
-    return webhook.failure_body(request.id, status, message, reason)
+    return webhook.failure_body(request.id, status, message, reason, request.reference)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ def status(found: Found) -> Response:
         request_id=request.id,
         status=200,
         state=state(request, called=found.called),
+        reference=request.reference or None,
         attempts=called if request.open else request.calls,
         position=found.position,
         created_at=timestamp(request.created_ms),

@@ -43,7 +43,7 @@ def refused(description: str, *kinds: Kind, **more: Any) -> Responses:
     status = kinds[0].status
     told = {
         problems.UNAUTHORIZED.status: headers("WWW-Authenticate"),
-        **dict.fromkeys((429, 502, 503, 504), headers("Retry-After")),
+        **dict.fromkeys((409, 429, 502, 503, 504), headers("Retry-After")),
     }
     return {
         status: {
@@ -77,4 +77,10 @@ UNREADABLE_BODY = {
     **refused("The body is too large", problems.BODY_TOO_LARGE),
     **refused("The body is not announced as JSON", problems.UNSUPPORTED_MEDIA_TYPE),
 }
-PAGE: Responses = {200: {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}}
+BY_THE_GATEWAY: Responses = {
+    "4XX": refused("Refused by the gateway, without asking us", problems.TOO_MANY_REQUESTS)[429]
+}
+PAGE: Responses = {
+    200: {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}},
+    **BY_THE_GATEWAY,
+}

@@ -103,6 +103,7 @@ class RequestStatus(Answer):
 
     status: Literal[200]
     state: Literal["waiting", "retrying", "signed", "failed"]
+    reference: Annotated[str | Absent, Field(description="Yours", examples=["order-17"])] = None
     attempts: Annotated[
         Count | Absent,
         Field(description="Calls since it was accepted; of an open one with the call under way"),

@@ -43,6 +43,12 @@ UNAUTHORIZED = Kind(
 )
 NOT_FOUND = _plain(HTTPStatus.NOT_FOUND)
 NOT_REPLAYABLE = Kind(409, "not-replayable", "Not replayable", "an attempt is under way")
+STILL_ANSWERING = Kind(
+    409,
+    "still-answering",
+    "Still answering",
+    "The first request with this Idempotency-Key is being answered.",
+)
 BODY_TOO_LARGE = Kind(413, "body-too-large", "Body too large", "the body is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind(
     415, "unsupported-media-type", "Unsupported media type", "send JSON, and Content-Type: application/json"
@@ -71,6 +77,9 @@ BACKLOG_TOO_LONG = Kind(
     "backlog-too-long",
     "Backlog too long",
     "So many requests wait that this one could not be served in time.",
+)
+TOO_MANY_REQUESTS = Kind(
+    429, "too-many-requests", "Too Many Requests", "Too many requests. Please try again."
 )
 INTERNAL = _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 UPSTREAM_FAILED = Kind(
@@ -129,6 +138,13 @@ class NotFound(RequestProblem):
     """There is no such request, or this viewer may not know of it."""
 
     kind = NOT_FOUND
+
+
+class StillAnswering(RequestProblem):
+    """The first request with this key has no answer yet."""
+
+    kind = STILL_ANSWERING
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
 
 
 class UnsupportedMediaType(RequestProblem):

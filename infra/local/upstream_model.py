@@ -10,6 +10,9 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+EXAMPLES = {"hello": False, "world": True}
+"""README's messages, and whether they have an outage: its commands show the same with every seed."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
@@ -57,6 +60,8 @@ def worst_window(times_s: Sequence[float], window_s: float) -> int:
 
 def outage_s(behaviour: Behaviour, message: str) -> float:
     """Return how long this message fails from its first call on; 0 for one that is healthy from the start."""
+    if message in EXAMPLES and 0 < behaviour.outage_share < 1:
+        return behaviour.outage_max_s if EXAMPLES[message] else 0.0
     chance = random.Random(f"{behaviour.seed}/outage/{_fingerprint(message)}")  # noqa: S311
     if chance.random() >= behaviour.outage_share:
         return 0.0
@@ -65,6 +70,8 @@ def outage_s(behaviour: Behaviour, message: str) -> float:
 
 def answer_delay_s(behaviour: Behaviour, message: str, call_number: int) -> float | None:
     """Return how long this call takes: mostly about the median, now and then far longer; None if it hangs."""
+    if message in EXAMPLES and behaviour.hang_share < 1 and behaviour.slow_share < 1:
+        return behaviour.latency_ms / 1000
     chance = random.Random(f"{behaviour.seed}/delay/{call_number}/{_fingerprint(message)}")  # noqa: S311
     kind = chance.random()
     if kind < behaviour.hang_share:

@@ -50,7 +50,14 @@ from proofs.simulation.world import (
     SimulatedUpstream,
 )
 from tests.fakes.deployment import FakeDeployment
-from tests.fakes.memory import MemoryHistory, MemoryQueue, MemoryReceiverStore, MemoryTable, MemoryWindow
+from tests.fakes.memory import (
+    MemoryClaimStore,
+    MemoryHistory,
+    MemoryQueue,
+    MemoryReceiverStore,
+    MemoryTable,
+    MemoryWindow,
+)
 from web import bodies
 from web.access import Viewer
 from web.deadline import Deadline
@@ -422,6 +429,7 @@ class Simulation:
             randomness=self._randomness,
             telemetry=Telemetry(self, instance),
             waker=cast(Waker, self._port(ProcessorWaker(self), "waker", instance)),
+            claims=MemoryClaimStore(),
             dead_letters={},
             history=MemoryHistory(),
             secrets=_no_secrets,

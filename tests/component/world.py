@@ -21,6 +21,7 @@ from ports import Clock
 from proofs.simulation.virtual_time import VirtualClock
 from tests.component.contract import conforms
 from tests.fakes.memory import (
+    MemoryClaimStore,
     MemoryHistory,
     MemoryJobStore,
     MemoryQueue,
@@ -158,6 +159,7 @@ class ApiWorld:
         self.dead_letters, self.dead_notifications = MemoryQueue(self.clock), MemoryQueue(self.clock)
         self.upstream = ScriptedUpstream(self.clock)
         self.history = MemoryHistory()
+        self.claims = MemoryClaimStore()
         self.waker = CountingWaker()
         self.telemetry = Silent()
 
@@ -170,6 +172,7 @@ class ApiWorld:
             "store": self.store,
             "window_store": self.window_store,
             "queue": self.queue,
+            "claims": self.claims,
             "waker": self.waker,
             "dead_letters": self.dead_letters,
         } | replaced
@@ -200,6 +203,7 @@ class ApiWorld:
             clock=self.clock,
             randomness=SystemRandomness(),
             telemetry=self.telemetry,
+            claims=ports["claims"],
             waker=ports["waker"],
             history=self.history,
             dead_letters={"fresh": ports["dead_letters"], "notification": self.dead_notifications},

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from core.circuit import Receiver
+from core.claim import Claim
 from core.gate import Gate
 from core.history import Minute
 from core.in_flight import InFlight
@@ -352,3 +353,25 @@ class MemoryDeadLetters(MemoryQueue):
         for message in self._messages:
             if message.receipt in receipts:
                 message.visible_at_ms = self._clock.now_ms()
+
+
+class MemoryClaimStore:
+    """A `ports.ClaimStore`."""
+
+    def __init__(self) -> None:
+        self.claims: dict[str, Claim] = {}
+
+    async def take(self, claim: Claim) -> Claim:
+        """Store a claim unless its key is held."""
+        held = self.claims.get(claim.id)
+        if held is None or held.expires_ms <= claim.claimed_ms:
+            self.claims[claim.id] = claim
+        return self.claims[claim.id]
+
+    async def write(self, before: Claim, after: Claim) -> bool:
+        """Write a claim if the stored one is still `before`, without a reply."""
+        held = self.claims.get(before.id)
+        if held is None or held.claimed_ms != before.claimed_ms or held.reply:
+            return False
+        self.claims[before.id] = after
+        return True

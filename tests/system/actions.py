@@ -13,6 +13,7 @@ from infra import FUNCTIONS
 SERVICES = {
     "dynamodb_jobs": "dynamodb:SigningTable",
     "dynamodb_history": "dynamodb:SigningTable",
+    "dynamodb_claims": "dynamodb:SigningTable",
     "dynamodb_hosts": "dynamodb:SigningTable",
     "dynamodb_window": "dynamodb:WindowTable",
     "sqs": "sqs",

@@ -1,0 +1,99 @@
+"""Idempotent requests: the same key with the same parameters gets the first answer again.
+
+    first   take the key ──▶ work ──▶ keep the reply ──▶ answer
+    again                take: held ──▶ wait for the reply ──▶ the same answer
+
+An answer that promised nothing (4xx, 5xx) frees the key: the next request is the first one. A crash between
+work and reply leaves a key without one; the next request then goes on with the same request id, under which
+an accepted request is stored once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from fastapi import Response
+
+from core.claim import Claim, Reply
+from core.errors import Unavailable
+from ports import ClaimStore, Clock, Telemetry
+from web.deadline import Deadline
+from web.problems import InvalidParameter, StillAnswering
+
+POLL_MS = 100
+OK_MAX = 299
+KEY_LENGTH_MAX = 255
+NAME = "Idempotency-Key"
+
+Work = Callable[[str], Awaitable[Response]]
+"""Answers the request of this id."""
+
+
+def parse_key(value: str) -> str:
+    """Return an `Idempotency-Key`, quoted (as the IETF draft has it) or bare; raises `InvalidParameter`."""
+    key = value.strip()
+    if len(key) > 1 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if not 0 < len(key) <= KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
+        raise InvalidParameter(NAME, f"must be 1 to {KEY_LENGTH_MAX} printable ASCII characters")
+    return key
+
+
+class Repeats:
+    """Gives the first answer again."""
+
+    def __init__(self, store: ClaimStore, clock: Clock, telemetry: Telemetry) -> None:
+        self._store = store
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def answer(self, claim: Claim, deadline: Deadline, work: Work) -> Response:
+        """Work at a request once, and answer all its repetitions alike.
+
+        Raises `InvalidParameter` if the key stands for other parameters, `StillAnswering` while the first
+        request is worked at, and `Unavailable`.
+        """
+        try:
+            async with asyncio.timeout(deadline.left_s()):
+                held = await self._take(claim, deadline)
+        except TimeoutError:
+            raise Unavailable("timeout") from None
+        if held.reply:
+            self._telemetry.event("answer_repeated", request_id=held.request_id)
+            return Response(held.reply.body, held.reply.status, dict(held.reply.headers), "application/json")
+        response = await work(held.request_id)
+        await self._keep(held, response, deadline)
+        return response
+
+    async def _take(self, claim: Claim, deadline: Deadline) -> Claim:
+        """Return the claim that is ours to work at, or one with a reply."""
+        while True:
+            held = await self._store.take(claim)
+            if held == claim:
+                return claim
+            if held.parameters != claim.parameters:
+                raise InvalidParameter(NAME, "stands for a request with other parameters")
+            if held.reply:
+                return held
+            if held.abandoned(now_ms := self._clock.now_ms()):
+                ours = replace(held, claimed_ms=now_ms)
+                if await self._store.write(held, ours):
+                    return ours
+            if deadline.left_ms() <= 2 * POLL_MS:
+                raise StillAnswering
+            await self._clock.sleep_ms(POLL_MS)
+            claim = replace(claim, claimed_ms=self._clock.now_ms())
+
+    async def _keep(self, claim: Claim, response: Response, deadline: Deadline) -> None:
+        """Keep what was promised, else free the key. Where that fails, the key is abandoned in a moment."""
+        headers = tuple((name, value) for name, value in response.headers.items() if name != "content-length")
+        reply = Reply(response.status_code, headers, bytes(response.body).decode())
+        promised = response.status_code <= OK_MAX
+        after = replace(claim, reply=reply) if promised else replace(claim, expires_ms=claim.claimed_ms)
+        try:
+            async with asyncio.timeout(deadline.left_s()):
+                await self._store.write(claim, after)
+        except (Unavailable, TimeoutError) as error:
+            self._telemetry.event(
+                "answer_not_kept", request_id=claim.request_id, reason=str(error) or "timeout"
+            )

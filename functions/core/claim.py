@@ -1,0 +1,47 @@
+"""An idempotency key: who holds it, for which parameters, and what was answered. Pure."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+KEPT_MS = 24 * 3_600_000
+ABANDONED_MS = 3_000
+"""No request is worked at for longer: its answer leaves within two seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as it was given, to be given again."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One caller's key. `parameters`: a digest. `request_id`: of the request that is worked at under it.
+
+    `reply`: None while the first request is being answered.
+    """
+
+    id: str
+    parameters: str
+    request_id: str
+    claimed_ms: int
+    expires_ms: int
+    reply: Reply | None = None
+
+    def abandoned(self, now_ms: int) -> bool:
+        """Whether whoever worked at the request can't be at it any more."""
+        return self.reply is None and now_ms >= self.claimed_ms + ABANDONED_MS
+
+
+def new_claim(client: str, key: str, parameters: str, request_id: str, now_ms: int) -> Claim:
+    """Return a claim of this caller's key; `parameters`: whatever must be the same in a repeated request."""
+    return Claim(
+        sha256(f"{client}\0{key}".encode()).hexdigest(),
+        sha256(parameters.encode()).hexdigest(),
+        request_id,
+        now_ms,
+        now_ms + KEPT_MS,
+    )

@@ -1,0 +1,168 @@
+"""A lost answer can be asked for again: `Idempotency-Key`, and a caller's own `reference`."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from core import job as jobs
+from core.answers import Meaning
+from tests.component.test_api import AUTH, check_problem, in_world
+from tests.component.world import HOOK, ApiWorld, Down
+
+KEY = '"8e03978e-40d5-43e8-bc93-6894a57f9324"'
+DAY_MS = 24 * 3_600_000
+
+
+async def ask(client: httpx.AsyncClient, key: str = KEY, auth: str = "", **params: str) -> httpx.Response:
+    headers = {"Authorization": auth or AUTH["Authorization"], "Idempotency-Key": key}
+    return await client.get("/crypto/sign", params={"message": "hello", **params}, headers=headers)
+
+
+def test_a_lost_202_is_given_again() -> None:
+    """The same id, the same link, one request stored; bare and quoted, the key is the same."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        client = world.client()
+        first = await ask(client, webhook_url=HOOK)
+        assert first.status_code == 202
+        again = await ask(world.client(), KEY.strip('"'), webhook_url=HOOK)
+        assert (again.status_code, again.content) == (202, first.content)
+        assert again.headers["location"] == first.headers["location"]
+        _, page = await world.store.load(jobs.job_id("hello"))
+        assert len(page.requests) == 1
+
+    in_world(scenario)
+
+
+def test_a_200_is_given_again() -> None:
+    """Also when the signature would be made anew by then; after a day the key is free."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        first = await ask(client)
+        await world.clock.sleep_ms(DAY_MS - 1_000)
+        assert (await ask(client)).content == first.content
+        assert world.upstream.calls == ["hello"]
+        await world.clock.sleep_ms(1_000)
+        assert (await ask(client)).json()["request_id"] != first.json()["request_id"]
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize("changed", [{"message": "other"}, {"webhook_url": HOOK}, {"reference": "mine"}])
+def test_a_key_stands_for_its_parameters(changed: dict[str, str]) -> None:
+    """Other parameters: 422, and nothing is called."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        await ask(client)
+        refused = check_problem(await ask(client, **changed), 422, "invalid-parameter")
+        assert refused["parameter"] == "Idempotency-Key"
+        assert world.upstream.calls == ["hello"]
+
+    in_world(scenario)
+
+
+def test_a_key_is_its_callers_own() -> None:
+    """Another caller may use the same text."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        first, other = await ask(client), await ask(client, auth="key-of-bob")
+        assert first.json()["request_id"] != other.json()["request_id"]
+
+    in_world(scenario)
+
+
+def test_what_promised_nothing_frees_the_key() -> None:
+    """After a 502 the same key tries again."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        world.upstream.meaning, world.upstream.status = Meaning.FAILED, 502
+        check_problem(await ask(client), 502, "upstream-failed")
+        await world.clock.sleep_ms(40_000)
+        world.upstream.meaning, world.upstream.status = Meaning.SIGNED, 200
+        assert (await ask(client)).status_code == 200
+
+    in_world(scenario)
+
+
+def test_a_repetition_waits_for_the_first_answer() -> None:
+    """While the first is worked at: the same answer a moment later, or 409 if that takes too long."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        world.upstream.takes_ms = 600
+        first = asyncio.create_task(ask(client))
+        await world.clock.sleep_ms(100)
+        assert (await ask(client)).content == (await first).content
+        world.upstream.takes_ms = 60_000
+        first = asyncio.create_task(ask(client, "other", message="slow"))
+        await world.clock.sleep_ms(20)
+        started_ms = world.clock.monotonic_ms()
+        world.claims.write = Down(30).write  # type: ignore[method-assign, assignment]
+        check_problem(await ask(client, "other", message="slow"), 409, "still-answering")
+        assert world.clock.monotonic_ms() - started_ms < 2_000
+        await first
+
+    in_world(scenario)
+
+
+def test_a_crash_before_the_reply_was_kept_loses_nothing() -> None:
+    """The next request goes on under the same id, and finds what was accepted."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        write = world.claims.write
+        world.claims.write = Down().write  # type: ignore[method-assign, assignment]
+        first = await ask(world.client(), webhook_url=HOOK)
+        world.claims.write = write  # type: ignore[method-assign]
+        await world.clock.sleep_ms(3_000)
+        again = await ask(world.client(), webhook_url=HOOK)
+        assert again.status_code == 202
+        assert again.json()["request_id"] == first.json()["request_id"]
+        _, page = await world.store.load(jobs.job_id("hello"))
+        assert len(page.requests) == 1
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize("key", ['""', "ä" * 3, "a" * 256])
+def test_a_key_that_can_t_be_one(key: str) -> None:
+    """422 that names the header."""
+
+    async def scenario(world: ApiWorld) -> None:
+        headers = [(b"authorization", AUTH["Authorization"].encode()), (b"idempotency-key", key.encode())]
+        response = await world.client().get("/crypto/sign?message=a", headers=headers)
+        assert check_problem(response, 422, "invalid-parameter")["parameter"] == "Idempotency-Key"
+
+    in_world(scenario)
+
+
+def test_without_a_key_nothing_is_stored() -> None:
+    """The header is what costs."""
+
+    async def scenario(world: ApiWorld) -> None:
+        await world.client().get("/crypto/sign?message=hello", headers=AUTH)
+        assert world.claims.claims == {}
+
+    in_world(scenario)
+
+
+def test_a_reference_comes_back() -> None:
+    """In the status, as it was given; a long one is refused."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        client = world.client()
+        accepted = await ask(client, webhook_url=HOOK, reference="order 17 ä")
+        status = await client.get(accepted.json()["status_url"])
+        assert status.json()["reference"] == "order 17 ä"
+        body = {"message": "b", "reference": "r" * 201}
+        posted = await client.post("/crypto/sign", json=body, headers=AUTH)
+        assert check_problem(posted, 422, "invalid-parameter")["parameter"] == "reference"
+
+    in_world(scenario)
