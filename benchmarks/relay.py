@@ -22,7 +22,7 @@ from core.job import Job
 from core.messages import NotificationMessage, decode_notification
 from core.window import Change, Limits, Timing
 from ports import Conflict, Written
-from processor.drain import ProcessorPorts
+from processor.run import ProcessorPorts
 from processor.wiring import assemble
 from proofs.simulation.virtual_time import EPOCH_MS, VirtualClock, run
 from tests.fakes.deployment import FakeDeployment
@@ -159,7 +159,7 @@ class _Service:
         self.item = MemoryWindow(Gate(windows.empty(SETTINGS.limits)))
         self.window_store = _CountingWindowStore(self.item, lambda: Gate(windows.full(SETTINGS.limits, 0)))
         self.store = _WatchedJobStore(MemoryTable())
-        self.fresh_queue = MemoryQueue(self.clock)
+        self.work_queue = MemoryQueue(self.clock)
         self.notifications = MemoryQueue(self.clock)
         self.upstream = _Upstream(self.trace, self.store, self.clock, len(messages))
         self.randomness = _Randomness(random)
@@ -208,8 +208,7 @@ class _Service:
             store=self.store,
             window_store=self.window_store,
             upstream=self.upstream,
-            fresh_queue=self.fresh_queue,
-            dead_letters=MemoryQueue(self.clock),
+            work_queue=self.work_queue,
             notifications=self.notifications,
             deployment=FakeDeployment(SETTINGS.limits),
             clock=self.clock,
@@ -250,7 +249,7 @@ class _Service:
         ports = self._ports()
         slots = Slots(ports.window_store, ports.clock, ports.randomness, SETTINGS.timing)
         caller = Caller(ports, slots, Outcomes(ports, slots, SETTINGS), SETTINGS)
-        return Signing(ports, slots, caller, self, SETTINGS)
+        return Signing(ports, slots, caller, SETTINGS)
 
     def eta_errors_s(self) -> list[float]:
         """How far the promised end of each first call was from the true one; positive: it came later."""
@@ -260,7 +259,7 @@ class _Service:
     def costs(self) -> Costs:
         """Count what the run has cost."""
         notified = len(self.trace.messages) - self.trace.at_once
-        sent = self.fresh_queue.requests + self.notifications.requests - self._notifier_requests
+        sent = self.work_queue.requests + self.notifications.requests - self._notifier_requests
         return Costs(
             window_writes=self.item.writes - self.window_store.notes,
             window_notes=self.window_store.notes,

@@ -169,12 +169,14 @@ class JobStore(Protocol):
         """Write a request if the stored one is still `before`."""
         ...
 
-    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int) -> list[Due]:
-        """Return the scheduled jobs that are due by then, in the order of `due_ms`."""
+    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
+        """Return the scheduled jobs that are due by then, in the order of `due_ms`; those `after` a row."""
         ...
 
-    async def due_requests(self, kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
-        """Return the requests that are to be looked at by then, in the order of `due_ms`."""
+    async def due_requests(
+        self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None
+    ) -> list[RequestKey]:
+        """Return the requests that are to be looked at by then, in the order of `due_ms`; `after` a row."""
         ...
 
     async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
@@ -242,14 +244,6 @@ class Upstream(Protocol):
         ...
 
 
-class Waker(Protocol):
-    """Starts a processor run."""
-
-    async def wake(self) -> None:
-        """Start one, without waiting for it."""
-        ...
-
-
 class Deployment(Protocol):
     """What was deployed last, by whichever instance is asked."""
 
@@ -265,7 +259,7 @@ class Ports:
     store: JobStore
     window_store: WindowStore
     upstream: Upstream
-    fresh_queue: Queue
+    work_queue: Queue
     notifications: Queue
     clock: Clock
     randomness: Randomness

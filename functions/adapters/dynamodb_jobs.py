@@ -138,17 +138,22 @@ class DynamoJobStore:
         request = decode_request(current) if current else await self.request_of(after.job_id, after.id)
         return Written(after) if request and request.revision == after.revision else Conflict(request)
 
-    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int) -> list[Due]:
-        """Return the scheduled jobs that are due by then."""
-        rows = await self._due(kind, until_ms, limit)
+    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
+        """Return the scheduled jobs that are due by then; those `after` a row."""
+        start = _index_key(kind, job_key(after.job_id), after.due_ms) if after else None
+        rows = await self._due(kind, until_ms, limit, start)
         return [
             Due(row["PK"]["S"].removeprefix("JOB#"), int(row["due_ms"]["N"]), _number(row, "oldest_ms"))
             for row in rows
         ]
 
-    async def due_requests(self, kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
-        """Return the requests that are to be looked at by then."""
-        return [_key_of(row) for row in await self._due(kind, until_ms, limit)]
+    async def due_requests(
+        self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None
+    ) -> list[RequestKey]:
+        """Return the requests that are to be looked at by then; those `after` a row."""
+        key = request_key(after.job_id, after.request_id) if after else {}
+        start = _index_key(kind, key, after.due_ms) if after else None
+        return [_key_of(row) for row in await self._due(kind, until_ms, limit, start)]
 
     async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
         """Return the requests that ended last, newest first."""
@@ -167,9 +172,16 @@ class DynamoJobStore:
         return Backlog(max(1, answer["Count"]), int(first[0]["due_ms"]["N"]))
 
     async def _due(
-        self, kind: DueKind | EndedKind, until_ms: int, limit: int, *, newest_first: bool = False
+        self,
+        kind: DueKind | EndedKind,
+        until_ms: int,
+        limit: int,
+        start: Item | None = None,
+        *,
+        newest_first: bool = False,
     ) -> list[Item]:
-        answer = await self._query_due(kind, until_ms, limit, ScanIndexForward=not newest_first)
+        after = {"ExclusiveStartKey": start} if start else {}
+        answer = await self._query_due(kind, until_ms, limit, ScanIndexForward=not newest_first, **after)
         return list(answer["Items"])
 
     async def _query_due(
@@ -212,6 +224,11 @@ class DynamoJobStore:
             stored: Item = dict(error.response).get("Item", {})  # type: ignore[assignment]
             return stored
         return None
+
+
+def _index_key(kind: DueKind, key: Item, due_ms: int) -> Item:
+    """Return the key of an index row: the table's own key and the index's."""
+    return {**key, "due_kind": {"S": kind}, "due_ms": {"N": str(due_ms)}}
 
 
 def _revision() -> str:

@@ -1,7 +1,7 @@
 """Jobs and requests as DynamoDB items: flat, so that every version reads what another one wrote.
 
 An attribute that this version does not know is kept in `others` and written again. A record that it can't
-read at all, damaged or a newer version's, raises `Unavailable` and is left alone.
+read at all, damaged or a newer version's, raises `Unreadable` and is left alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from adapters import items
 from adapters.items import Item
-from core.errors import Unavailable
+from core.errors import Unreadable
 from core.job import Call, Job, JobState, Refusal, Signature
 from core.places import Place
 from core.request import Delivery, DeliveryState, Failure, Request, RequestState, Success
@@ -79,7 +79,7 @@ def _job_values(job: Job) -> Values:
 
 
 def decode_job(item: Item) -> Job:
-    """Return the job that an item holds; raises `Unavailable`."""
+    """Return the job that an item holds; raises `Unreadable`."""
     return _readable("job", item, _decode_job)
 
 
@@ -149,7 +149,7 @@ def _request_values(request: Request) -> Values:
 
 
 def decode_request(item: Item) -> Request:
-    """Return the request that an item holds; raises `Unavailable`."""
+    """Return the request that an item holds; raises `Unreadable`."""
     return _readable("request", item, _decode_request)
 
 
@@ -218,7 +218,7 @@ def _readable(what: str, item: Item, decode: Callable[[Item], Record]) -> Record
     try:
         return decode(item)
     except (KeyError, TypeError, ValueError) as error:
-        raise Unavailable(f"a {what} can't be read") from error
+        raise Unreadable(f"a {what} can't be read") from error
 
 
 _EVERY = frozenset({"PK", "SK", "expires_ms"})  # the last one is what the first version stored

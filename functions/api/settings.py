@@ -21,7 +21,6 @@ class ApiSettings:
     fresh_dead_letter_queue_url: str
     notification_queue_url: str
     notification_dead_letter_queue_url: str
-    processor_function: str
     public_url: str
     trust_request_start: bool
     sam_local: bool
@@ -40,7 +39,6 @@ class ApiSettings:
             fresh_dead_letter_queue_url=reader.text("FRESH_DEAD_LETTER_QUEUE_URL"),
             notification_queue_url=reader.text("NOTIFICATION_QUEUE_URL"),
             notification_dead_letter_queue_url=reader.text("NOTIFICATION_DEAD_LETTER_QUEUE_URL"),
-            processor_function=reader.text("PROCESSOR_FUNCTION_NAME"),
             public_url=reader.text("PUBLIC_URL", "").rstrip("/"),
             # Behind our own front only: on AWS a client could set the header.
             trust_request_start=reader.flag("TRUST_REQUEST_START", default=False),

@@ -9,26 +9,25 @@ from typing import Any, TypeVar
 from calling.calls import Caller, NotStarted, StartedCall
 from calling.conditional import amend_job
 from calling.slots import Slots
-from core import hints, scheduling
+from calling.wakeups import WakeUps
 from core import job as jobs
 from core import request as requests
+from core import scheduling
 from core.answers import Answer, Meaning
 from core.config import CallSettings
 from core.errors import Unavailable
 from core.gate import Gate
-from core.job import Job, JobState
-from core.messages import FreshMessage
-from core.request import FIRST_LOOK_MS, Request
+from core.job import Job
+from core.request import LOOK_MS, Request
 from core.scheduling import Inline
-from core.window import Change, Kind
-from ports import Backlog, Ports, Waker
+from core.window import Kind
+from ports import Backlog, Ports
 from web.deadline import DURABLE_MS, Deadline
 
 BACKLOG_ROWS_MAX = 6_000
 IN_FLIGHT_MAX = 10
 """On Lambda an instance has one request at a time. A server has many: more than these slow each other."""
 NOTIFY_LIMIT_S = 0.5
-RECENT_MS = 250
 UNAVAILABLE_RETRY_MS = 1_000
 LIVE_CALL_RETRY_MS = 1_000
 
@@ -114,16 +113,13 @@ class FailedCall:
 class Signing:
     """Answers one request."""
 
-    def __init__(
-        self, ports: Ports, slots: Slots, caller: Caller, waker: Waker, settings: CallSettings
-    ) -> None:
+    def __init__(self, ports: Ports, slots: Slots, caller: Caller, settings: CallSettings) -> None:
         self._store = ports.store
-        self._fresh_queue = ports.fresh_queue
         self._clock = ports.clock
         self._telemetry = ports.telemetry
         self._slots = slots
         self._caller = caller
-        self._waker = waker
+        self._wake_ups = WakeUps(ports, slots)
         self._settings = settings
         self._turns = asyncio.Semaphore(IN_FLIGHT_MAX)
 
@@ -328,7 +324,7 @@ class Signing:
             attempts_before=seen.job.attempts if seen.job else 0,
             key_blocked_ms=gate.key.key_blocked_ms if gate else 0,
             estimated_ms=self._ready_at_ms(seen, now_ms, seen.job) or 0,
-            due_ms=now_ms + FIRST_LOOK_MS,
+            due_ms=now_ms + LOOK_MS,
         )
 
     def _backlog_too_long(self, seen: Snapshot, now_ms: int) -> bool:
@@ -363,28 +359,11 @@ class Signing:
 
     def _scheduled(self, job: Job | None, request: Request) -> Job:
         ttl_ms = self._settings.signature_ttl_ms
-        return jobs.schedule(job, request.message, self._clock.now_ms(), request.id, refusal_ttl_ms=ttl_ms)
+        return jobs.schedule(job, request.message, self._clock.now_ms(), request.id, outcome_ttl_ms=ttl_ms)
 
     async def _notify_processor(self, job: Job) -> None:
-        """Best effort: a message, a hint for newcomers, and somebody awake."""
-        waits = job.state is JobState.WAITING
-        steps: list[Coroutine[Any, Any, None]] = [self._announce(fresh_waits=waits)]
-        if waits:
-            steps.append(self._fresh_queue.send([FreshMessage(job.id).encode()]))
-        await self._try("processor_not_told", NOTIFY_LIMIT_S, *steps)
-
-    async def _announce(self, *, fresh_waits: bool) -> None:
-        """If no run is at work, wake one: of a whole burst, the one whose write lands does it."""
-        now_ms, woken = self._clock.now_ms(), False
-
-        def decide(gate: Gate) -> Change | None:
-            nonlocal woken
-            woken = gate.hints.awake_until_ms <= now_ms
-            return hints.announce(gate.hints, gate.window, now_ms, fresh_waits=fresh_waits)
-
-        await self._slots.recent(RECENT_MS)
-        if await self._slots.amend(decide) and woken:
-            await self._waker.wake()
+        """Best effort: a processor run comes when the job may be called. The schedule looks each minute."""
+        await self._try("processor_not_told", NOTIFY_LIMIT_S, self._wake_ups.leave_job(job))
 
     async def _complete(self, call: StartedCall, answer: Answer, deadline: Deadline) -> None:
         """Complete a call in the time that is left; if that fails, fence and lease expire by themselves."""

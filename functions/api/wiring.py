@@ -13,7 +13,6 @@ from adapters.secrets import SecretsManager
 from adapters.sqs import SqsQueue
 from adapters.telemetry import JsonTelemetry
 from adapters.upstream import HttpUpstream
-from adapters.waker import LambdaWaker
 from api.endpoints import Services
 from api.repeats import Repeats
 from api.settings import ApiSettings
@@ -28,7 +27,7 @@ from console.routes import Routes, router
 from core import window as windows
 from core.gate import Gate
 from core.secrets import Secrets
-from ports import ClaimStore, Countable, History, Ports, Waker
+from ports import ClaimStore, Countable, History, Ports
 from web.access import Access
 
 ATTEMPTS = 2
@@ -39,7 +38,6 @@ class ApiPorts(Ports):
     """The world, as the API needs it. `checks`: what `/health` asks, by name."""
 
     claims: ClaimStore
-    waker: Waker
     dead_letters: Mapping[str, Countable]
     history: History
     secrets: Callable[[], Awaitable[Secrets]]
@@ -53,12 +51,10 @@ def assemble(ports: ApiPorts, settings: ApiSettings) -> Services:
     caller = Caller(ports, slots, Outcomes(ports, slots, calls), calls)
     access = Access(ports.secrets, ports.clock, calls.age_max_ms)
     dead_letters = DeadLetters(ports.dead_letters, ports.clock, ports.telemetry)
-    console = Console(
-        ports.store, slots, ports.history, dead_letters, ports.waker, ports.clock, ports.telemetry
-    )
+    console = Console(ports, slots, ports.history, dead_letters)
     console_routes = Routes(console, access)
     return Services(
-        signing=Signing(ports, slots, caller, ports.waker, calls),
+        signing=Signing(ports, slots, caller, calls),
         repeats=Repeats(ports.claims, ports.clock, ports.telemetry),
         statuses=Statuses(ports.store, slots, ports.clock),
         access=access,
@@ -96,13 +92,12 @@ def wire(environment: Mapping[str, str]) -> Services:
             secrets.expire,
             grace_ms=calls.timing.grace_ms,
         ),
-        fresh_queue=fresh_queue,
+        work_queue=fresh_queue,
         notifications=SqsQueue(sqs, settings.notification_queue_url),
         clock=clock,
         randomness=SystemRandomness(),
         telemetry=JsonTelemetry("api", environment.get("STACK_NAME", "")),
         claims=DynamoClaimStore(dynamodb, settings.table),
-        waker=LambdaWaker(lambda: session.client("lambda", config=config), settings.processor_function),
         history=DynamoHistory(dynamodb, settings.table),
         dead_letters={
             "fresh": SqsQueue(sqs, settings.fresh_dead_letter_queue_url),

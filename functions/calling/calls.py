@@ -75,6 +75,7 @@ class Caller:
         request_id: str,
         call_limit_ms: int,
         reserve: int = 0,
+        aim: int = 0,
         oldest_ms: int | None = None,
         open_from: str | None = None,
         hints: dict[str, int] | None = None,
@@ -99,7 +100,7 @@ class Caller:
             return NotStarted(result.record)
         fenced = result.record
         try:
-            lease = await self._slots.take(kind, call_limit_ms, reserve=reserve, hints=hints)
+            lease = await self._slots.take(kind, call_limit_ms, reserve=reserve, aim=aim, hints=hints)
         except Unavailable:
             await self._unfence(before, fenced)
             raise
@@ -160,8 +161,9 @@ class Caller:
     async def complete(self, call: StartedCall, answer: Answer, *, wanted: bool = False) -> Job | None:
         """Settle the slot, record the answer on the job beside it, and return the job as it is then.
 
-        `wanted`: a request was accepted meanwhile that waits for it. Raises `Unavailable` if the answer can't
-        be recorded; a slot that can't be settled stays leased.
+        Requests that were accepted by others while the call was under way are closed too. `wanted`: our own
+        caller's request was. Raises `Unavailable` if the answer can't be recorded; a slot that can't be
+        settled stays leased.
         """
         job, settled = await asyncio.gather(
             self._record(call, answer, wanted=wanted),
@@ -172,24 +174,33 @@ class Caller:
             raise settled
         if isinstance(job, BaseException):
             raise job
+        if job and job.outcome and job.open_from != call.fenced.open_from:  # it was scheduled meanwhile
+            await self._outcomes.finish(job.id)
         return job
 
-    async def carry_out(self, call: StartedCall) -> None:
-        """Send a call and complete it, close the requests that waited for it, and notify their callers."""
+    async def carry_out(self, call: StartedCall) -> Job | None:
+        """Send a call and complete it, close the requests that waited for it, and notify their callers.
+
+        Returns the job as it was recorded; None where that is not known.
+        """
         try:
             answer = await self.send(call)
-            await asyncio.gather(self._settle(call, answer), self._record_and_close(call, answer))
+            job, _ = await asyncio.gather(self._record_and_close(call, answer), self._settle(call, answer))
         except Exception as error:  # noqa: BLE001 - nobody waits for this task: fence and lease expire
             self._telemetry.event("call_lost", {"CallsLost": 1}, **call.logged, reason=described(error))
+            return None
+        return job
 
-    async def _record_and_close(self, call: StartedCall, answer: Answer) -> None:
+    async def _record_and_close(self, call: StartedCall, answer: Answer) -> Job | None:
         """The outcome is on the job before any request is closed."""
+        job = None
         try:
             job = await self._record(call, answer)
             if job is not None and answer.meaning is not Meaning.KEY_REFUSED:
                 await self._outcomes.finish(job.id)
         except Unavailable as error:  # every open request stays on the due index, and is found there
             self._telemetry.event("outcome_not_told", **call.logged, reason=str(error))
+        return job
 
     async def _record(self, call: StartedCall, answer: Answer, *, wanted: bool = False) -> Job | None:
         """Write the outcome of a call on its job and return the job as it is then.

@@ -11,10 +11,10 @@ class NotReplayable(RelayError):
     """There is no webhook to send again now."""
 
 
-async def replay(store: JobStore, request: Request, now_ms: int, *, queued: bool) -> Request:
-    """Make the delivery due from its first attempt: by a message if one is `queued` for it, else at once.
+async def replay(store: JobStore, request: Request, now_ms: int) -> Request:
+    """Make the delivery due from its first attempt, for a message that its caller sends now.
 
-    A delivery that is due at once is found on the due index. Raises `NotReplayable`, and `Unavailable`.
+    If that is lost, the due index sends another. Raises `NotReplayable`, and `Unavailable`.
     """
 
     def again(current: Request) -> Request:
@@ -22,7 +22,7 @@ async def replay(store: JobStore, request: Request, now_ms: int, *, queued: bool
             raise NotReplayable("it has no webhook, or its outcome is still to come")
         if now_ms < current.delivery.until_ms:
             raise NotReplayable("an attempt is under way")
-        return requests.replay_delivery(current, now_ms, queued=queued)
+        return requests.replay_delivery(current, now_ms)
 
     replayed = await amend_request(store, request, again)
     if replayed is None:

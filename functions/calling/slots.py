@@ -50,11 +50,17 @@ class Slots:
         return gate
 
     async def take(
-        self, kind: Kind, call_limit_ms: int, *, reserve: int = 0, hints: dict[str, int] | None = None
+        self,
+        kind: Kind,
+        call_limit_ms: int,
+        *,
+        reserve: int = 0,
+        aim: int = 0,
+        hints: dict[str, int] | None = None,
     ) -> Lease | NotBefore:
         """Take a slot; raises `Unavailable`, and then a slot may be held for nothing until its lease ends.
 
-        A lost race is tried again on the window as it is now, a bounded number of times.
+        `aim`: see `window.take`. A lost race is tried again on the window as it is now, a few times.
         """
         decisions: list[Grant | NotBefore] = []
         mono_ms = 0
@@ -70,6 +76,7 @@ class Slots:
                 timing=self.timing,
                 call_limit_ms=call_limit_ms,
                 reserve=reserve,
+                aim=0 if decisions else aim,
                 spread=self._randomness.fraction() if decisions else 0.0,
             )
             decisions.append(decision)

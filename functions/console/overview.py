@@ -1,11 +1,12 @@
 """What the console shows, and what it can do: deliver webhooks again, and let calls go on."""
 
 import asyncio
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from calling.redelivery import replay
 from calling.slots import Slots
+from calling.wakeups import WakeUps
 from console.dead_letters import DeadLetters
 from console.figures import Figures, figures
 from console.reading import HOUR_MS, Reader, Reading, facts
@@ -15,10 +16,10 @@ from core.errors import Unavailable
 from core.gate import Gate
 from core.headline import Headline, headline
 from core.history import BUCKETS_MAX, Point, points
-from core.messages import REQUEST_ID
+from core.messages import REQUEST_ID, NotificationMessage
 from core.request import Request
 from core.scheduling import Due
-from ports import Clock, History, JobStore, Telemetry, Waker
+from ports import History, Ports
 from web.access import Viewer
 from web.deadline import Deadline
 from web.problems import NotFound
@@ -51,23 +52,15 @@ class Overview:
 class Console:
     """Reads the overview, and starts deliveries again."""
 
-    def __init__(
-        self,
-        store: JobStore,
-        slots: Slots,
-        history: History,
-        dead_letters: DeadLetters,
-        waker: Waker,
-        clock: Clock,
-        telemetry: Telemetry,
-    ) -> None:
-        self._store = store
+    def __init__(self, ports: Ports, slots: Slots, history: History, dead_letters: DeadLetters) -> None:
+        self._store = ports.store
+        self._notifications = ports.notifications
+        self._clock = ports.clock
+        self._telemetry = ports.telemetry
         self._slots = slots
-        self._reader = Reader(store, slots.refresh, history, clock)
+        self._wake_ups = WakeUps(ports, slots)
+        self._reader = Reader(ports.store, slots.refresh, history, ports.clock)
         self._dead_letters = dead_letters
-        self._waker = waker
-        self._clock = clock
-        self._telemetry = telemetry
 
     async def overview(self, viewer: Viewer, deadline: Deadline) -> Overview:
         """Return what this viewer may see; raises `Unavailable`."""
@@ -107,7 +100,7 @@ class Console:
         except TimeoutError:
             raise Unavailable("timeout") from None
         self._telemetry.event("calls_resumed", by=viewer.name, changed=changed)
-        await self._wake(deadline)
+        await self._try(self._wake_ups.leave("", self._clock.now_ms()), deadline)
         return changed
 
     async def replay(self, request_id: str, viewer: Viewer, deadline: Deadline) -> Request | None:
@@ -122,18 +115,19 @@ class Console:
                 request = await self._store.request(request_id)
                 if request is None or not viewer.sees(request):
                     return None
-                replayed = await replay(self._store, request, self._clock.now_ms(), queued=False)
+                replayed = await replay(self._store, request, self._clock.now_ms())
         except TimeoutError:
             raise Unavailable("timeout") from None
         self._telemetry.event("delivery_replayed", request_id=request_id, by=viewer.name)
-        await self._wake(deadline)
+        message = NotificationMessage(replayed.job_id, replayed.id, replayed.delivery.attempts)
+        await self._try(self._notifications.send([message.encode()]), deadline)
         return replayed
 
-    async def _wake(self, deadline: Deadline) -> None:
-        """Best effort: the processor looks each minute by itself."""
+    async def _try(self, step: Awaitable[None], deadline: Deadline) -> None:
+        """Best effort: what is lost here, the processor does within a minute by itself."""
         try:
             async with asyncio.timeout(deadline.left_s()):
-                await self._waker.wake()
+                await step
         except (Unavailable, TimeoutError) as error:
             self._telemetry.event("processor_not_told", reason=str(error) or "timeout")
 

@@ -15,6 +15,10 @@ class Unavailable(RelayError):
     """A dependency did not answer in time, or refused. Whether a write landed is not known."""
 
 
+class Unreadable(Unavailable):
+    """A stored record that this version can't read: damaged, or a newer version's."""
+
+
 class InvalidMessage(RelayError):
     """A queue message that no version of this service can have written."""
 

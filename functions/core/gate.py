@@ -89,6 +89,7 @@ def take(
     timing: Timing,
     call_limit_ms: int,
     reserve: int = 0,
+    aim: int = 0,
     spread: float = 0.0,
 ) -> Grant | NotBefore:
     """Take a slot of the window, if neither the operator nor a refused key holds calls back.
@@ -107,11 +108,13 @@ def take(
         timing=timing,
         call_limit_ms=call_limit_ms,
         reserve=reserve,
+        aim=aim,
         spread=spread,
     )
     if isinstance(taken, NotBefore):
         return taken
-    return replace(taken, change=replace(taken.change, expected={"paused": False}))
+    not_paused = Change(gate.window.limits.version, expected={"paused": False})
+    return replace(taken, change=taken.change.also(not_paused))
 
 
 def pause(gate: Gate, *, by: str, now_ms: int) -> Change | None:

@@ -1,6 +1,6 @@
 """Values that travel with the window and that exactness does not rest on.
 
-They save reads and make estimates better. Each may be lost or stale without harm to a promise.
+They save reads and messages and make estimates better. Each may be lost or stale without harm to a promise.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from core.window import Change, FieldValue, Window
 
 LATENCIES_KEPT = 8
 DEFAULT_LATENCY_MS = 500
-WAKE_MS = 5_000
 TOLD_FOR_MS = 250
 """For how long one write for a waiting job also speaks for those that come after it."""
+TRUST_MIN_MS = 2_000
+"""A wake-up that is nearer may start a run that reads the index before it shows what was just written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +22,13 @@ class Hints:
 
     `latencies_ms`: the last answered calls, newest last.
     `fresh_queued_at_ms`: a job was left waiting for its first call until about then.
-    `awake_until_ms`: a processor run is at work until then.
+    `wake_at_ms`: the moment of the earliest wake-up under way; in the past, there is none.
     `slow_probe_at_ms`: when a call was last tried inline although the upstream is slow.
     """
 
     latencies_ms: tuple[int, ...] = ()
     fresh_queued_at_ms: int = 0
-    awake_until_ms: int = 0
+    wake_at_ms: int = 0
     slow_probe_at_ms: int = 0
 
     @property
@@ -40,23 +41,32 @@ class Hints:
         return (*self.latencies_ms, latency_ms)[-LATENCIES_KEPT:]
 
 
-def announce(hints: Hints, window: Window, now_ms: int, *, fresh_waits: bool) -> Change | None:
-    """Tell newcomers that a fresh job waits, and that a run is being woken if none is at work.
+# Who leaves something to be done at `at_ms` trusts the wake-up under way only if it comes in time, and not so
+# soon that its run may read the due index before that shows what was just written.
+#
+#        now         now + 2 s                     at_ms
+#   ──────┼──────────────┼────────────────────────────┼──────────▶ time
+#         │  too soon    │          trusted           │  too late
+#         │              │  no write, and no message  │
+#
+#   Too soon or too late: set `wake_at_ms` to `at_ms` and send a message that arrives then.
+def wake_up_needed(hints: Hints, now_ms: int, at_ms: int) -> bool:
+    """Whether no wake-up under way will do for something that is left for `at_ms`."""
+    return not now_ms + TRUST_MIN_MS <= hints.wake_at_ms <= at_ms
 
-    Of many who see no run at work, one write lands, and its writer wakes the run. None if all is told
-    already: a burst costs few writes.
+
+def announce(
+    hints: Hints, window: Window, now_ms: int, *, at_ms: int | None, fresh_waits: bool
+) -> Change | None:
+    """Set the moment of the next wake-up, and tell newcomers that a fresh job waits.
+
+    Of many who leave something at once, one write lands, and its writer sends the message. None if all is
+    known already: a burst costs few writes.
     """
     values: dict[str, FieldValue] = {}
     if fresh_waits and hints.fresh_queued_at_ms < now_ms:
         values["fresh_queued_at_ms"] = now_ms + TOLD_FOR_MS
-    if hints.awake_until_ms > now_ms:
+    if at_ms is None or not wake_up_needed(hints, now_ms, at_ms):
         return Change(window.limits.version, values=values) if values else None
-    values["awake_until_ms"] = now_ms + WAKE_MS
-    return Change(window.limits.version, expected={"awake_until_ms": hints.awake_until_ms}, values=values)
-
-
-def fall_asleep(hints: Hints, window: Window, until_ms: int) -> Change | None:
-    """Note that a run leaves; None if the mark that stands is not the one it made, `until_ms`."""
-    if hints.awake_until_ms != until_ms:
-        return None
-    return Change(window.limits.version, expected={"awake_until_ms": until_ms}, values={"awake_until_ms": 0})
+    values["wake_at_ms"] = at_ms
+    return Change(window.limits.version, expected={"wake_at_ms": hints.wake_at_ms}, values=values)

@@ -135,13 +135,14 @@ class Job:
 
     def fresh_signature(self, now_ms: int, ttl_ms: int) -> str:
         """Return the signature if it may still answer new callers, else an empty string."""
-        return self.signature if self._outcome_is_fresh(now_ms, ttl_ms) else ""
+        return self.signature if self.outcome_is_fresh(now_ms, ttl_ms) else ""
 
     def refuses(self, now_ms: int, ttl_ms: int) -> bool:
         """Whether the upstream's refusal may still answer new callers."""
-        return isinstance(self.outcome, Refusal) and self._outcome_is_fresh(now_ms, ttl_ms)
+        return isinstance(self.outcome, Refusal) and self.outcome_is_fresh(now_ms, ttl_ms)
 
-    def _outcome_is_fresh(self, now_ms: int, ttl_ms: int) -> bool:
+    def outcome_is_fresh(self, now_ms: int, ttl_ms: int) -> bool:
+        """Whether there is an outcome that may still answer new callers."""
         return self.outcome is not None and now_ms < self.outcome.at_ms + ttl_ms
 
     def callable_by_api(self, now_ms: int, ttl_ms: int) -> bool:
@@ -201,19 +202,17 @@ def fence(
 
 
 def schedule(
-    job: Job | None, message: str, now_ms: int, request_id: str = "", *, refusal_ttl_ms: int | None = None
+    job: Job | None, message: str, now_ms: int, request_id: str = "", *, outcome_ttl_ms: int | None = None
 ) -> Job:
     """Make sure that the processor calls it for this open request. Returns the same job if it does already.
 
-    A job with an outcome is left as it is; but a refusal older than `refusal_ttl_ms` is tested again.
+    A job with an outcome is left as it is; but an outcome older than `outcome_ttl_ms` is asked for again.
     """
     if job is None:
         job = new_job(message, now_ms)
     if job.scheduled:
         return job if job.open_from <= request_id else replace(job, open_from=request_id)
-    if job.signature:
-        return job
-    if job.outcome and (refusal_ttl_ms is None or job.refuses(now_ms, refusal_ttl_ms)):
+    if job.outcome and (outcome_ttl_ms is None or job.outcome_is_fresh(now_ms, outcome_ttl_ms)):
         return job
     return replace(
         job, outcome=None, due_ms=max(now_ms, job.next_try_ms), oldest_ms=now_ms, open_from=request_id

@@ -45,7 +45,7 @@ class KeyGuard:
         """Whether a 401 or 403 is the message's own: it met one before, and the key was good in between."""
         return (
             refused_before_ms is not None
-            and self.key_good_ms > refused_before_ms
+            and self.key_good_ms >= refused_before_ms
             and self.good_lately(sent_ms)
         )
 

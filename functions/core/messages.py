@@ -1,6 +1,6 @@
 """What goes through the queues: hints to look, never the truth. Version 1.
 
-A fresh message names a job, a notification names a request and the attempt that is due. Anything else raises
+A wake-up names a moment and a job, a notification a request and the attempt that is due. Anything else raises
 `InvalidMessage` and ends in the dead-letter queue.
 """
 
@@ -17,14 +17,15 @@ REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
-class FreshMessage:
-    """A job waits for its first call."""
+class WakeUp:
+    """A processor run is to come at `at_ms`, at once if that is past. `job_id`: what may be called then."""
 
-    job_id: str
+    job_id: str = ""
+    at_ms: int = 0
 
     def encode(self) -> str:
         """Return the message's JSON text."""
-        return json.dumps({"v": VERSION, "job_id": self.job_id})
+        return json.dumps({"v": VERSION, "job_id": self.job_id, "at_ms": self.at_ms})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,14 @@ class WaitingMessage:
         return json.dumps({"v": VERSION, "waiting": rows}, separators=(",", ":"))
 
 
-def decode_fresh(text: str) -> FreshMessage:
-    """Parse a fresh message; raises `InvalidMessage`."""
+def decode_wake_up(text: str) -> WakeUp:
+    """Parse a wake-up; raises `InvalidMessage`. An earlier version's has no moment."""
     fields = _decode(text)
-    return FreshMessage(_matching(fields, "job_id", JOB_ID))
+    at_ms = fields.get("at_ms", 0)
+    if type(at_ms) is not int:
+        raise InvalidMessage("at_ms is not a number")
+    named = fields.get("job_id") != ""
+    return WakeUp(_matching(fields, "job_id", JOB_ID) if named else "", at_ms)
 
 
 def decode_notification(text: str) -> NotificationMessage:

@@ -24,10 +24,11 @@ from typing import Any
 from core.job import OUTCOME_KEPT_MS, Job
 from core.places import DueKind, EndedKind, Place
 
-FIRST_LOOK_MS = 5_000
-LOOK_AGAIN_MS = 10_000
-LOOK_SCHEDULED_MS = 60_000
+LOOK_MS = 60_000
+LOOK_MS_MAX = 600_000
+ESTIMATE_MS_MAX = 86_400_000
 RESEND_MS = 30_000
+RESEND_MS_MAX = 900_000
 DELIVERY_LIVE_MS = 30_000
 PARKED_MS = 3_600_000
 EARLY_MS = 1_000
@@ -171,9 +172,14 @@ class Request:
 
 
 def look_again(request: Request, job: Job, now_ms: int) -> Request:
-    """Put an open request back on the index: soon if a call is under way, later if the job is scheduled."""
-    wait_ms = LOOK_AGAIN_MS if job.call_live(now_ms) else LOOK_SCHEDULED_MS
-    return replace(request, due_ms=now_ms + wait_ms)
+    """Put an open request back on the index: after its age, from one minute to ten.
+
+    While it waits for its first call, not before that call should have ended: its job is scheduled, and who
+    waits long need not be looked at often.
+    """
+    wait_ms = min(max(LOOK_MS, now_ms - request.created_ms), LOOK_MS_MAX)
+    first_call_ms = 0 if job.attempts else min(request.estimated_ms, now_ms + ESTIMATE_MS_MAX)
+    return replace(request, due_ms=max(now_ms + wait_ms, first_call_ms + LOOK_MS))
 
 
 def close_signed(
@@ -246,7 +252,7 @@ def _end_delivery(request: Request, state: DeliveryState, now_ms: int, reason: s
 def delivery_failed(request: Request, next_ms: int, reason: str, excerpt: str, *, queued: bool) -> Request:
     """Record a failed attempt; the next may start at `next_ms`, by a message if one is `queued` for it."""
     waiting = replace(request.delivery, until_ms=0, not_before_ms=next_ms, reason=reason, excerpt=excerpt)
-    return replace(request, delivery=waiting, due_ms=_look_at_ms(next_ms, queued=queued))
+    return replace(request, delivery=waiting, due_ms=next_ms + RESEND_MS if queued else next_ms)
 
 
 def delivery_overdue_ms(request: Request, now_ms: int) -> int:
@@ -256,16 +262,15 @@ def delivery_overdue_ms(request: Request, now_ms: int) -> int:
 
 
 def resend_delivery(request: Request, now_ms: int) -> Request:
-    """Move a delivery whose message may be lost on along the index, before its message is sent again."""
-    return replace(request, due_ms=_look_at_ms(now_ms, queued=True))
+    """Move a delivery whose message may be lost on along the index, before its message is sent again.
+
+    By as long as it has been overdue, from 30 s to 15 min: if nothing delivers, messages don't pile up.
+    """
+    wait_ms = min(max(RESEND_MS, delivery_overdue_ms(request, now_ms)), RESEND_MS_MAX)
+    return replace(request, due_ms=now_ms + wait_ms)
 
 
-def replay_delivery(request: Request, now_ms: int, *, queued: bool = True) -> Request:
-    """Start a delivery again, from the first attempt, by a message if one is `queued` for it."""
+def replay_delivery(request: Request, now_ms: int) -> Request:
+    """Start a delivery again, from the first attempt, by a message that is sent now."""
     pending = Delivery(DeliveryState.PENDING, not_before_ms=now_ms)
-    return replace(request, delivery=pending, due_ms=_look_at_ms(now_ms, queued=queued))
-
-
-def _look_at_ms(attempt_ms: int, *, queued: bool) -> int:
-    """When the sweep is to look at a delivery: at once, or when its queued message must have been lost."""
-    return attempt_ms + RESEND_MS if queued else attempt_ms
+    return replace(request, delivery=pending, due_ms=now_ms + RESEND_MS)

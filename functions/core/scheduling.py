@@ -6,11 +6,11 @@ has the measurements behind each rule. Times are integer milliseconds since the 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from core.gate import Gate
-from core.window import Kind, Window
+from core.window import Kind, Slot, Window
 
 RESERVE_MAX = 4
 OLD_RETRY_WINDOWS = 10
@@ -71,6 +71,35 @@ def choose(
             return Next(retry, Kind.RETRY, 0, old_retry=True)
         return Next(min(fresh, key=lambda due: due.due_ms), Kind.FRESH, 0)
     return Next(retry, Kind.RETRY, reserve(window, now_ms)) if retry else None
+
+
+def turns(
+    fresh: Sequence[Due],
+    retries: Sequence[Due],
+    window: Window,
+    now_ms: int,
+    *,
+    calls_max: int,
+    old_retry_last: bool,
+) -> list[Next]:
+    """Whose turns they are now, in order: one for each free slot that may be taken, up to `calls_max`."""
+    chosen = list[Next]()
+    while len(chosen) < calls_max:
+        turn = choose(fresh, retries, window, now_ms, old_retry_last=old_retry_last)
+        if turn is None or window.free_slots(now_ms) <= turn.reserve:
+            break
+        chosen.append(turn)
+        old_retry_last = turn.old_retry
+        fresh = [due for due in fresh if due is not turn.due]
+        retries = [due for due in retries if due is not turn.due]
+        window = _with_one_taken(window, now_ms, turn.kind)
+    return chosen
+
+
+def _with_one_taken(window: Window, now_ms: int, kind: Kind) -> Window:
+    free = next(index for index, slot in enumerate(window.slots) if slot.free_at_ms <= now_ms)
+    taken = Slot(now_ms + 1, kind=kind)
+    return replace(window, slots=(*window.slots[:free], taken, *window.slots[free + 1 :]))
 
 
 def retry_at_ms(now_ms: int, failing_since_ms: int, retry_ms: int, jitter: float) -> int:
@@ -176,3 +205,13 @@ def slot_for_retry_at_ms(gate: Gate, now_ms: int) -> int:
     window, start_ms = gate.window, gate.open_at_ms(now_ms)
     moments_ms = sorted({start_ms, *(max(start_ms, slot.free_at_ms) for slot in window.slots)})
     return next(at_ms for at_ms in moments_ms if window.free_slots(at_ms) > reserve(window, at_ms))
+
+
+def next_call_at_ms(gate: Gate, now_ms: int, due_ms: int, *, fresh: bool) -> int | None:
+    """When a job that is due then may be called, or the key probed before; None while calls are paused."""
+    if gate.paused:
+        return None
+    if gate.key.suspected:
+        return max(now_ms, gate.key.probe_at_ms)
+    slot_at_ms = slot_for_fresh_at_ms if fresh else slot_for_retry_at_ms
+    return slot_at_ms(gate, max(now_ms, due_ms))

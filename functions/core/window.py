@@ -197,10 +197,12 @@ def take(
     timing: Timing,
     call_limit_ms: int,
     reserve: int = 0,
+    aim: int = 0,
     spread: float = 0.0,
 ) -> Grant | NotBefore:
     """Take the slot that has been free longest, if more than `reserve` are free.
 
+    `aim`: how many others are being taken side by side with this one: each aims at another free slot.
     `spread` in [0, 1) picks another of the free ones: those that lost a race for one slot should not all
     race for the next. The slot is leased for the worst case; `settle` shortens the lease once an
     answer is there.
@@ -208,11 +210,12 @@ def take(
     if window.blocked(now_ms):
         return NotBefore(window.open_at_ms, Denial.BLOCKED)
     order = sorted(range(len(window.slots)), key=lambda index: (window.slots[index].free_at_ms, index))
-    needed = window.slots[order[min(reserve, len(order) - 1)]]
+    needed = window.slots[order[min(reserve + aim, len(order) - 1)]]
     if needed.free_at_ms > now_ms:
         some_free = window.slots[order[0]].free_at_ms <= now_ms
         return NotBefore(needed.free_at_ms, Denial.RESERVED if some_free else Denial.BUSY)
-    index = order[int(spread * window.free_slots(now_ms))]
+    free = window.free_slots(now_ms)
+    index = order[int(spread * free) if spread else min(aim, free - 1)]
     return _grant(window, index, now_ms, permit_id, kind, timing, call_limit_ms)
 
 

@@ -16,7 +16,6 @@ class ProcessorSettings:
     window_table: str
     secret_id: str
     fresh_queue_url: str
-    fresh_dead_letter_url: str
     notification_queue_url: str
 
     @classmethod
@@ -29,6 +28,5 @@ class ProcessorSettings:
             window_table=reader.text("WINDOW_TABLE_NAME"),
             secret_id=reader.text("SECRET_ID"),
             fresh_queue_url=reader.text("FRESH_QUEUE_URL"),
-            fresh_dead_letter_url=reader.text("FRESH_DEAD_LETTER_QUEUE_URL"),
             notification_queue_url=reader.text("NOTIFICATION_QUEUE_URL"),
         )

@@ -5,88 +5,85 @@ This is the one rule that keeps everything alive: no crash, lost message or rest
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable
-from typing import Any, TypeGuard
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 from calling.conditional import amend_job
 from calling.outcomes import Outcomes
 from core import job as jobs
-from core.errors import Unavailable
+from core.errors import Unavailable, Unreadable
 from core.job import Job
 from core.messages import NotificationMessage
 from core.places import DueKind
 from core.request import Request, delivery_overdue_ms, look_again, resend_delivery
 from ports import Ports, RequestKey, Written
+from processor.backoff import Backoff
 
 ROWS_MAX = 100
-PAGES_MAX = 5
-HORIZON_MS = 12_000
-AT_ONCE_MS = 0
+UNREADABLE_MS = 60_000
 
 
 class Sweep:
     """Looks at open requests and pending deliveries that are due."""
 
-    def __init__(self, ports: Ports, outcomes: Outcomes) -> None:
+    def __init__(self, ports: Ports, outcomes: Outcomes, backoff: Backoff) -> None:
         self._store = ports.store
         self._notifications = ports.notifications
         self._clock = ports.clock
         self._telemetry = ports.telemetry
         self._outcomes = outcomes
+        self._backoff = backoff
 
-    async def run(self) -> int | None:
-        """Do what is missing; return when something is to be looked at next, if that is soon.
+    async def run(self, stop_mono_ms: int) -> None:
+        """Do what is missing, page by page, until that moment. Raises `Unavailable`: it is due still."""
+        await self._each_page(DueKind.OPEN, self._look_at_requests, stop_mono_ms)
+        await self._each_page(DueKind.DELIVERY, self._resend, stop_mono_ms)
 
-        Upstream calls wait meanwhile, so it stops after some pages: `AT_ONCE_MS` says that more is due. Rows
-        that stay where they are, stale or unreadable, are passed over. Raises `Unavailable`; what was not
-        done is due still.
-        """
-        seen: set[RequestKey] = set()
-        for page in range(1, PAGES_MAX + 1):
-            rows = await self._due(page * ROWS_MAX)
-            now_ms = self._clock.now_ms()
-            due = [[key for key in keys if key.due_ms <= now_ms and key not in seen] for keys in rows]
-            await self._do(*due)
-            more = any(len(keys) == page * ROWS_MAX and keys[-1].due_ms <= now_ms for keys in rows)
-            if not more or not any(due):
-                return min((key.due_ms for keys in rows for key in keys if key.due_ms > now_ms), default=None)
-            seen.update(*due)
-        return AT_ONCE_MS
+    async def _each_page(
+        self, kind: DueKind, act: Callable[[Sequence[RequestKey]], Awaitable[None]], stop_mono_ms: int
+    ) -> None:
+        """Read on past rows that stay where they are: stale ones, and those that can't be read."""
+        now_ms, after = self._clock.now_ms(), None
+        while self._clock.monotonic_ms() < stop_mono_ms:
+            page = await self._store.due_requests(kind, now_ms, ROWS_MAX, after)
+            await act([key for key in page if not self._left_alone(key, now_ms)])
+            if len(page) < ROWS_MAX:
+                return
+            after = page[-1]
 
-    async def _due(self, limit: int) -> tuple[list[RequestKey], list[RequestKey]]:
-        """Read the index: open requests, and pending deliveries."""
-        until_ms = self._clock.now_ms() + HORIZON_MS
-        return await asyncio.gather(
-            self._store.due_requests(DueKind.OPEN, until_ms, limit),
-            self._store.due_requests(DueKind.DELIVERY, until_ms, limit),
-        )
+    def _left_alone(self, key: RequestKey, now_ms: int) -> bool:
+        return any(self._backoff.holds(name, now_ms) for name in (key.job_id, key.request_id))
 
-    async def _do(self, requests: list[RequestKey], deliveries: list[RequestKey]) -> None:
-        await self._look_at_requests(requests)
-        await self._each(self._resend(key) for key in deliveries)
-
-    async def _look_at_requests(self, keys: list[RequestKey]) -> None:
+    async def _look_at_requests(self, keys: Sequence[RequestKey]) -> None:
         by_job: defaultdict[str, set[str]] = defaultdict(set)
         for key in keys:
             by_job[key.job_id].add(key.request_id)
-        await self._each(self._look_at_job(job_id, ids) for job_id, ids in by_job.items())
+        await self._each((job_id, self._look_at_job(job_id, ids)) for job_id, ids in by_job.items())
 
-    async def _each(self, steps: Iterable[Coroutine[Any, Any, None]]) -> None:
-        """Carry out steps side by side: one record that can't be read holds up no other."""
-        for result in await asyncio.gather(*steps, return_exceptions=True):
-            if isinstance(result, Unavailable):  # it is due still
+    async def _each(self, steps: Iterable[tuple[str, Coroutine[Any, Any, None]]]) -> None:
+        """Carry out steps side by side, by record: one that can't be read holds up no other."""
+        named = list(steps)
+        results = await asyncio.gather(*(step for _, step in named), return_exceptions=True)
+        for (record_id, _), result in zip(named, results, strict=True):
+            if isinstance(result, Unreadable):
+                self._skip(record_id, result)
+            elif isinstance(result, Unavailable):  # it is due still
                 self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(result))
             elif isinstance(result, BaseException):
                 raise result
+
+    def _skip(self, record_id: str, error: Unreadable) -> None:
+        self._backoff.hold(record_id, self._clock.now_ms(), UNREADABLE_MS)
+        self._telemetry.event("record_skipped", {"Unreadable": 1}, record_id=record_id, reason=str(error))
 
     async def _look_at_job(self, job_id: str, request_ids: set[str]) -> None:
         """Close the due requests that the job has an outcome for; see that it is scheduled for the others."""
         job, page = await self._store.load(job_id)
         found = {request.id: request for request in page.requests if request.id in request_ids}
-        others = await asyncio.gather(
-            *(self._store.request_of(job_id, request_id) for request_id in request_ids - found.keys())
-        )
-        due = [request for request in (*found.values(), *others) if request and request.open]
+        for request_id in request_ids - found.keys():
+            if request := await self._readable(job_id, request_id):
+                found[request_id] = request
+        due = [request for request in found.values() if request.open]
         if not due:
             return
         job = await self._scheduled(job, min(due, key=lambda request: request.id))
@@ -101,6 +98,14 @@ class Sweep:
             )
         )
 
+    async def _readable(self, job_id: str, request_id: str) -> Request | None:
+        """Return a request; None if there is none that can be read."""
+        try:
+            return await self._store.request_of(job_id, request_id)
+        except Unreadable as error:
+            self._skip(request_id, error)
+            return None
+
     async def _scheduled(self, job: Job | None, oldest: Request) -> Job:
         """Return the job as it is, scheduled if it has no outcome: one that is gone or idle is revived."""
         scheduled = await amend_job(
@@ -112,19 +117,21 @@ class Sweep:
             self._telemetry.event("job_revived", job_id=scheduled.id, state=scheduled.state)
         return scheduled
 
-    async def _resend(self, key: RequestKey) -> None:
-        """Send a delivery's message again: it may be lost. The row moves on first: one sender wins."""
+    async def _resend(self, keys: Sequence[RequestKey]) -> None:
+        """Send deliveries' messages again: they may be lost. The rows move on first: one sender wins."""
+        moved: list[Request] = []
+        await self._each((key.request_id, self._move_on(key, moved)) for key in keys)
+        messages = [NotificationMessage(row.job_id, row.id, row.delivery.attempts).encode() for row in moved]
+        if messages:
+            await self._notifications.send(messages)
+
+    async def _move_on(self, key: RequestKey, moved: list[Request]) -> None:
         request = await self._store.request_of(key.job_id, key.request_id)
         now_ms = self._clock.now_ms()
-        if not self._overdue(request, now_ms):
+        if request is None or not request.delivery_due or (request.due_ms or 0) > now_ms:
             return
         result = await self._store.write_request(request, resend_delivery(request, now_ms))
         if isinstance(result, Written):
             overdue_s = delivery_overdue_ms(request, now_ms) / 1000
             self._telemetry.event("webhook_overdue", {"DeliveryOverdueS": overdue_s}, request_id=request.id)
-            message = NotificationMessage(request.job_id, request.id, request.delivery.attempts)
-            await self._notifications.send([message.encode()])
-
-    @staticmethod
-    def _overdue(request: Request | None, now_ms: int) -> TypeGuard[Request]:
-        return request is not None and request.delivery_due and (request.due_ms or 0) <= now_ms
+            moved.append(result.record)

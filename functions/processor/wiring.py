@@ -1,6 +1,6 @@
 """Puts the processor function together from its environment."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters import aws
@@ -19,38 +19,55 @@ from calling.slots import Slots
 from core import window as windows
 from core.config import CallSettings
 from core.gate import Gate
+from core.messages import WakeUp
 from ports import Telemetry
-from processor.drain import Drain, ProcessorPorts
+from processor.backoff import Backoff
 from processor.figures import waiting
 from processor.keycheck import KeyCheck
 from processor.minutes import Minutes
+from processor.run import ProcessorPorts, Run
 from processor.settings import ProcessorSettings
 from processor.sweep import Sweep
 
 ATTEMPTS = 3
-READ_TIMEOUT_S = 8.0  # longer than any wait at the queue
+READ_TIMEOUT_S = 3.0
 PROBE_LIMIT_MS = 5_000
 
 
-def assemble(ports: ProcessorPorts, calls: CallSettings) -> Drain:
-    """Return one run's drain: nothing is kept between runs."""
-    slots = Slots(ports.window_store, ports.clock, ports.randomness, calls.timing)
-    outcomes = Outcomes(ports, slots, calls)
-    caller = Caller(ports, slots, outcomes, calls)
-    key_check = KeyCheck(ports, slots, call_limit_ms=min(calls.call_limit_ms, PROBE_LIMIT_MS))
-    sweep = Sweep(ports, outcomes)
-    return Drain(ports, slots, caller, outcomes, sweep, key_check, calls)
+class Processor:
+    """Makes runs. Keeps what an instance remembers between them: the records that can't be read."""
+
+    def __init__(self, ports: ProcessorPorts, calls: CallSettings) -> None:
+        self._ports = ports
+        self._calls = calls
+        self._backoff = Backoff()
+
+    async def run(self, wake_ups: Sequence[WakeUp] = ()) -> int:
+        """Make one run, for the wake-ups that started it; return how many calls it made."""
+        ports, calls = self._ports, self._calls
+        slots = Slots(ports.window_store, ports.clock, ports.randomness, calls.timing)
+        outcomes = Outcomes(ports, slots, calls)
+        caller = Caller(ports, slots, outcomes, calls)
+        key_check = KeyCheck(ports, slots, call_limit_ms=min(calls.call_limit_ms, PROBE_LIMIT_MS))
+        sweep = Sweep(ports, outcomes, self._backoff)
+        run = Run(ports, slots, caller, outcomes, sweep, key_check, self._backoff, calls)
+        return await run.run(wake_ups)
+
+
+def assemble(ports: ProcessorPorts, calls: CallSettings) -> Processor:
+    """Return the processor of one instance."""
+    return Processor(ports, calls)
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the handler needs: the secret first, then a drain for each run, then what waits still.
+    """What the handler needs: the secret first, then a run, then what waits still.
 
     `minutes`: notes how the service stands, once a minute.
     """
 
     secrets: SecretsManager
-    drain: Callable[[], Drain]
+    processor: Processor
     waiting: Callable[[], Awaitable[dict[str, float]]]
     minutes: Minutes
     telemetry: Telemetry
@@ -80,8 +97,7 @@ def wire(environment: Mapping[str, str]) -> Services:
             secrets.expire,
             grace_ms=calls.timing.grace_ms,
         ),
-        fresh_queue=SqsQueue(sqs, settings.fresh_queue_url),
-        dead_letters=SqsQueue(sqs, settings.fresh_dead_letter_url),
+        work_queue=SqsQueue(sqs, settings.fresh_queue_url),
         notifications=SqsQueue(sqs, settings.notification_queue_url),
         deployment=LambdaDeployment(
             lambda: session.client("lambda", config=config), environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
@@ -93,6 +109,4 @@ def wire(environment: Mapping[str, str]) -> Services:
     minutes = Minutes(
         ports.store, ports.window_store, DynamoHistory(dynamodb, settings.table), clock, telemetry
     )
-    return Services(
-        secrets, lambda: assemble(ports, calls), lambda: waiting(ports.store, clock), minutes, telemetry
-    )
+    return Services(secrets, assemble(ports, calls), lambda: waiting(ports.store, clock), minutes, telemetry)

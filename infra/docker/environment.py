@@ -14,7 +14,6 @@ VARIABLES = {
     "NOTIFICATION_QUEUE_URL": "NotificationQueue",
     "NOTIFICATION_RETRY_QUEUE_URL": "NotificationRetryQueue",
     "NOTIFICATION_DEAD_LETTER_QUEUE_URL": "NotificationDeadLetterQueue",
-    "PROCESSOR_FUNCTION_NAME": "ProcessorFunction",
 }
 OTHERS = {
     # Not by the template's parameter: SAM resolves no condition in a variable.

@@ -228,7 +228,7 @@ async def replay(ports: Ports, requests: Iterable[Request]) -> int:
     for request in requests:
         with contextlib.suppress(NotReplayable):
             now_ms = ports.clock.now_ms()
-            started.append(await redelivery.replay(ports.store, request, now_ms, queued=True))
+            started.append(await redelivery.replay(ports.store, request, now_ms))
     await _notify(ports.notifications, started)
     return len(started)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from core.errors import InvalidMessage
-from core.messages import FreshMessage, NotificationMessage, decode_fresh, decode_notification
+from core.messages import NotificationMessage, WakeUp, decode_notification, decode_wake_up
 from core.request import Request
 from infra.ops.actions import DeadLetterQueue, Filter, Ports
 from ports import JobStore
@@ -13,8 +13,8 @@ BATCH = 10
 RECEIVE_WAIT_MS = 1_000
 """SQS asks all of its servers only if it may wait: without that, an empty answer proves nothing."""
 
-DECODERS: Mapping[str, Callable[[str], FreshMessage | NotificationMessage]] = {
-    "fresh": decode_fresh,
+DECODERS: Mapping[str, Callable[[str], WakeUp | NotificationMessage]] = {
+    "fresh": decode_wake_up,
     "notification": decode_notification,
 }
 
@@ -65,7 +65,7 @@ async def _letter(store: JobStore, name: str, text: str) -> Letter:
         message = DECODERS[name](text)
     except InvalidMessage:
         return Letter(name, text, readable=False, requests=())
-    if isinstance(message, FreshMessage):
+    if isinstance(message, WakeUp):
         _, page = await store.load(message.job_id)
         return Letter(name, text, readable=True, requests=page.requests)
     request = await store.request_of(message.job_id, message.request_id)

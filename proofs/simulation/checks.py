@@ -23,6 +23,8 @@ ANSWER_MS_MAX = 2_000
 JUST_ENDED_MS = 75_000
 """The longest that an instance may stand still between reading an outcome and writing what follows."""
 OVERDUE_MS_MAX = 130_000
+OVERLOOKED_MS_MAX = 200_000
+"""A request whose API instance crashed is looked at after a minute, by the next run of the schedule."""
 LAG_MS_MAX = 8_000
 CLOSED_MS_MAX = 20_000
 TOLD_MS_MAX = 5_000
@@ -206,7 +208,9 @@ class Checks:
     def _waited_for_long(self, wanted_id: str) -> bool:
         """Whether somebody waits whom nobody can have overlooked."""
         requests = self._table.requests.get(wanted_id, {}).values()
-        return any(request.open and _now_ms() - request.created_ms > JUST_ENDED_MS for request in requests)
+        return any(
+            request.open and _now_ms() - request.created_ms > OVERLOOKED_MS_MAX for request in requests
+        )
 
     def job_deleted(self, job: Job) -> None:
         """Only what nobody needs may go."""

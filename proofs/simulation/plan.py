@@ -223,5 +223,5 @@ def _spell(rng: Random, port: str, faults_end_ms: int) -> Outage:
 
 def _outage(rng: Random, faults_end_ms: int) -> Outage:
     from_ms = rng.randrange(faults_end_ms)
-    port = rng.choice(("store", "window", "fresh_queue", "notifications", "waker"))
+    port = rng.choice(("store", "window", "work_queue", "notifications"))
     return Outage(port, from_ms, min(faults_end_ms, from_ms + rng.randrange(1_000, 60_000)))

@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
@@ -16,24 +16,15 @@ from api.wiring import assemble as assemble_api
 from core import webhook
 from core import window as windows
 from core.config import CallSettings
-from core.errors import Unavailable
+from core.errors import InvalidMessage, Unavailable
 from core.gate import Gate
+from core.messages import WakeUp, decode_wake_up
 from core.secrets import Secrets
 from notifier.attempts import NotifierPorts
 from notifier.lines import Lane
 from notifier.wiring import Notifier
-from ports import (
-    Deployment,
-    JobStore,
-    Poster,
-    Queue,
-    Received,
-    ReceiverStore,
-    Upstream,
-    Waker,
-    WindowStore,
-)
-from processor.drain import ProcessorPorts
+from ports import Deployment, JobStore, Poster, Queue, Received, ReceiverStore, Upstream, WindowStore
+from processor.run import ProcessorPorts
 from processor.wiring import assemble
 from proofs.simulation import virtual_time
 from proofs.simulation.checks import Checks
@@ -64,6 +55,9 @@ from web.deadline import Deadline
 
 SCHEDULE_MS = 60_000
 PROCESSOR_LIMIT_MS = 110_000
+PROCESSORS_MAX = 2
+MAPPING_LATE_MS = (5, 1_000)
+WORK_VISIBILITY_MS = 660_000
 NOTIFIER_LIMIT_MS = 100_000
 NOTIFICATION_VISIBILITY_MS = 120_000
 NOTIFICATION_RECEIVES_MAX = 5
@@ -89,7 +83,6 @@ API_SETTINGS = ApiSettings.read(
                 "FRESH_DEAD_LETTER_QUEUE_URL",
                 "NOTIFICATION_QUEUE_URL",
                 "NOTIFICATION_DEAD_LETTER_QUEUE_URL",
-                "PROCESSOR_FUNCTION_NAME",
             ),
             "unused",
         ),
@@ -122,17 +115,6 @@ class Telemetry:
         self._simulation.trace(self._instance.name, name, *fields.values(), *(metrics or ()))
 
 
-class ProcessorWaker:
-    """A `ports.Waker`."""
-
-    def __init__(self, simulation: "Simulation") -> None:
-        self._simulation = simulation
-
-    async def wake(self) -> None:
-        """Start a processor run before long."""
-        self._simulation.start_processor(delay_ms=self._simulation.rng.randint(10, 300))
-
-
 @dataclass(frozen=True, slots=True)
 class Api:
     """One API instance."""
@@ -157,8 +139,10 @@ class Simulation:
         self._faults = Faults(planned, self._stream("faults"))
         self._store = ObservedStore(table, self._checks, self._faults, self._stream("index"))
         self._window = ObservedWindow(MemoryWindow(), self._first_window, self._checks)
-        self._fresh_dead_letters = MemoryQueue(clock)
-        self._fresh_queue = MemoryQueue(clock, dead_letters=self._fresh_dead_letters)
+        self._work_dead_letters = MemoryQueue(clock)
+        self._work_queue = MemoryQueue(
+            clock, visibility_ms=WORK_VISIBILITY_MS, dead_letters=self._work_dead_letters
+        )
         self._notification_dead_letters = MemoryQueue(clock)
         self._receiver_states = MemoryReceiverStore()
         self._deployment = FakeDeployment(planned.settings.limits)
@@ -205,6 +189,7 @@ class Simulation:
         self._spawn(self._schedule())
         self._spawn(self._deliver_messages(self._notifications, Lane.FIRST))
         self._spawn(self._deliver_messages(self._retries, Lane.RETRIES))
+        self._spawn(self._deliver_wake_ups())
         self._spawn(self._disturb())
         self._spawn(self._end_wrong_clocks())
         self._spawn(self._deploy())
@@ -257,7 +242,7 @@ class Simulation:
         await asyncio.sleep(self.rng.uniform(0, SCHEDULE_MS / 1000))
         while True:
             if self.rng.random() >= self._faults.rates.crash:
-                self.start_processor(delay_ms=0)
+                self._spawn(self._process([]))
             self._store.expire()
             await asyncio.sleep(SCHEDULE_MS / 1000)
 
@@ -266,7 +251,7 @@ class Simulation:
         for at_ms in self.plan.purges_ms:
             await asyncio.sleep(max(0, at_ms - VirtualClock().monotonic_ms()) / 1000)
             self.trace("world", "purge")
-            queues = self._fresh_queue, self._notifications, self._retries
+            queues = self._work_queue, self._notifications, self._retries
             for queue in self.rng.choice((queues[:1], queues[1:], queues)):
                 queue.purge()
             for text in GARBAGE:
@@ -310,6 +295,31 @@ class Simulation:
             else:
                 slots.release()
 
+    async def _deliver_wake_ups(self) -> None:
+        """The event source mapping of the work queue: up to a second late, two runs at once."""
+        slots = asyncio.Semaphore(PROCESSORS_MAX)
+        while True:
+            await slots.acquire()
+            batch = await self._work_queue.receive(10, 20_000)
+            if batch:
+                self._spawn(self._wake_processor(batch, slots))
+            else:
+                slots.release()
+
+    async def _wake_processor(self, batch: list[Received], slots: asyncio.Semaphore) -> None:
+        """Invoke a processor with a batch; what nobody can read comes again, and the rest is deleted."""
+        await asyncio.sleep(self.rng.randint(*MAPPING_LATE_MS) / 1000)
+        readable, wake_ups = [], []
+        for message in batch:
+            try:
+                wake_ups.append(decode_wake_up(message.text))
+                readable.append(message.receipt)
+            except InvalidMessage:
+                self.trace("world", "unreadable wake-up")
+        if await self._process(wake_ups) is not None:
+            await self._work_queue.delete(readable)
+        slots.release()
+
     # The functions
 
     async def _sign(self, body: bytes, webhook_id: str, timestamp_s: int, _client: str) -> dict[str, str]:
@@ -352,25 +362,23 @@ class Simulation:
     def _queue_port(self, queue: MemoryQueue, name: str, instance: Instance) -> Queue:
         return cast(Queue, self._port(LossyQueue(queue, self._faults), name, instance))
 
-    def start_processor(self, *, delay_ms: int) -> None:
-        """Start a processor run."""
-        self._spawn(self._process(self._instance("processor"), delay_ms))
-
-    async def _process(self, instance: Instance, delay_ms: int) -> None:
-        await asyncio.sleep(delay_ms / 1000)
+    async def _process(self, wake_ups: Sequence[WakeUp]) -> int | None:
+        """Make a processor run; return how many calls it made, None if it did not end well."""
+        instance = self._instance("processor")
         ports = ProcessorPorts(
             store=self._store_port(instance),
             window_store=self._window_port(instance),
             upstream=self._upstream_port(instance),
-            fresh_queue=self._queue_port(self._fresh_queue, "fresh_queue", instance),
-            dead_letters=self._queue_port(self._fresh_dead_letters, "dead_letters", instance),
+            work_queue=self._queue_port(self._work_queue, "work_queue", instance),
             notifications=self._queue_port(self._notifications, "notifications", instance),
             deployment=cast(Deployment, self._port(self._deployment, "deployment", instance)),
             clock=instance.clock,
             randomness=self._randomness,
             telemetry=Telemetry(self, instance),
         )
-        await self._invoke(instance, assemble(ports, self._settings(instance)).run(), PROCESSOR_LIMIT_MS)
+        run = assemble(ports, self._settings(instance)).run(wake_ups)
+        made: int | None = await self._invoke(instance, run, PROCESSOR_LIMIT_MS)
+        return made
 
     async def _invoke(self, instance: Instance, work: Any, limit_ms: int) -> Any:
         """Run a handler to its end, its crash or its time limit; None unless it returned."""
@@ -423,12 +431,11 @@ class Simulation:
             store=self._store_port(instance),
             window_store=self._window_port(instance),
             upstream=self._upstream_port(instance),
-            fresh_queue=self._queue_port(self._fresh_queue, "fresh_queue", instance),
+            work_queue=self._queue_port(self._work_queue, "work_queue", instance),
             notifications=self._queue_port(self._notifications, "notifications", instance),
             clock=instance.clock,
             randomness=self._randomness,
             telemetry=Telemetry(self, instance),
-            waker=cast(Waker, self._port(ProcessorWaker(self), "waker", instance)),
             claims=MemoryClaimStore(),
             dead_letters={},
             history=MemoryHistory(),

@@ -88,13 +88,15 @@ class ObservedStore(MemoryJobStore):
             self._show_later(after.job_id, after.id, result.record)
         return result
 
-    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int) -> list[Due]:
+    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
         """Return what the index shows by now."""
-        return await self._shown().due_jobs(kind, until_ms, limit)
+        return await self._shown().due_jobs(kind, until_ms, limit, after)
 
-    async def due_requests(self, kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
+    async def due_requests(
+        self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None
+    ) -> list[RequestKey]:
         """Return what the index shows by now."""
-        return await self._shown().due_requests(kind, until_ms, limit)
+        return await self._shown().due_requests(kind, until_ms, limit, after)
 
     async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
         """Return what the index shows by now."""
@@ -187,8 +189,7 @@ class SimulatedUpstream:
 
     async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
         """Answer one call."""
-        with self._checks.call_under_way(message):
-            return await self._exchange(message, call_limit_ms, may_send, self._reply_to)
+        return await self._exchange(message, call_limit_ms, may_send, self._reply_to)
 
     async def probe(self, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
         """Answer a probe of the key."""
@@ -220,6 +221,11 @@ class SimulatedUpstream:
             until_ms = EPOCH_MS + _ms(end_s)
             inline = instance is not None and instance.name.startswith("api")
             self._checks.sent(message, until_ms=until_ms, inline=inline)
+        with self._checks.call_under_way(message):
+            return await self._sent(message, end_s, reply_to)
+
+    async def _sent(self, message: str, end_s: float, reply_to: Callable[[str], _Reply]) -> Answer:
+        """Answer a call that is on its way."""
         sent_s = _now_s()
         arrives_in_s = self._arrives_in_s(_ms(end_s - sent_s))
         asyncio.get_running_loop().call_later(arrives_in_s, self._checks.arrived, EPOCH_MS + _ms(sent_s))

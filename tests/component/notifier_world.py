@@ -23,6 +23,7 @@ from notifier.lines import Lane
 from notifier.settings import DELAYS_S, NotifierSettings
 from notifier.wiring import assemble
 from ports import Clock, Conflict, Ports, Randomness, Received, ReceiverStore, Written
+from processor.backoff import Backoff
 from processor.sweep import Sweep
 from proofs.simulation.virtual_time import VirtualClock
 from tests.component.world import SIGNATURE, Silent
@@ -234,9 +235,9 @@ class NotifierWorld:
     async def _resend(self) -> None:
         """The part of the processor's sweep that a delivery needs."""
         ports = SweepPorts(self.store, self.queue, self.clock, self.telemetry)
-        sweep = Sweep(cast(Ports, ports), cast(Outcomes, None))
+        sweep = Sweep(cast(Ports, ports), cast(Outcomes, None), Backoff())
         while True:
-            await sweep.run()
+            await sweep.run(self.clock.monotonic_ms() + SWEEP_MS)
             await self.clock.sleep_ms(SWEEP_MS)
 
 

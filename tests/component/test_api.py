@@ -85,7 +85,7 @@ def test_known_signature_costs_no_call() -> None:
 
 
 def test_accepted_when_the_upstream_fails() -> None:
-    """A failed call with a webhook named: 202, durable, scheduled, and somebody is awake."""
+    """A failed call with a webhook named: 202, durable, scheduled, and a wake-up under way."""
 
     async def scenario(world: ApiWorld) -> None:
         world.upstream.meaning, world.upstream.status = Meaning.FAILED, 502
@@ -101,7 +101,7 @@ def test_accepted_when_the_upstream_fails() -> None:
         assert job
         assert (job.state, job.attempts) == (JobState.RETRYING, 1)
         assert (request.state, request.webhook_url, request.client) == (RequestState.OPEN, HOOK, "alice")
-        assert world.waker.woken == 1
+        assert len(world.queue.texts) == 1
 
     in_world(scenario)
 
@@ -122,15 +122,15 @@ def test_accepted_when_no_slot_is_free() -> None:
     in_world(scenario)
 
 
-def test_a_burst_wakes_the_processor_once() -> None:
-    """Of many who find nobody awake, one wakes."""
+def test_a_burst_sends_one_wake_up() -> None:
+    """Of many who leave something for the next free slot, one sets a wake-up for it."""
 
     async def scenario(world: ApiWorld) -> None:
         world.fill_window()
         client = world.client()
         for number in range(20):
             assert (await sign(client, f"message {number}", HOOK)).status_code == 202
-        assert world.waker.woken == 1
+        assert len(world.queue.texts) == 1
 
     in_world(scenario)
 
@@ -533,7 +533,7 @@ def test_queue_down_is_no_reason_to_refuse(hangs_s: float) -> None:
     async def scenario(world: ApiWorld) -> None:
         world.fill_window()
         started_ms = world.clock.monotonic_ms()
-        response = await sign(world.client(queue=Down(hangs_s), waker=Down(hangs_s)), webhook_url=HOOK)
+        response = await sign(world.client(queue=Down(hangs_s)), webhook_url=HOOK)
         assert response.status_code == 202
         assert world.clock.monotonic_ms() - started_ms < 2_000
         (request,) = world.table.requests_of(jobs.job_id("hello"))

@@ -13,7 +13,7 @@ from core import window as windows
 from core.answers import Meaning
 from core.headline import RUN_MISSED_MS
 from core.history import Minute
-from core.messages import FreshMessage, NotificationMessage
+from core.messages import NotificationMessage, WakeUp
 from core.places import DueKind
 from core.request import DeliveryState, Request
 from ports import RequestKey
@@ -23,7 +23,7 @@ from web.bodies import timestamp
 
 OPERATOR = {"Authorization": OPERATOR_KEY}
 BOB = {"Authorization": "key-of-bob"}
-FRESH = FreshMessage("0" * 64).encode()
+FRESH = WakeUp("0" * 64).encode()
 NOTIFICATION = NotificationMessage("0" * 64, "00000000-0000-7000-8000-000000000000", 0).encode()
 
 
@@ -142,8 +142,10 @@ def test_what_ended_meanwhile_is_shown_once_and_as_it_is() -> None:
         closed = requests.close_signed(replace(request, webhook_url=""), SIGNATURE, key.due_ms, calls=1)
         await world.store.write_request(request, closed)
 
-        async def lagging(kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
-            del until_ms, limit
+        async def lagging(
+            kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None
+        ) -> list[RequestKey]:
+            del until_ms, limit, after
             return stale[kind]
 
         assert [row["state"] for row in (await state(client)).json()["requests"]] == ["signed"]
@@ -267,29 +269,29 @@ def test_nothing_to_be_read() -> None:
 
 
 def test_replay_starts_a_delivery_again() -> None:
-    """It is due at once, from its first attempt, and somebody is awake to see it."""
+    """From its first attempt, by a message that is sent at once; the due index stands behind it."""
 
     async def scenario(world: ApiWorld) -> None:
         client = world.client()
         request = await ended_delivery(world, client)
-        woken = world.waker.woken
+        before = len(world.notifications.texts)
         response = await client.post("/console/replay", json={"request_id": request.id}, headers=AUTH)
         assert response.status_code == 200
         assert response.json()["delivery"]["state"] == "pending"
         stored = await world.store.request(request.id)
         assert stored
         assert (stored.delivery.state, stored.delivery.attempts) == (DeliveryState.PENDING, 0)
-        assert stored.due_ms == world.clock.now_ms()
-        assert world.waker.woken == woken + 1
+        assert stored.due_ms == world.clock.now_ms() + requests.RESEND_MS
+        assert len(world.notifications.texts) == before + 1
 
     in_world(scenario)
 
 
-def test_replay_survives_that_nobody_can_be_woken() -> None:
-    """The due index has it: waking only makes it sooner."""
+def test_replay_survives_that_no_message_can_be_sent() -> None:
+    """The due index has it: the message only makes it sooner."""
 
     async def scenario(world: ApiWorld) -> None:
-        client = world.client(waker=Down(30))
+        client = world.client(notifications=Down(30))
         request = await ended_delivery(world, client)
         response = await client.post("/console/replay", json={"request_id": request.id}, headers=AUTH)
         assert response.status_code == 200
@@ -484,10 +486,10 @@ def test_an_operator_resumes_calls() -> None:
         world.window.gate = world.window.gate.having(paused=True, paused_by="otto")
         check_problem(await client.post("/console/resume", headers=AUTH), 404, "not-found")
         assert world.window.gate.paused
-        woken = world.waker.woken
+        before = len(world.queue.texts)
         assert (await client.post("/console/resume", headers=OPERATOR)).json()["resumed"]
         assert not world.window.gate.paused
-        assert world.waker.woken == woken + 1
+        assert len(world.queue.texts) == before + 1
         assert not (await client.post("/console/resume", headers=OPERATOR)).json()["resumed"]
 
     in_world(scenario)

@@ -10,17 +10,16 @@ from core import job as jobs
 from core import request as requests
 from core import window as windows
 from core.answers import Meaning
-from core.errors import Unavailable
+from core.errors import Unreadable
 from core.gate import Gate
-from core.hints import WAKE_MS
 from core.job import JobState
-from core.messages import FreshMessage
+from core.messages import WakeUp, decode_wake_up
 from core.places import DueKind
 from core.request import DeliveryState, Failure, Request, RequestState
 from core.scheduling import Due
 from core.window import Limits
 from ports import PAGE_MAX, Conflict, Page, Written
-from processor.drain import ProcessorPorts
+from processor.run import ProcessorPorts
 from processor.wiring import assemble
 from proofs.simulation.virtual_time import run
 from tests.component.notifier_world import TIMEOUT, NotifierWorld
@@ -41,14 +40,13 @@ class ProcessorWorld:
         world = self.notifiers
         self.window = MemoryWindow(Gate(windows.empty(CALLS.limits)))
         self.upstream = ScriptedUpstream(world.clock)
-        self.fresh_queue, self.dead_letters = MemoryQueue(world.clock), MemoryQueue(world.clock)
+        self.work_queue = MemoryQueue(world.clock)
         self.deployment = FakeDeployment(CALLS.limits)
         self.ports = ProcessorPorts(
             store=world.store,
             window_store=MemoryWindowStore(self.window, lambda: Gate(windows.empty(CALLS.limits))),
             upstream=self.upstream,
-            fresh_queue=self.fresh_queue,
-            dead_letters=self.dead_letters,
+            work_queue=self.work_queue,
             notifications=world.queue,
             deployment=self.deployment,
             clock=world.clock,
@@ -71,12 +69,27 @@ class ProcessorWorld:
         )  # fmt: skip
         return await world.store.accept(request)
 
-    async def work(self, minutes: int) -> None:
-        """Make a run each minute."""
-        async with asyncio.TaskGroup() as runs:
-            for _ in range(minutes):
-                runs.create_task(assemble(self.ports, CALLS).run())
-                await asyncio.sleep(MINUTE_S)
+    async def work(self, minutes: float) -> None:
+        """Make a run each minute, and one for each wake-up, as the event source mapping does."""
+        try:
+            async with asyncio.timeout(minutes * MINUTE_S), asyncio.TaskGroup() as runs:
+                runs.create_task(self._wake())
+                while True:
+                    runs.create_task(assemble(self.ports, CALLS).run())
+                    await asyncio.sleep(MINUTE_S)
+        except TimeoutError:
+            return
+
+    async def _wake(self) -> None:
+        while True:
+            received = await self.work_queue.receive(10, 20_000)
+            if received:
+                await assemble(self.ports, CALLS).run([decode_wake_up(each.text) for each in received])
+                await self.work_queue.delete([each.receipt for each in received])
+
+    def wake_ups(self) -> list[WakeUp]:
+        """Return the wake-ups that are under way."""
+        return [decode_wake_up(text) for text in self.work_queue.texts]
 
 
 def test_a_run_calls_and_closes_what_waits() -> None:
@@ -99,15 +112,97 @@ def test_a_run_calls_and_closes_what_waits() -> None:
 
 
 def test_an_idle_run_ends_at_once() -> None:
-    """With nothing to do a run looks twice and leaves: idle costs next to nothing."""
+    """With nothing to do a run looks once and ends, and no wake-up follows: idle costs next to nothing."""
 
     async def scenario() -> None:
         world = ProcessorWorld()
         started_ms = world.notifiers.clock.monotonic_ms()
         assert await assemble(world.ports, CALLS).run() == 0
-        assert world.notifiers.clock.monotonic_ms() - started_ms <= 2_000
-        assert world.window.gate
-        assert world.window.gate.hints.awake_until_ms == 0
+        assert world.notifiers.clock.monotonic_ms() == started_ms
+        assert world.wake_ups() == []
+        assert world.window.writes == 0
+
+    run(scenario())
+
+
+def test_a_run_that_ends_sets_the_next_wake_up() -> None:
+    """Nothing is kept alive to wait for a slot: a message comes when one is free, and one only."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        clock = world.notifiers.clock
+        free_at_ms = clock.now_ms() + 20_700
+        world.window.window = windows.full(CALLS.limits, free_at_ms)
+        requests = [await world.accept(f"hello {number}") for number in range(3)]
+        started_ms = clock.monotonic_ms()
+        assert await assemble(world.ports, CALLS).run() == 0
+        assert clock.monotonic_ms() == started_ms
+        assert await assemble(world.ports, CALLS).run() == 0
+        (wake_up,) = world.wake_ups()
+        assert wake_up.at_ms == free_at_ms
+        await world.work(minutes=1)
+        closed = [await world.notifiers.now(request) for request in requests]
+        assert [request.closed_ms for request in closed] == [free_at_ms + 300] * 3
+
+    run(scenario())
+
+
+def test_what_is_due_in_a_moment_is_waited_for() -> None:
+    """Slots are used again to the millisecond: a run sleeps the fraction of a second."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        clock = world.notifiers.clock
+        world.window.window = windows.full(CALLS.limits, clock.now_ms() + 1_700)
+        request = await world.accept("hello")
+        assert await assemble(world.ports, CALLS).run() == 1
+        assert (await world.notifiers.now(request)).closed_ms == clock.now_ms()
+
+    run(scenario())
+
+
+def test_what_is_due_much_later_is_left_to_the_schedule() -> None:
+    """A wake-up more than ninety seconds ahead would cost a message for what the schedule does anyway."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.window.window = windows.full(CALLS.limits, world.notifiers.clock.now_ms() + 91_000)
+        await world.accept("hello")
+        await assemble(world.ports, CALLS).run()
+        assert world.wake_ups() == []
+
+    run(scenario())
+
+
+def test_a_job_that_a_wake_up_names_needs_no_index() -> None:
+    """The index may not show yet what was written a moment before the run."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+
+        async def nothing(kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
+            del kind, until_ms, limit, after
+            return []
+
+        world.notifiers.store.due_jobs = nothing  # type: ignore[method-assign]
+        request = await world.accept("hello")
+        wake_up = WakeUp(request.job_id, world.notifiers.clock.now_ms())
+        assert await assemble(world.ports, CALLS).run([wake_up]) == 1
+
+    run(scenario())
+
+
+def test_as_many_calls_as_there_are_slots_begin_side_by_side() -> None:
+    """Ten messages and ten free slots: ten calls in the time of one, each through a slot of its own."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        for number in range(12):
+            await world.accept(f"hello {number}")
+        started_ms = world.notifiers.clock.monotonic_ms()
+        assert await assemble(world.ports, CALLS).run() == 10
+        assert world.notifiers.clock.monotonic_ms() - started_ms == world.upstream.takes_ms
+        assert world.window.conflicts == 0
 
     run(scenario())
 
@@ -239,28 +334,10 @@ def test_no_call_beyond_the_last() -> None:
         assert job
         await store.write_job(job, replace(job, attempts=CALLS.attempts_max))
         await clock.sleep_ms(1_000)
-        await assemble(world.ports, CALLS).run(run_ms=5_000)
+        await assemble(world.ports, CALLS).run()
         closed = await world.notifiers.now(request)
         assert closed.outcome == Failure(502, "attempts_exhausted")
         assert world.upstream.calls == []
-
-    run(scenario())
-
-
-def test_a_wake_that_reached_nobody_stops_no_run() -> None:
-    """A run gives way to a later run, not to the mark of an API that may have woken none."""
-
-    async def scenario() -> None:
-        world = ProcessorWorld()
-        clock = world.notifiers.clock
-        world.window.window = windows.full(CALLS.limits, clock.now_ms() + 20_000)
-        request = await world.accept("hello")
-        running = asyncio.create_task(assemble(world.ports, CALLS).run())
-        await clock.sleep_ms(12_000)
-        assert world.window.gate
-        world.window.gate = world.window.gate.having(awake_until_ms=clock.now_ms() + WAKE_MS)
-        await running
-        assert (await world.notifiers.now(request)).state is RequestState.SIGNED
 
     run(scenario())
 
@@ -277,7 +354,8 @@ def test_a_sweep_ends_when_all_is_done() -> None:
         job = await store.job(jobs.job_id("hello"))
         assert job
         await store.write_job(job, jobs.signed(job, "signature", now_ms))  # and its caller crashed
-        await assemble(world.ports, CALLS).run(run_ms=20_000)
+        await world.notifiers.clock.sleep_ms(5_000)
+        await assemble(world.ports, CALLS).run()
         told = world.notifiers.table.requests_of(jobs.job_id("hello"))
         assert {request.state for request in told} == {RequestState.SIGNED}
         assert len(world.notifiers.queue.texts) >= 1_101
@@ -295,7 +373,7 @@ async def _rows_read_by_one_signature(history: int) -> int:
     await world.notifiers.clock.sleep_ms(1_000)
     request = await world.wait_for("hello", due_in_ms=5_000)
     await store.write_job(None, jobs.schedule(None, "hello", now_ms, request.id))
-    await assemble(world.ports, CALLS).run(run_ms=10_000)
+    await assemble(world.ports, CALLS).run()
     assert not (await world.notifiers.now(request)).open
     return world.notifiers.table.rows_read
 
@@ -329,7 +407,7 @@ def test_many_who_wait_are_closed_a_page_at_a_time() -> None:
             return await write(before, after)
 
         store.write_request = counted  # type: ignore[method-assign]
-        await assemble(world.ports, CALLS).run(run_ms=20_000)
+        await assemble(world.ports, CALLS).run()
         assert all(not each.open for each in world.notifiers.table.requests_of(jobs.job_id("hello")))
         assert most <= PAGE_MAX
 
@@ -354,12 +432,12 @@ def test_rows_that_cannot_be_read_stop_no_sweep() -> None:
             nonlocal loads
             loads += 1
             if job_id != healthy.job_id:
-                raise Unavailable("a Request can't be read")
+                raise Unreadable("a job can't be read")
             return await load(job_id)
 
         store.load = load_damaged  # type: ignore[method-assign]
         await world.notifiers.clock.sleep_ms(6_000)
-        await assemble(world.ports, CALLS).run(run_ms=20_000)
+        await assemble(world.ports, CALLS).run()
         assert (await world.notifiers.now(healthy)).state is RequestState.SIGNED
         assert loads < 2_000
 
@@ -375,12 +453,12 @@ def test_whatever_ends_a_run_its_calls_are_seen_through() -> None:
         drain = assemble(world.ports, CALLS)
         due_jobs, reads = world.notifiers.store.due_jobs, 0
 
-        async def fail_later(kind: DueKind, until_ms: int, limit: int) -> list[Due]:
+        async def fail_later(kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
             nonlocal reads
             reads += 1
             if reads > 2:
                 raise ZeroDivisionError
-            return await due_jobs(kind, until_ms, limit)
+            return await due_jobs(kind, until_ms, limit, after)
 
         world.notifiers.store.due_jobs = fail_later  # type: ignore[method-assign]
         world.upstream.takes_ms = 8_000
@@ -391,40 +469,33 @@ def test_whatever_ends_a_run_its_calls_are_seen_through() -> None:
     run(scenario())
 
 
-def test_garbage_ends_in_the_dead_letter_queue() -> None:
-    """A message that no version of ours wrote is buried with its reason told; a stale one is dropped."""
+@pytest.mark.parametrize("count", [1, 10, 100, 520])
+def test_jobs_that_cannot_be_read_hold_up_no_other(count: int) -> None:
+    """Damaged records before it, and a healthy one is called at once; no run spins on the damaged ones."""
 
     async def scenario() -> None:
         world = ProcessorWorld()
-        await world.fresh_queue.send(["garbage", FreshMessage(jobs.job_id("long gone")).encode()])
-        await assemble(world.ports, CALLS).run()
-        assert world.fresh_queue.texts == []
-        assert len(world.dead_letters.texts) == 1
-
-    run(scenario())
-
-
-def test_a_job_that_cannot_be_read_holds_up_no_other() -> None:
-    """One damaged record, and the next one is called within seconds."""
-
-    async def scenario() -> None:
-        world = ProcessorWorld()
-        store = world.notifiers.store
-        await world.accept("damaged")
+        store, loads = world.notifiers.store, 0
+        damaged = {(await world.accept(f"damaged {number}")).job_id for number in range(count)}
+        await world.notifiers.clock.sleep_ms(10)
         healthy = await world.accept("healthy")
         load = store.load
 
         async def load_damaged(job_id: str) -> tuple[jobs.Job | None, Page]:
-            if job_id == jobs.job_id("damaged"):
-                raise Unavailable("a Job can't be read")
+            nonlocal loads
+            loads += 1
+            if job_id in damaged:
+                raise Unreadable("a job can't be read")
             return await load(job_id)
 
         store.load = load_damaged  # type: ignore[method-assign]
-        started_ms = world.notifiers.clock.now_ms()
-        await assemble(world.ports, CALLS).run(run_ms=20_000)
-        closed = await world.notifiers.now(healthy)
-        assert closed.state is RequestState.SIGNED
-        assert closed.closed_ms - started_ms <= 5_000
+        processor = assemble(world.ports, CALLS)
+        assert await processor.run() == 1
+        assert (await world.notifiers.now(healthy)).state is RequestState.SIGNED
+        before = loads
+        await processor.run()
+        assert loads == before
+        assert all(each.at_ms >= world.notifiers.clock.now_ms() + 2_000 for each in world.wake_ups())
 
     run(scenario())
 
@@ -437,7 +508,7 @@ def test_nobody_is_given_up_for_what_is_not_its_fault() -> None:
         world.upstream.meaning, world.upstream.status = Meaning.KEY_REFUSED, 401
         request = await world.accept("hello")
         await world.notifiers.clock.sleep_ms(2 * CALLS.age_max_ms)
-        await assemble(world.ports, CALLS).run(run_ms=5_000)
+        await assemble(world.ports, CALLS).run()
         assert world.upstream.calls == ["hello"]
         assert (await world.notifiers.now(request)).open
 
@@ -452,7 +523,7 @@ def test_of_two_deployments_side_by_side_only_the_newer_sets_the_limits() -> Non
         newer = replace(CALLS, limits=Limits(5, 90_000))
         world.deployment.deployed = newer.limits
         for calls in (newer, older, newer, older):
-            await assemble(world.ports, calls).run(run_ms=0)
+            await assemble(world.ports, calls).run()
             assert world.window.window.limits == Limits(5, 90_000, version=2)
 
     run(scenario())
@@ -465,7 +536,7 @@ def test_a_rollback_sets_the_limits_back() -> None:
         world, changed = ProcessorWorld(), replace(CALLS, limits=Limits(5, 90_000))
         for calls in (changed, CALLS):
             world.deployment.deployed = calls.limits
-            await assemble(world.ports, calls).run(run_ms=0)
+            await assemble(world.ports, calls).run()
         assert world.window.window.limits == replace(CALLS.limits, version=3)
 
     run(scenario())
@@ -478,7 +549,7 @@ def test_limits_stand_while_nobody_knows_what_is_deployed() -> None:
         world = ProcessorWorld()
         world.deployment.deployed = None
         await world.accept("hello")
-        assert await assemble(world.ports, replace(CALLS, limits=Limits(5, 90_000))).run(run_ms=5_000) == 1
+        assert await assemble(world.ports, replace(CALLS, limits=Limits(5, 90_000))).run() == 1
         assert world.window.window.limits == CALLS.limits
 
     run(scenario())
@@ -490,7 +561,7 @@ def test_webhooks_that_nobody_sends_are_told_as_overdue() -> None:
     async def scenario() -> None:
         world = ProcessorWorld()
         await world.accept("hello")
-        await world.work(minutes=8)
+        await world.work(minutes=10)
         overdue_s = [
             float(str(fields["DeliveryOverdueS"]))
             for name, fields in world.notifiers.telemetry.events

@@ -51,7 +51,6 @@ ENVIRONMENT = {
     "FRESH_DEAD_LETTER_QUEUE_URL": "dead-letters",
     "NOTIFICATION_QUEUE_URL": "notifications",
     "NOTIFICATION_DEAD_LETTER_QUEUE_URL": "dead-notifications",
-    "PROCESSOR_FUNCTION_NAME": "processor",
     "PUBLIC_URL": "https://relay.example",
 }
 
@@ -105,16 +104,6 @@ class Silent:
         self.events.append((name, {**fields, **(metrics or {})}))
 
 
-@dataclass
-class CountingWaker:
-    """A `ports.Waker` that counts."""
-
-    woken: int = 0
-
-    async def wake(self) -> None:
-        self.woken += 1
-
-
 class Down:
     """Stands for any store that is out of order: every method raises `Unavailable`, or hangs first."""
 
@@ -160,7 +149,6 @@ class ApiWorld:
         self.upstream = ScriptedUpstream(self.clock)
         self.history = MemoryHistory()
         self.claims = MemoryClaimStore()
-        self.waker = CountingWaker()
         self.telemetry = Silent()
 
     def _empty(self) -> Gate:
@@ -173,7 +161,7 @@ class ApiWorld:
             "window_store": self.window_store,
             "queue": self.queue,
             "claims": self.claims,
-            "waker": self.waker,
+            "notifications": self.notifications,
             "dead_letters": self.dead_letters,
         } | replaced
         return create_app(self._services(ports))
@@ -198,13 +186,12 @@ class ApiWorld:
             store=ports["store"],
             window_store=ports["window_store"],
             upstream=self.upstream,
-            fresh_queue=ports["queue"],
-            notifications=self.notifications,
+            work_queue=ports["queue"],
+            notifications=ports["notifications"],
             clock=self.clock,
             randomness=SystemRandomness(),
             telemetry=self.telemetry,
             claims=ports["claims"],
-            waker=ports["waker"],
             history=self.history,
             dead_letters={"fresh": ports["dead_letters"], "notification": self.dead_notifications},
             secrets=secrets,

@@ -125,7 +125,7 @@ async def test_a_missing_window_is_made_full(store: WindowStore) -> None:
 
 async def test_a_write_to_a_missing_window_makes_it_full_first(store: WindowStore) -> None:
     """A hint never makes an item of its own: without slots it would be an empty window."""
-    await store.apply(windows.note(missing().window, awake_until_ms=5))
+    await store.apply(windows.note(missing().window, wake_at_ms=5))
     assert (await store.read()).window.slots == missing().window.slots
 
 
@@ -221,7 +221,7 @@ async def test_hints_flags_and_blocks(store: WindowStore) -> None:
 async def test_one_of_many_wakes_the_processor(store: WindowStore) -> None:
     """A write that expects the value that is there lands once."""
     gate = await store.read()
-    wake = hints.announce(gate.hints, gate.window, NOW_MS, fresh_waits=True)
+    wake = hints.announce(gate.hints, gate.window, NOW_MS, at_ms=NOW_MS + 5_000, fresh_waits=True)
     assert wake
     after = await changed(store, wake)
     assert await store.apply(wake) == Conflict(after)
@@ -308,7 +308,7 @@ def test_a_write_costs_what_the_docstring_says(calls: int, expected_units: int) 
         (12_345,) * 8,
         blocked_until_ms=NOW_MS + 1,
         fresh_queued_at_ms=NOW_MS + 1,
-        awake_until_ms=NOW_MS + 1,
+        wake_at_ms=NOW_MS + 1,
         blocked_from_ms=NOW_MS,
         block_probe_at_ms=NOW_MS + 1,
         suspect_since_ms=NOW_MS,

@@ -103,18 +103,22 @@ class MemoryJobStore:
         requests[after.id] = replace(after, revision=self._table.revision())
         return Written(requests[after.id])
 
-    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int) -> list[Due]:
+    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
         """Return the scheduled jobs that are due by then."""
         rows = [
             Due(job.id, place.at_ms, job.oldest_ms)
             for job in self._table.jobs.values()
             if (place := job.place) and place.kind is kind and place.at_ms <= until_ms
         ]
-        return sorted(rows, key=lambda due: due.due_ms)[:limit]
+        later = [due for due in rows if after is None or _order(due) > _order(after)]
+        return sorted(later, key=_order)[:limit]
 
-    async def due_requests(self, kind: DueKind, until_ms: int, limit: int) -> list[RequestKey]:
+    async def due_requests(
+        self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None
+    ) -> list[RequestKey]:
         """Return the requests that are to be looked at by then."""
-        return self._requests_at(kind, until_ms)[:limit]
+        rows = self._requests_at(kind, until_ms)
+        return [key for key in rows if after is None or _order(key) > _order(after)][:limit]
 
     async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
         """Return the requests that ended last, newest first."""
@@ -127,12 +131,17 @@ class MemoryJobStore:
             for request in requests.values()
             if (place := request.place) and place.kind is kind and place.at_ms <= until_ms
         ]
-        return sorted(rows, key=lambda key: key.due_ms)
+        return sorted(rows, key=_order)
 
     async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
         """Count the jobs that wait for their first call."""
         rows = await self.due_jobs(DueKind.FRESH, FOREVER_MS if until_ms is None else until_ms, limit)
         return Backlog(len(rows), rows[0].due_ms if rows else None)
+
+
+def _order(row: Due | RequestKey) -> tuple[int, str]:
+    """The order of index rows: two that are due at one moment have one too."""
+    return row.due_ms, row.request_id if isinstance(row, RequestKey) else row.job_id
 
 
 class MemoryReceiverStore:

@@ -18,7 +18,6 @@ SERVICES = {
     "dynamodb_window": "dynamodb:WindowTable",
     "sqs": "sqs",
     "secrets": "secretsmanager",
-    "waker": "lambda",
     "deployment": "lambda",
 }
 # The action that each call needs, where it is not the call's own name.

@@ -17,6 +17,7 @@ from infra.local.deploy import parameter_name
 from infra.local.settings import TEMPLATE_SETTINGS
 from infra.local.upstream_model import Behaviour
 from notifier.settings import NotifierSettings
+from processor.run import FUNCTION_LIMIT_MS
 from processor.settings import ProcessorSettings
 from tests.system import metrics
 from tests.system.actions import used_actions
@@ -112,7 +113,9 @@ def test_every_handler_exists(package: str) -> None:
 @pytest.mark.parametrize("package", FUNCTIONS)
 def test_a_function_may_do_what_it_does(package: str) -> None:
     """The role grants the actions that the code uses: one more is a risk, one fewer an outage."""
-    expected = used_actions(package) | LOGS | (EVENT_SOURCE if package == "notifier" else set())
+    expected = (
+        used_actions(package) | LOGS | (EVENT_SOURCE if package in {"processor", "notifier"} else set())
+    )
     assert granted(package) == expected
 
 
@@ -258,3 +261,8 @@ def test_the_upstream_is_called_over_https_but_for_a_stand_in(url: str, *, fine:
     """Our key travels in a header."""
     pattern = TEMPLATE["Parameters"]["UpstreamUrl"]["AllowedPattern"]
     assert bool(re.fullmatch(pattern, url)) is fine
+
+
+def test_the_processor_knows_its_own_time_limit() -> None:
+    """It starts no call that could outlive the function."""
+    assert properties("ProcessorFunction")["Timeout"] * 1000 == FUNCTION_LIMIT_MS

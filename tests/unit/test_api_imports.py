@@ -30,7 +30,6 @@ ENVIRONMENT = {
     "FRESH_DEAD_LETTER_QUEUE_URL": "https://sqs.example/dead-letters",
     "NOTIFICATION_QUEUE_URL": "https://sqs.example/notifications",
     "NOTIFICATION_DEAD_LETTER_QUEUE_URL": "https://sqs.example/dead-notifications",
-    "PROCESSOR_FUNCTION_NAME": "processor",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",

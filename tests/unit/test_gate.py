@@ -156,26 +156,37 @@ def test_only_the_last_latencies_are_kept() -> None:
     assert Hints(tuple(range(8))).latencies_with(99) == (1, 2, 3, 4, 5, 6, 7, 99)
 
 
-async def test_of_many_who_see_nobody_awake_one_write_lands() -> None:
-    """A burst wakes the processor once."""
-    wake = hints.announce(OPEN.hints, OPEN.window, NOW_MS, fresh_waits=False)
-    assert wake
-    awake = await written(OPEN, wake)
-    assert awake == OPEN.having(awake_until_ms=NOW_MS + 5_000)
-    assert await refused(awake, wake)
+@pytest.mark.parametrize(
+    ("wake_in_ms", "needed"),
+    [(-5_000, True), (0, True), (1_999, True), (2_000, False), (30_000, False), (30_001, True)],
+)
+def test_a_wake_up_is_trusted_only_between_two_seconds_and_the_moment(wake_in_ms: int, needed: bool) -> None:
+    """A nearer one may come before the index shows what was left; a later one would come too late."""
+    hints_now = Hints(wake_at_ms=NOW_MS + wake_in_ms)
+    assert hints.wake_up_needed(hints_now, NOW_MS, NOW_MS + 30_000) is needed
+
+
+async def test_of_many_who_leave_something_one_sets_the_wake_up() -> None:
+    """A burst costs one write and one message."""
+    at_ms = NOW_MS + 30_000
+    change = hints.announce(OPEN.hints, OPEN.window, NOW_MS, at_ms=at_ms, fresh_waits=False)
+    assert change
+    gate = await written(OPEN, change)
+    assert gate == OPEN.having(wake_at_ms=at_ms)
+    assert await refused(gate, change)
+    assert hints.announce(gate.hints, gate.window, NOW_MS, at_ms=at_ms, fresh_waits=False) is None
+    assert hints.announce(gate.hints, gate.window, NOW_MS, at_ms=None, fresh_waits=False) is None
 
 
 async def test_a_burst_is_announced_by_few_writes() -> None:
-    """A job that waits speaks for those of the next quarter of a second; a run at work needs no wake."""
-    awake = OPEN.having(awake_until_ms=NOW_MS + 5_000)
-    told = hints.announce(awake.hints, awake.window, NOW_MS, fresh_waits=True)
+    """A job that waits speaks for those of the next quarter of a second."""
+    told = hints.announce(OPEN.hints, OPEN.window, NOW_MS, at_ms=None, fresh_waits=True)
     assert told
     assert not told.expected
-    gate = await written(awake, told)
-    assert gate == awake.having(fresh_queued_at_ms=NOW_MS + 250)
-    assert hints.announce(gate.hints, gate.window, NOW_MS + 250, fresh_waits=True) is None
-    assert hints.announce(gate.hints, gate.window, NOW_MS + 251, fresh_waits=True)
-    assert hints.announce(gate.hints, gate.window, NOW_MS + 251, fresh_waits=False) is None
+    gate = await written(OPEN, told)
+    assert gate == OPEN.having(fresh_queued_at_ms=NOW_MS + 250)
+    assert hints.announce(gate.hints, gate.window, NOW_MS + 250, at_ms=None, fresh_waits=True) is None
+    assert hints.announce(gate.hints, gate.window, NOW_MS + 251, at_ms=None, fresh_waits=True)
 
 
 async def test_fields_that_no_decision_was_based_on_are_written_whatever_was_there() -> None:

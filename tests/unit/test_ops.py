@@ -14,7 +14,7 @@ from core import request as requests
 from core import window as windows
 from core.gate import Gate
 from core.job import Job, JobState
-from core.messages import FreshMessage, NotificationMessage
+from core.messages import NotificationMessage, WakeUp
 from core.places import DueKind
 from core.request import DeliveryState, Failure, Request, RequestState
 from core.secrets import Secrets
@@ -296,7 +296,7 @@ async def test_a_delivery_starts_again(world: World, state: DeliveryState, count
 async def test_dead_letters_are_looked_at_and_left(world: World) -> None:
     """A listing names what each letter is about, hides nothing, and can be repeated."""
     request = await world.accept(1)
-    await world.fresh_dead.send([FreshMessage(request.job_id).encode(), "garbage"])
+    await world.fresh_dead.send([WakeUp(request.job_id).encode(), "garbage"])
     for _ in range(2):
         letters = await dead_letters.list_all(world.ports, Filter())
         assert [(letter.queue, letter.readable, letter.requests) for letter in letters] == [
@@ -308,7 +308,7 @@ async def test_dead_letters_are_looked_at_and_left(world: World) -> None:
 async def test_dead_letters_are_deleted(world: World) -> None:
     """Of both queues, those that nobody can read too."""
     request = await world.accept(1)
-    await world.fresh_dead.send([FreshMessage(request.job_id).encode(), "garbage"])
+    await world.fresh_dead.send([WakeUp(request.job_id).encode(), "garbage"])
     await world.notification_dead.send([NotificationMessage(request.job_id, request.id, 3).encode()] * 25)
     assert await dead_letters.delete(world.ports, Filter()) == 27
     assert world.fresh_dead.texts == world.notification_dead.texts == []
@@ -317,7 +317,7 @@ async def test_dead_letters_are_deleted(world: World) -> None:
 async def test_dead_letters_of_others_are_left(world: World) -> None:
     """Only letters about a request that fits are deleted; the others can be received at once."""
     hers, his = await world.accept(1), await world.accept(2, client="bob")
-    texts = [FreshMessage(request.job_id).encode() for request in (hers, his)]
+    texts = [WakeUp(request.job_id).encode() for request in (hers, his)]
     await world.fresh_dead.send(texts)
     assert await dead_letters.delete(world.ports, Filter(client="bob")) == 1
     assert world.fresh_dead.texts == [texts[0]]

@@ -6,7 +6,7 @@ import pytest
 
 from core import job as jobs
 from core import request as requests
-from core.job import OUTCOME_KEPT_MS, Job
+from core.job import OUTCOME_KEPT_MS
 from core.request import Delivery, DeliveryState, Failure, Request, RequestState
 
 NOW = 1_800_000_000_000
@@ -20,10 +20,30 @@ BEGUN = replace(
 )
 
 
-@pytest.mark.parametrize(("job", "due_ms"), [(FENCED, NOW + 10_000), (WAITING, NOW + 60_000)])
-def test_an_open_request_is_looked_at_again(job: Job, due_ms: int) -> None:
-    """Soon while a call is under way, later while the job is scheduled: but it stays on the index."""
-    assert requests.look_again(OPEN, job, NOW).due_ms == due_ms
+@pytest.mark.parametrize(
+    ("age_ms", "wait_ms"),
+    [(0, 60_000), (60_000, 60_000), (61_000, 61_000), (600_000, 600_000), (5_000_000, 600_000)],
+)
+def test_an_open_request_is_looked_at_again_after_its_age(age_ms: int, wait_ms: int) -> None:
+    """From one minute to ten: those that wait long are not looked at often, but stay on the index."""
+    now_ms = OPEN.created_ms + age_ms
+    assert requests.look_again(OPEN, RETRYING, now_ms).due_ms == now_ms + wait_ms
+
+
+def test_a_request_is_looked_at_when_its_first_call_should_have_ended() -> None:
+    """While its job waits in a long line, nothing can have been overlooked."""
+    waiting = replace(OPEN, estimated_ms=NOW + 3_600_000)
+    assert requests.look_again(waiting, WAITING, NOW + 60_000).due_ms == NOW + 3_660_000
+    assert requests.look_again(waiting, RETRYING, NOW + 60_000).due_ms == NOW + 120_000
+
+
+@pytest.mark.parametrize(
+    ("overdue_ms", "wait_ms"), [(0, 30_000), (30_000, 30_000), (100_000, 100_000), (6_000_000, 900_000)]
+)
+def test_a_message_that_is_sent_again_backs_off(overdue_ms: int, wait_ms: int) -> None:
+    """From 30 s to 15 min: hours without a notifier pile few messages up."""
+    now_ms = PENDING.delivery.not_before_ms + overdue_ms
+    assert requests.resend_delivery(PENDING, now_ms).due_ms == now_ms + wait_ms
 
 
 def test_a_closed_request_starts_its_delivery() -> None:

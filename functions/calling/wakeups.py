@@ -1,0 +1,48 @@
+"""Sees that a processor run comes when there is something to do."""
+
+from calling.slots import Slots
+from core import hints, scheduling
+from core.gate import Gate
+from core.job import Job
+from core.messages import WakeUp
+from core.window import Change
+from ports import Ports
+
+AHEAD_MAX_MS = 90_000
+"""What is due later is left to the schedule, which looks each minute."""
+
+
+class WakeUps:
+    """Sets the next wake-up, if none that is under way will do."""
+
+    def __init__(self, ports: Ports, slots: Slots) -> None:
+        self._queue = ports.work_queue
+        self._clock = ports.clock
+        self._slots = slots
+
+    async def leave_job(self, job: Job) -> None:
+        """Leave a job to the processor. Raises `Unavailable`: then the schedule finds it."""
+        gate = self._slots.gate or await self._slots.refresh()
+        now_ms, fresh = self._clock.now_ms(), not job.attempts
+        at_ms = scheduling.next_call_at_ms(gate, now_ms, job.due_ms or now_ms, fresh=fresh)
+        await self.leave(job.id, at_ms, fresh_waits=fresh)
+
+    async def leave(self, job_id: str, at_ms: int | None, *, fresh_waits: bool = False) -> None:
+        """Leave something for a moment (None: for no moment that is known). Raises `Unavailable`.
+
+        The message names the job, for a run that comes before the index shows it.
+        """
+        now_ms, needed = self._clock.now_ms(), False
+        at_ms = at_ms if at_ms is not None and at_ms <= now_ms + AHEAD_MAX_MS else None
+        soon = at_ms is not None and at_ms < now_ms + hints.TRUST_MIN_MS  # nobody could trust it: not written
+
+        def decide(gate: Gate) -> Change | None:
+            nonlocal needed
+            needed = at_ms is not None and hints.wake_up_needed(gate.hints, now_ms, at_ms)
+            written_ms = None if soon else at_ms
+            return hints.announce(gate.hints, gate.window, now_ms, at_ms=written_ms, fresh_waits=fresh_waits)
+
+        await self._slots.amend(decide)
+        if needed and at_ms is not None:
+            delay_ms = max(0, at_ms - now_ms) // 1000 * 1000  # rounded down: the run waits out the rest
+            await self._queue.send([WakeUp(job_id, at_ms).encode()], delay_ms=delay_ms)

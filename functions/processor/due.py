@@ -1,0 +1,130 @@
+"""What is due: the jobs that a run may call now, and when it may call the next one.
+
+The due index shows them, a little late. A job that a wake-up names, and one that this run called itself, is
+kept in mind until it is dealt with, since the index may not show it yet.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+from core import scheduling
+from core.gate import Gate
+from core.job import Job
+from core.places import DueKind
+from core.scheduling import Due, Next
+from ports import Clock, JobStore
+from processor.backoff import Backoff
+
+AHEAD_MS = 90_000
+ROWS_MAX = 100
+PAGES_MAX = 20
+STALE_MS = 2_000
+"""For how long the index may show a job where it stands no more."""
+
+
+class DueJobs:
+    """The jobs that are due now or soon, as one run knows them."""
+
+    def __init__(self, store: JobStore, clock: Clock, backoff: Backoff) -> None:
+        self._store = store
+        self._clock = clock
+        self._backoff = backoff
+        self._shown: dict[DueKind, dict[str, Due]] = {DueKind.FRESH: {}, DueKind.RETRY: {}}
+        self._kept: dict[DueKind, dict[str, Due]] = {DueKind.FRESH: {}, DueKind.RETRY: {}}
+        self._stale_until_ms: dict[str, int] = {}
+        self._more = True
+        self._looked_mono_ms: int | None = None
+
+    async def look(self, age_max_ms: int) -> None:
+        """Read the index, unless that was done lately and shows more that is due."""
+        mono_ms = self._clock.monotonic_ms()
+        known = self._looked_mono_ms is not None and mono_ms - self._looked_mono_ms < age_max_ms
+        if known and not self.used_up:
+            return
+        (fresh, more_fresh), (retries, more_retries) = await asyncio.gather(
+            self._rows(DueKind.FRESH), self._rows(DueKind.RETRY)
+        )
+        self._more = more_fresh or more_retries
+        self._shown = {DueKind.FRESH: fresh, DueKind.RETRY: retries}
+        self._looked_mono_ms = mono_ms
+
+    @property
+    def used_up(self) -> bool:
+        """Whether all that is known to be due was dealt with, and the index has more."""
+        now_ms = self._clock.now_ms()
+        return self._more and not any(self._due(kind, now_ms) for kind in (DueKind.FRESH, DueKind.RETRY))
+
+    async def name(self, job_ids: Iterable[str]) -> None:
+        """Keep the jobs that wake-ups name in mind, if they are there."""
+        for job in await asyncio.gather(*(self._store.job(job_id) for job_id in job_ids)):
+            if job:
+                self.keep(job)
+
+    def keep(self, job: Job) -> None:
+        """Keep a job in mind as it is now; one that is not scheduled is forgotten."""
+        self.drop(job.id)
+        if job.due_ms is not None:
+            kind = DueKind.RETRY if job.attempts else DueKind.FRESH
+            self._kept[kind][job.id] = Due(job.id, job.due_ms, job.oldest_ms)
+
+    def drop(self, job_id: str) -> None:
+        """Forget a job that was dealt with, though the index may show it for a moment still."""
+        for rows in (*self._shown.values(), *self._kept.values()):
+            rows.pop(job_id, None)
+        self._stale_until_ms[job_id] = self._clock.now_ms() + STALE_MS
+
+    def turns(self, gate: Gate, *, calls_max: int, old_retry_last: bool) -> list[Next]:
+        """Whose turn it is now, one for each slot that may be taken, up to `calls_max`."""
+        now_ms = self._clock.now_ms()
+        if gate.closed(now_ms):
+            return []
+        return scheduling.turns(
+            self._due(DueKind.FRESH, now_ms),
+            self._due(DueKind.RETRY, now_ms),
+            gate.window,
+            now_ms,
+            calls_max=calls_max,
+            old_retry_last=old_retry_last,
+        )
+
+    def next_call(self, gate: Gate) -> tuple[int, str] | None:
+        """When the next call may be made, and for which job; None if nothing is due soon, or calls rest."""
+        now_ms = self._clock.now_ms()
+        times = []
+        for kind in (DueKind.FRESH, DueKind.RETRY):
+            rows = [(self._due_ms(row), row.job_id) for row in self._rows_of(kind)]
+            if not rows:
+                continue
+            due_ms, job_id = min(rows)
+            at_ms = scheduling.next_call_at_ms(gate, now_ms, due_ms, fresh=kind is DueKind.FRESH)
+            if at_ms is not None:
+                times.append((at_ms, job_id))
+        return min(times, default=None)
+
+    def _due_ms(self, row: Due) -> int:
+        """When a job is due: not while it is left alone."""
+        return max(row.due_ms, self._backoff.until_ms(row.job_id))
+
+    def _due(self, kind: DueKind, now_ms: int) -> list[Due]:
+        return [row for row in self._rows_of(kind) if self._due_ms(row) <= now_ms]
+
+    def _rows_of(self, kind: DueKind) -> list[Due]:
+        return [*self._shown[kind].values(), *self._kept[kind].values()]
+
+    async def _rows(self, kind: DueKind) -> tuple[dict[str, Due], bool]:
+        """Read the index, on past what is left alone for now; say whether it has more."""
+        now_ms = self._clock.now_ms()
+        rows, after, more = dict[str, Due](), None, True
+        for _ in range(PAGES_MAX):
+            page = await self._store.due_jobs(kind, now_ms + AHEAD_MS, ROWS_MAX, after)
+            rows |= {row.job_id: row for row in page if not self._left_alone(row.job_id, now_ms)}
+            more = len(page) == ROWS_MAX and page[-1].due_ms <= now_ms
+            if not more or rows:
+                break
+            after = page[-1]
+        return rows, more
+
+    def _left_alone(self, job_id: str, now_ms: int) -> bool:
+        kept = any(job_id in rows for rows in self._kept.values())
+        stale = now_ms < self._stale_until_ms.get(job_id, 0)
+        return kept or stale or self._backoff.holds(job_id, now_ms)

@@ -1,0 +1,242 @@
+"""A run: call what may be called, look at what else is due, say when to come again, and end.
+
+Nothing is kept alive to wait: a run goes on while a call is in flight, or while the next one may be made
+within `ON_MS`. What comes later gets a wake-up. Runs may overlap: every call is fenced and every slot is a
+conditional write, so there is no lock to lose.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from calling.calls import Caller, NotStarted, StartedCall
+from calling.outcomes import Outcomes
+from calling.slots import Slots
+from calling.wakeups import WakeUps
+from core.config import CallSettings
+from core.errors import Unavailable, Unreadable
+from core.job import Job
+from core.messages import WakeUp
+from core.scheduling import Next
+from ports import Deployment, Ports
+from processor import limits
+from processor.backoff import Backoff
+from processor.due import DueJobs
+from processor.keycheck import KeyCheck
+from processor.sweep import Sweep
+
+FUNCTION_LIMIT_MS = 110_000
+"""The function's time limit, as the template has it."""
+END_MS = 8_000
+"""What a run needs after its last call was answered: to record it, and to set the next wake-up."""
+RUN_MS_MAX = 60_000
+ON_MS = 2_000
+PAUSE_MIN_MS = 10
+LOOK_MS = 5_000
+AFTER_FAILURE_MS = 1_000
+FAILURES_MAX = 5
+UNREADABLE_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorPorts(Ports):
+    """The world, as the processor needs it."""
+
+    deployment: Deployment
+
+
+def run_limit_ms(settings: CallSettings) -> int:
+    """How long a run may start calls: the last one must end, and be recorded, within the function's limit."""
+    call_ms = settings.timing.send_limit_ms + settings.call_limit_ms
+    return min(RUN_MS_MAX, FUNCTION_LIMIT_MS - call_ms - END_MS)
+
+
+class Run:
+    """One invocation of the processor."""
+
+    def __init__(
+        self,
+        ports: ProcessorPorts,
+        slots: Slots,
+        caller: Caller,
+        outcomes: Outcomes,
+        sweep: Sweep,
+        key_check: KeyCheck,
+        backoff: Backoff,
+        settings: CallSettings,
+    ) -> None:
+        self._ports = ports
+        self._store = ports.store
+        self._clock = ports.clock
+        self._telemetry = ports.telemetry
+        self._slots = slots
+        self._caller = caller
+        self._outcomes = outcomes
+        self._sweep = sweep
+        self._key_check = key_check
+        self._backoff = backoff
+        self._wake_ups = WakeUps(ports, slots)
+        self._due = DueJobs(ports.store, ports.clock, backoff)
+        self._settings = settings
+        self._calls: set[asyncio.Task[Job | None]] = set()
+        self._old_retry_last = False
+        self._stop_ms = ports.clock.monotonic_ms() + run_limit_ms(settings)
+
+    async def run(self, wake_ups: Sequence[WakeUp] = ()) -> int:
+        """Work until nothing may be done soon or the time is up; return how many calls were made."""
+        await self._wait_out(wake_ups)
+        sweep = asyncio.create_task(self._swept())
+        try:
+            made = await self._work(wake_ups)
+        finally:  # whatever ends a run: a call that is cut off in the middle would never be recorded
+            await asyncio.gather(sweep, *self._calls, return_exceptions=True)
+        await self._leave()
+        return made
+
+    async def _wait_out(self, wake_ups: Sequence[WakeUp]) -> None:
+        """Begin no sooner than the moment that this run was set for: a delay is in whole seconds.
+
+        Others trusted the wake-up to come then: the index may not show before what they left.
+        """
+        now_ms = self._clock.now_ms()
+        ahead_ms = [wake_up.at_ms - now_ms for wake_up in wake_ups]
+        await self._clock.sleep_ms(max((left for left in ahead_ms if 0 < left <= ON_MS), default=0))
+
+    async def _work(self, wake_ups: Sequence[WakeUp]) -> int:
+        made, failures, named = 0, 0, {wake_up.job_id for wake_up in wake_ups if wake_up.job_id}
+        while True:
+            try:
+                made += await self._round(named)
+                failures, named = 0, set()
+            except Unavailable as error:
+                self._telemetry.event("round_failed", {"RoundsFailed": 1}, reason=str(error))
+                failures += 1
+                await self._clock.sleep_ms(AFTER_FAILURE_MS)
+            if not await self._goes_on(failures):
+                return made
+
+    async def _round(self, named: set[str]) -> int:
+        """Look, and start every call that may be made now; return how many were started."""
+        await self._slots.recent(LOOK_MS)
+        await limits.apply_deployed(
+            self._slots, self._settings.limits, self._ports.deployment, self._telemetry
+        )
+        await self._key_check.run()
+        await asyncio.gather(self._due.look(LOOK_MS), self._due.name(named))
+        started = await self._start_calls()
+        while self._due.used_up and self._clock.monotonic_ms() < self._stop_ms:
+            await self._due.look(LOOK_MS)
+            started += await self._start_calls()
+        return started
+
+    async def _goes_on(self, failures: int) -> bool:
+        """Wait for whatever comes first: the end of a call, or the next one's time. False: end the run."""
+        left_ms = self._stop_ms - self._clock.monotonic_ms()
+        if left_ms <= 0 or failures >= FAILURES_MAX:
+            return False
+        next_call = self._due.next_call(self._slots.gate) if self._slots.gate else None
+        wait_ms = max(PAUSE_MIN_MS, next_call[0] - self._clock.now_ms()) if next_call else LOOK_MS
+        if self._calls:
+            timeout_s = min(wait_ms, left_ms, LOOK_MS) / 1000
+            await asyncio.wait(self._calls, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            return True
+        if failures:
+            return True
+        if next_call is None or wait_ms > min(ON_MS, left_ms):
+            return False
+        await self._clock.sleep_ms(wait_ms)
+        return True
+
+    async def _start_calls(self) -> int:
+        """Start calls in the order of the policy, side by side, until no slot is free or nothing is due."""
+        started = 0
+        while turns := self._turns():
+            results = await asyncio.gather(
+                *(self._start(turn, aim) for aim, turn in enumerate(turns)), return_exceptions=True
+            )
+            progress = [self._handle(turn, result) for turn, result in zip(turns, results, strict=True)]
+            started += sum(isinstance(result, StartedCall) for result in results)
+            if not any(progress):
+                break
+        return started
+
+    def _turns(self) -> list[Next]:
+        gate = self._slots.gate
+        if gate is None or self._clock.monotonic_ms() >= self._stop_ms:
+            return []
+        calls_max = gate.window.limits.calls - len(self._calls)
+        return self._due.turns(gate, calls_max=calls_max, old_retry_last=self._old_retry_last)
+
+    def _handle(self, turn: Next, result: StartedCall | NotStarted | BaseException) -> bool:
+        """Take note of what became of a turn; return whether anything did."""
+        job_id = turn.due.job_id
+        if isinstance(result, Unavailable):
+            self._skip(job_id, result)
+            return True
+        if isinstance(result, BaseException):
+            raise result
+        if isinstance(result, StartedCall):
+            self._due.drop(job_id)
+            self._old_retry_last = turn.old_retry
+            task = asyncio.create_task(self._caller.carry_out(result))
+            self._calls.add(task)
+            task.add_done_callback(self._ended)
+            return True
+        if result.denied is None:  # a stale row, or another call has the job
+            self._due.drop(job_id)
+            if result.job:
+                self._due.keep(result.job)
+        return result.denied is None
+
+    def _skip(self, job_id: str, error: Unavailable) -> None:
+        """Leave alone what can't be read: the others go on without it."""
+        unreadable = isinstance(error, Unreadable)
+        wait_ms = UNREADABLE_MS if unreadable else AFTER_FAILURE_MS
+        self._backoff.hold(job_id, self._clock.now_ms(), wait_ms)
+        metrics = {"Unreadable": 1} if unreadable else {"RoundsFailed": 1}
+        self._telemetry.event("job_skipped", metrics, job_id=job_id, reason=str(error))
+
+    def _ended(self, task: asyncio.Task[Job | None]) -> None:
+        """Keep the job in mind if it is to be called again: the index may not show that yet."""
+        self._calls.discard(task)
+        if not task.cancelled() and not task.exception() and (job := task.result()):
+            self._due.keep(job)
+
+    async def _start(self, turn: Next, aim: int) -> StartedCall | NotStarted:
+        """Fence and take, if the job is still due and an open request waits for it."""
+        job, page = await self._store.load(turn.due.job_id)
+        if job is None or not job.callable_by_processor(self._clock.now_ms()):
+            return NotStarted(job)
+        oldest = await self._outcomes.first_waiting(job, page)
+        if oldest is None:
+            await self._outcomes.park(job)
+            return NotStarted(None)
+        return await self._caller.start(
+            job,
+            job.message,
+            turn.kind,
+            request_id=oldest.id,
+            call_limit_ms=self._settings.call_limit_ms,
+            reserve=turn.reserve,
+            aim=aim,
+            oldest_ms=oldest.created_ms,
+            open_from=oldest.id,
+        )
+
+    async def _swept(self) -> None:
+        try:
+            await self._sweep.run(self._stop_ms)
+        except Unavailable as error:  # what was not done is due still
+            self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(error))
+
+    async def _leave(self) -> None:
+        """Set the next wake-up. If that fails, the schedule looks each minute."""
+        gate = self._slots.gate
+        next_call = self._due.next_call(gate) if gate else None
+        if next_call is None:
+            return
+        at_ms, job_id = next_call
+        try:
+            await self._wake_ups.leave(job_id, at_ms)
+        except Unavailable as error:
+            self._telemetry.event("no_wake_up", reason=str(error))
