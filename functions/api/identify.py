@@ -5,6 +5,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.settings import ApiSettings
 from core.errors import described
+from core.messages import REQUEST_ID
 from ports import Clock, Randomness, Telemetry
 from web.deadline import BUDGET_MS, Deadline, reached_gateway_ms
 from web.problems import INTERNAL, problem
@@ -32,7 +33,7 @@ class Identify:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = self._randomness.request_id(self._clock.now_ms())
+        request_id = self._request_id(scope)
         deadline = self._deadline(scope)
         scope.setdefault("state", {}).update(request_id=request_id, deadline=deadline)
         status, asked = 500, scope
@@ -71,7 +72,12 @@ class Identify:
             trust_request_start=self._settings.trust_request_start,
             sam_local=self._settings.sam_local,
         )
-        return Deadline.of(self._clock, reached_ms)
+        return Deadline.of(self._clock, reached_ms, by_own_front=self._settings.trust_request_start)
+
+    def _request_id(self, scope: Scope) -> str:
+        """Our own front makes the id, so that an answer of its own names the request as a webhook would."""
+        given = Headers(scope=scope).get("x-request-id", "") if self._settings.trust_request_start else ""
+        return given if REQUEST_ID.fullmatch(given) else self._randomness.request_id(self._clock.now_ms())
 
 
 def _metrics(path: str, status: int, used_ms: int) -> dict[str, float]:

@@ -20,14 +20,15 @@ class Deadline:
     at_mono_ms: int
 
     @classmethod
-    def of(cls, clock: Clock, reached_gateway_ms: int | None) -> "Deadline":
+    def of(cls, clock: Clock, reached_gateway_ms: int | None, *, by_own_front: bool = False) -> "Deadline":
         """Count from the gateway's own time; from now where that is missing or not plausible.
 
         `sam local start-api` freezes it at its own start, and clocks may differ: a time ahead of us, or older
-        than the gateway's own limit, is not believed.
+        than the gateway's own limit, is not believed. `by_own_front`: our own front says so. However long
+        ago that was, it is believed: the front has answered its caller, and nothing may be called any more.
         """
         elapsed_ms = 0 if reached_gateway_ms is None else clock.now_ms() - reached_gateway_ms
-        if not 0 <= elapsed_ms <= GATEWAY_LIMIT_MS:
+        if elapsed_ms < 0 or (elapsed_ms > GATEWAY_LIMIT_MS and not by_own_front):
             elapsed_ms = 0
         return cls(clock, clock.monotonic_ms() + BUDGET_MS - WAY_BACK_MS - elapsed_ms)
 

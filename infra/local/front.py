@@ -6,15 +6,18 @@ every flag is also a variable `FRONT_…`. What it forwards, it forwards byte fo
 
 import asyncio
 import os
+import re
 import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Annotated, NoReturn
 from uuid import UUID
 
+import h11
 import httpx
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -22,6 +25,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from infra.local import serve
 
@@ -29,6 +33,9 @@ BODY_BYTES_MAX = 65_536
 FORWARDED_CALL_MAX_S = 30  # the real gateway gives up after 29 s
 KEEP_ALIVE_S = 2  # below any server's own, so that a reused connection is not one just being closed
 START_HEADER = b"x-request-start"
+ID_HEADER = b"x-request-id"
+# RFC 9112: a request to a proxy names scheme and host before the path, and every server must take that too.
+ABSOLUTE_FORM = re.compile(rb"https?://[^/]*", re.IGNORECASE)
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -42,15 +49,22 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-NOT_FORWARDED = HOP_BY_HOP | {START_HEADER, b"expect"}  # the body has been read: nothing is left to expect
+NOT_FORWARDED = HOP_BY_HOP | {
+    START_HEADER,
+    ID_HEADER,
+    b"expect",
+}  # the body has been read: nothing is left to expect
 NOT_RETURNED = HOP_BY_HOP | {b"server", b"date"}  # the front's server sets its own date
-TITLES = {413: "Content Too Large", 503: "Service Unavailable"}
 
 RawHeaders = list[tuple[bytes, bytes]]
 
 
-class BodyTooLargeError(Exception):
-    """The caller sends more than `BODY_BYTES_MAX`."""
+class RefusedError(Exception):
+    """The front answers by itself; the message is for the caller."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,24 +96,27 @@ class Front:
 
     async def _answer(self, request: Request) -> Response:
         arrived_ms = int(self._clock() * 1000)
+        request_id = str(uuid7(arrived_ms))
         try:
             async with asyncio.timeout(self._deadline_ms / 1000):
-                forwarded = self._forwarded(request, await _body(request), arrived_ms)
+                _refuse_two_lengths(request)
+                forwarded = self._forwarded(request, await _body(request), arrived_ms, request_id)
                 await self._turns.acquire()
                 # Shielded: whoever stops waiting must not stop what the request has set in motion.
-                return await asyncio.shield(self._start(forwarded))
-        except BodyTooLargeError:
-            return _problem(413, f"The body may have {BODY_BYTES_MAX} bytes.", arrived_ms)
+                answer = await asyncio.shield(self._start(forwarded))
+        except RefusedError as error:
+            return _problem(error.status, str(error), request_id)
         except (TimeoutError, ClientDisconnect):
-            return _problem(503, "No answer in time. Please try again.", arrived_ms)
+            return _problem(503, "No answer in time. Please try again.", request_id)
         except httpx.TransportError:
-            return _problem(503, "The service is not running. Please try again.", arrived_ms)
+            return _problem(503, "The service is not running. Please try again.", request_id)
+        return _own_words(answer, request_id)
 
-    def _forwarded(self, request: Request, body: bytes, arrived_ms: int) -> httpx.Request:
-        path, query = request.scope["raw_path"], request.scope["query_string"]
-        target = self._target.raw_path + path + (b"?" + query if query else b"")
+    def _forwarded(self, request: Request, body: bytes, arrived_ms: int, request_id: str) -> httpx.Request:
+        path, query = ABSOLUTE_FORM.sub(b"", request.scope["raw_path"]), request.scope["query_string"]
+        target = self._target.raw_path + (path or b"/") + (b"?" + query if query else b"")
         headers = _without(request.scope["headers"], NOT_FORWARDED)
-        headers.append((START_HEADER, b"t=%d" % arrived_ms))
+        headers += [(START_HEADER, b"t=%d" % arrived_ms), (ID_HEADER, request_id.encode())]
         return httpx.Request(
             request.method,
             self._target,
@@ -140,8 +157,29 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_BYTES_MAX:
-            raise BodyTooLargeError
+            raise RefusedError(413, f"The body may have {BODY_BYTES_MAX} bytes.")
     return bytes(body)
+
+
+def _refuse_two_lengths(request: Request) -> None:
+    """Of two lengths two servers may believe different ones, and see different requests (RFC 9112, 6.1)."""
+    if {"content-length", "transfer-encoding"} <= {*request.headers}:
+        raise RefusedError(400, "Send Content-Length or Transfer-Encoding, not both.")
+
+
+def _own_words(answer: Response, request_id: str) -> Response:
+    """Return the function's answer as it is, but a problem of ours where the emulator speaks for itself."""
+    if answer.status_code < 400 or _names_a_request(answer):  # noqa: PLR2004
+        return answer
+    if answer.status_code >= 500:  # noqa: PLR2004
+        return _problem(503, "The service is not running. Please try again.", request_id)
+    return _problem(answer.status_code, "The gateway knows no such resource or method.", request_id)
+
+
+def _names_a_request(answer: Response) -> bool:
+    """Every error of the function does, but those without a body and its pages."""
+    is_page = answer.headers.get("content-type", "").startswith("text/html")
+    return not answer.body or is_page or b'"request_id"' in bytes(answer.body)
 
 
 def _without(headers: Iterable[tuple[bytes, bytes]], unwanted: frozenset[bytes]) -> RawHeaders:
@@ -153,21 +191,37 @@ def _without(headers: Iterable[tuple[bytes, bytes]], unwanted: frozenset[bytes])
     return [(name, value) for name, value in pairs if name not in unwanted | named]
 
 
-def _problem(status: int, detail: str, now_ms: int) -> JSONResponse:
+def _problem(status: int, detail: str, request_id: str) -> JSONResponse:
     """Answer in the service's own shape (RFC 9457 plus `request_id` and `message`)."""
     return JSONResponse(
         {
-            "request_id": str(uuid7(now_ms)),
+            "request_id": request_id,
             "status": status,
             "type": "about:blank",
-            "title": TITLES[status],
+            "title": HTTPStatus(status).phrase,
             "detail": detail,
             "message": detail,
         },
         status_code=status,
         media_type="application/problem+json",
-        headers={"Retry-After": "1"} if status == 503 else {},  # noqa: PLR2004
+        headers={"Retry-After": "1"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {},
     )
+
+
+class ProblemProtocol(H11Protocol):
+    """Uvicorn's protocol: what cannot be parsed as HTTP is answered in the service's own shape, too."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer and close: what follows on the connection cannot be told from the rest of this request."""
+        answer = _problem(400, msg, str(uuid7(time.time_ns() // 1_000_000)))
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
 
 def uuid7(now_ms: int) -> UUID:
@@ -219,7 +273,13 @@ def _everything_to(
 def main(argv: Sequence[str]) -> NoReturn:
     """Run the front until it is told to stop."""
     settings = serve.parse(Settings, "FRONT", argv, os.environ)
-    serve.run(lambda: create_app(settings), settings, name="API front", port_setting="API_PORT")
+    serve.run(
+        lambda: create_app(settings),
+        settings,
+        name="API front",
+        port_setting="API_PORT",
+        http=ProblemProtocol,
+    )
 
 
 if __name__ == "__main__":

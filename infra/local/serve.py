@@ -18,6 +18,7 @@ import uvicorn
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 EXIT_USAGE = 2
 BACKLOG = 2_048  # connections that wait to be accepted
@@ -85,7 +86,14 @@ def changed(current: SettingsT, changes: object) -> SettingsT:
     return TypeAdapter(type(current)).validate_python(merged)
 
 
-def run(create_app: Callable[[], Starlette], address: Address, *, name: str, port_setting: str) -> NoReturn:
+def run(
+    create_app: Callable[[], Starlette],
+    address: Address,
+    *,
+    name: str,
+    port_setting: str,
+    http: type[H11Protocol] = H11Protocol,
+) -> NoReturn:
     """Serve until SIGTERM, SIGINT or the parent's end, then exit with status 0; 2 if the port is taken."""
     threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
     listener = listen(address, port_setting)
@@ -94,6 +102,7 @@ def run(create_app: Callable[[], Starlette], address: Address, *, name: str, por
         signal.signal(stop, lambda *_: os._exit(0))
     config = uvicorn.Config(
         create_app(),
+        http=http,
         access_log=False,
         log_level="warning",
         lifespan="on",

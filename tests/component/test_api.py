@@ -678,6 +678,35 @@ def test_time_counts_from_the_front() -> None:
     in_world(scenario, TRUST_REQUEST_START="true")
 
 
+def test_once_the_front_has_answered_nothing_is_called() -> None:
+    """However late the emulator starts the function: its caller has a 503, and the id is that of the 503."""
+
+    async def scenario(world: ApiWorld) -> None:
+        request_id = "01a213e1-0592-786a-bf46-975a02769319"
+        headers = {
+            "X-Request-Start": f"t={world.clock.now_ms() - 60_000}",
+            "X-Request-Id": request_id,
+            **AUTH,
+        }
+        response = await world.client().get("/crypto/sign?message=hello", headers=headers)
+        assert response.status_code >= 429
+        assert response.json()["request_id"] == request_id
+        assert world.upstream.calls == []
+
+    in_world(scenario, TRUST_REQUEST_START="true")
+
+
+def test_a_caller_s_own_id_is_not_believed() -> None:
+    """Two requests with one id would share a webhook's id: only our own front gives it."""
+
+    async def scenario(world: ApiWorld) -> None:
+        given = "01a213e1-0592-786a-bf46-975a02769319"
+        response = await world.client().get("/health", headers={"X-Request-Id": given})
+        assert response.json()["request_id"] != given
+
+    in_world(scenario)
+
+
 def test_a_call_that_got_no_slot_counts_for_nothing() -> None:
     """Where the window can't be written, the fence is taken back: nothing was sent, and nothing counts."""
 

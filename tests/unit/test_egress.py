@@ -170,7 +170,6 @@ URLS = [
     ("https://example..com/", Verdict.DENY_HOST_SYNTAX),
     ("https://-example.com/", Verdict.DENY_HOST_SYNTAX),
     ("https://example-.com/", Verdict.DENY_HOST_SYNTAX),
-    ("https://exa_mple.com/", Verdict.DENY_HOST_SYNTAX),
     ("https://*.example.com/", Verdict.DENY_HOST_SYNTAX),
     ("https://example.com,evil.test/", Verdict.DENY_HOST_SYNTAX),
     (f"https://{'a' * 64}.com/", Verdict.DENY_HOST_SYNTAX),
@@ -357,3 +356,11 @@ def test_idna_is_loaded_for_other_scripts_only() -> None:
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
     assert completed.stdout.strip() == "False"
+
+
+def test_a_name_may_have_underscores() -> None:
+    """DNS has them, and the services of compose files: `http://my_app:8080/`."""
+    target = judge_url("http://my_app:8080/hook", Policy(allow_private=True))
+    assert isinstance(target, Target)
+    assert target.host == "my_app"
+    assert isinstance(judge_url("https://exa_mple.com/", PUBLIC), Target)

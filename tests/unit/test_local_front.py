@@ -78,6 +78,8 @@ async def serve_once(app: Starlette, raw_path: bytes, query: bytes) -> None:
     [
         (b"/crypto/sign", b"message=a+b%2Bc%20%c3%a9&&x=|^", b"/crypto/sign?message=a+b%2Bc%20%c3%a9&&x=|^"),
         (b"/a/../%2e%2e//b%0A", b"", b"/a/../%2e%2e//b%0A"),
+        (b"http://front:8000/crypto/sign", b"message=a", b"/crypto/sign?message=a"),
+        (b"HTTPS://front", b"message=a", b"/?message=a"),
     ],
 )
 async def test_path_and_query_pass_byte_for_byte(raw_path: bytes, query: bytes, expected: bytes) -> None:
@@ -104,7 +106,13 @@ async def test_the_request_passes_with_its_arrival_time() -> None:
     """Headers and body arrive, repeated ones too; the caller can't set the arrival time."""
     emulator = Emulator()
     emulator.may_answer.set()
-    headers = [("Authorization", "k"), ("X-Two", "1"), ("X-Two", "2"), ("X-Request-Start", "t=1")]
+    headers = [
+        ("Authorization", "k"),
+        ("X-Two", "1"),
+        ("X-Two", "2"),
+        ("X-Request-Start", "t=1"),
+        ("X-Request-Id", "1"),
+    ]
     hop_by_hop = [("Connection", "keep-alive, X-Mine"), ("X-Mine", "1"), ("TE", "trailers")]
     async with running_front(emulator) as client:
         await client.post("/x", headers=headers + hop_by_hop, content=b"\x00body")
@@ -112,6 +120,8 @@ async def test_the_request_passes_with_its_arrival_time() -> None:
     assert got.content == b"\x00body"
     assert got.headers.get_list("x-two") == ["1", "2"]
     assert got.headers.get_list("x-request-start") == ["t=1700000000123"]
+    (request_id,) = got.headers.get_list("x-request-id")
+    assert UUID(request_id).int >> 80 == 1_700_000_000_123
     assert (got.headers["authorization"], got.headers["host"]) == ("k", "front")
     assert not {"connection", "x-mine", "te"} & set(got.headers)
 
@@ -187,6 +197,55 @@ async def test_a_stopped_emulator_is_a_503_in_the_services_own_shape() -> None:
     request_id = UUID(body["request_id"])
     assert (request_id.version, request_id.variant) == (7, "specified in RFC 4122")
     assert request_id.int >> 80 == 1_700_000_000_123
+
+
+async def test_a_late_answer_has_the_id_that_a_webhook_would_carry() -> None:
+    """The function is given the id with which the front answers in its place."""
+    emulator = Emulator()
+    async with running_front(emulator, deadline_ms=30) as client:
+        late = await client.get("/x")
+        emulator.may_answer.set()
+    assert late.status_code == 503
+    assert late.json()["request_id"] == emulator.requests[0].headers["x-request-id"]
+
+
+@pytest.mark.parametrize(("status", "shown"), [(403, 403), (404, 404), (500, 503), (502, 503)])
+async def test_the_emulator_s_own_errors_are_put_in_the_service_s_shape(status: int, shown: int) -> None:
+    """A worker that died, a method that nobody declared: callers get a problem with an id all the same."""
+
+    async def speak_for_itself(_request: httpx.Request) -> httpx.Response:
+        return answer_with(status, [("Content-Type", "application/json")], b'{"message": "Worker died"}')
+
+    async with running_front(speak_for_itself) as client:
+        answer = await client.get("/x")
+    assert answer.status_code == shown == answer.json()["status"]
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert UUID(answer.json()["request_id"]).version == 7
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [("application/problem+json", b'{"request_id":"1","status":502}'), ("text/html", b"<h1>gone</h1>")],
+)
+async def test_the_function_s_errors_pass(media_type: str, body: bytes) -> None:
+    """What names a request, and a page, is the function's."""
+
+    async def fail(_request: httpx.Request) -> httpx.Response:
+        return answer_with(502, [("Content-Type", media_type)], body)
+
+    async with running_front(fail) as client:
+        answer = await client.get("/x")
+    assert (answer.status_code, answer.content) == (502, body)
+
+
+async def test_two_lengths_are_refused() -> None:
+    """Transfer-Encoding beside Content-Length is how requests are smuggled: nothing is forwarded."""
+    emulator = Emulator()
+    headers = {"Content-Length": "4", "Transfer-Encoding": "chunked"}
+    async with running_front(emulator) as client:
+        answer = await client.post("/x", headers=headers, content=b"body")
+    assert (answer.status_code, answer.json()["status"]) == (400, 400)
+    assert emulator.requests == []
 
 
 async def test_an_error_after_the_deadline_frees_its_place() -> None:
