@@ -8,7 +8,7 @@ RUN := PYTHONPATH=functions:. $(BIN)/python -m
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo logs clean test test-fast test-system test-proofs test-lambda check simulate simulate-window model mutations race kill compose-check \
-  bench-drain bench-cold bench-api bench-costs tools clients policy secrets audit build sbom lock
+  bench-drain bench-cold bench-api bench-isolation bench-costs tools clients policy secrets audit build sbom lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ bench-cold: $(INSTALLED) tools ## measure a cold start in Lambda's own runtime
 
 bench-api: $(INSTALLED) ## measure the API's answers through the gateway and through uvicorn
 	$(RUN) benchmarks.api
+
+bench-isolation: $(INSTALLED) ## measure what one caller can do to another, in simulated time
+	$(RUN) benchmarks.isolation
 
 bench-costs: $(INSTALLED) ## count what requests cost on AWS, in real time (half an hour); FAST=1 compresses it
 	$(RUN) benchmarks.costs $(if $(FAST),--fast)

@@ -49,6 +49,8 @@ class Checks:
         self.counts: defaultdict[str, int] = defaultdict(int)
         self.accepted: dict[str, Call] = {}
         self.declined: dict[str, Call] = {}
+        self.answer_ms: dict[str, int] = {}
+        self.told_ms: dict[str, int] = {}
         self._arrivals_ms: list[int] = []
         self._limits = [(0, plan.settings.limits)]
         self._paused_ms: int | None = None
@@ -58,7 +60,7 @@ class Checks:
         self._callers: dict[str, str] = {}
         self._under_way: set[str] = set()
         self._call_ended_ms: dict[str, int] = {}
-        self._first_call_ms: dict[str, int] = {}
+        self.first_call_ms: dict[str, int] = {}
         self._progress: dict[str, int] = {}
         self._outcomes: dict[str, Success | Failure | None] = {}
         self._posts: defaultdict[str, list[tuple[bytes, PostResult]]] = defaultdict(list)
@@ -98,7 +100,7 @@ class Checks:
         self.expect(self._sent <= self._granted, "G7: a call without a slot", message)
         paused_for_ms = _now_ms() - (self._paused_ms or _now_ms())
         self.expect(paused_for_ms <= SEND_LIMIT_MS + MARGIN_MS, "called while paused", message)
-        self._first_call_ms.setdefault(job_id(message), _now_ms())
+        self.first_call_ms.setdefault(job_id(message), _now_ms())
         job = self._table.jobs.get(job_id(message))
         fenced = job is not None and (
             bool(job.signature) or (job.call is not None and job.call.until_ms >= until_ms)
@@ -276,6 +278,7 @@ class Checks:
 
     def in_answer_time(self, took_ms: int, request_id: str) -> None:
         """Every answer comes within two seconds of reaching the gateway."""
+        self.answer_ms[request_id] = max(took_ms, self.answer_ms.get(request_id, 0))
         self.expect(took_ms <= ANSWER_MS_MAX, "G2: answered after", took_ms, "ms:", request_id)
 
     def answered(self, call: Call, request_id: str, answer: Signed | Accepted | Declined) -> None:
@@ -314,6 +317,7 @@ class Checks:
         posts = self._posts[request_id]
         posts.append((body, result))
         self.counts["webhooks"] += 1
+        self.told_ms.setdefault(request_id, _now_ms())
         self.expect(posts[0][0] == body, "G3: two bodies for one request", request_id)
         request = self.request(request_id)
         self.expect(request is not None and not request.open, "G3: told before it was closed", request_id)
@@ -375,7 +379,7 @@ class Checks:
             request = self.request(request_id)
             if request is None:
                 continue
-            called_ms = self._first_call_ms.get(request.job_id, _now_ms())
+            called_ms = self.first_call_ms.get(request.job_id, _now_ms())
             ended_ms = called_ms if request.open else min(called_ms, request.closed_ms)
             faults_end_ms = 0 if self._calm else EPOCH_MS + self._plan.faults_end_ms
             waited_ms = ended_ms - max(request.created_ms, faults_end_ms)

@@ -81,6 +81,7 @@ class Plan:
     troubles: frozenset[Trouble] = frozenset()
     acts: tuple[Act, ...] = ()
     deploy_ms: int | None = None
+    steady: bool = False  # the upstream answers in a moment, and never oddly
 
     @property
     def next_settings(self) -> CallSettings:

@@ -135,7 +135,7 @@ class Simulation:
         self._digest = 0
         clock = VirtualClock()
         table = MemoryTable()
-        self._checks = Checks(planned, table)
+        self.checks = self._checks = Checks(planned, table)
         self._faults = Faults(planned, self._stream("faults"))
         self._store = ObservedStore(table, self._checks, self._faults, self._stream("index"))
         self._window = ObservedWindow(MemoryWindow(), self._first_window, self._checks)
@@ -183,6 +183,14 @@ class Simulation:
 
     async def run(self) -> Result:
         """Run until all is at rest, or something is wrong."""
+        self.begin()
+        await self._rest()
+        if not self._checks.violations:
+            self._checks.at_rest()
+        return self._result()
+
+    def begin(self) -> None:
+        """Start everything that moves by itself, and every caller."""
         loop = asyncio.get_running_loop()
         adopt_tasks(loop)
         loop.set_exception_handler(self._unforeseen)
@@ -197,10 +205,6 @@ class Simulation:
             self._spawn(self._operate(act))
         for call in self.plan.calls:
             self._spawn(self._call(call))
-        await self._rest()
-        if not self._checks.violations:
-            self._checks.at_rest()
-        return self._result()
 
     def _result(self) -> Result:
         counts = {**self._checks.counts, **{f"fault {name}": n for name, n in self._faults.counts.items()}}
@@ -460,11 +464,15 @@ class Simulation:
         answer = await self._invoke_api(api, api.signing.sign(ask, deadline))
         self.trace("caller", call.message, request_id, answer)
         if isinstance(answer, Signed | Accepted | Declined):
-            self._checks.answered(call, request_id, answer)
+            self.answered(call, request_id, answer)
             self._in_answer_time(api, reached_ms, request_id)
         if isinstance(answer, Accepted):
             await self._follow(call, request_id)
         self._asking -= 1
+
+    def answered(self, call: Call, request_id: str, answer: Signed | Accepted | Declined) -> None:
+        """Every answer of the API."""
+        self._checks.answered(call, request_id, answer)
 
     def _in_answer_time(self, api: Api, since_ms: int, request_id: str) -> None:
         if not api.instance.was_frozen(since_ms):

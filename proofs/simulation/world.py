@@ -10,6 +10,7 @@ from random import Random
 from typing import TypeVar
 
 from core.answers import Answer, Meaning
+from core.errors import Unavailable
 from core.gate import Gate
 from core.job import Job
 from core.places import DueKind, EndedKind
@@ -17,7 +18,7 @@ from core.request import Request
 from core.scheduling import Due
 from core.webhook import PostResult
 from core.window import Change
-from ports import Backlog, Conflict, RequestKey, Written
+from ports import Backlog, Conflict, Page, RequestKey, Written
 from proofs.simulation.checks import Checks, signature_of
 from proofs.simulation.faults import CURRENT, Faults
 from proofs.simulation.link import arrives_by_ms
@@ -87,6 +88,21 @@ class ObservedStore(MemoryJobStore):
             self._checks.request_written(stored, result.record)
             self._show_later(after.job_id, after.id, result.record)
         return result
+
+    async def job(self, job_id: str) -> Job | None:
+        """Return the job; raises `Unavailable` for one whose record can't be read."""
+        self._require_readable(job_id)
+        return await super().job(job_id)
+
+    async def load(self, job_id: str) -> tuple[Job | None, Page]:
+        """Return the job and its first page; raises `Unavailable` for one whose record can't be read."""
+        self._require_readable(job_id)
+        return await super().load(job_id)
+
+    def _require_readable(self, job_id: str) -> None:
+        job = self._table.jobs.get(job_id)
+        if job and job.scheduled and job.message.startswith("unreadable"):
+            raise Unavailable("a job can't be read")
 
     async def due_jobs(self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
         """Return what the index shows by now."""
@@ -261,10 +277,11 @@ class SimulatedUpstream:
         return self._rng.uniform(0.001, 0.02)
 
     def _reply_to(self, message: str) -> _Reply:
-        latency_s = self._rng.uniform(0.1, 0.6) if self._rng.random() > 0.05 else self._rng.uniform(1, 45)
-        odd = self._odd_reply(latency_s) or self._troubled_reply(latency_s)
-        if odd:
-            return odd
+        quick = self._plan.steady or self._rng.random() > 0.05
+        latency_s = self._rng.uniform(0.1, 0.6) if quick else self._rng.uniform(1, 45)
+        odd = None if self._plan.steady else self._odd_reply(latency_s)
+        if reply := odd or self._troubled_reply(latency_s):
+            return reply
         if message.startswith("forbidden"):
             return _Reply(Meaning.KEY_REFUSED, latency_s, 403)
         if message.startswith("refused"):
@@ -298,7 +315,7 @@ class SimulatedUpstream:
     def _degraded(self, message: str) -> bool:
         """A message's outage, if it has one, begins with its first call."""
         if message not in self._outage_until_s:
-            healthy = self._rng.random() < self._plan.healthy_share
+            healthy = self._rng.random() < self._plan.healthy_share and not message.startswith("again")
             lasts_s = 0.0 if healthy else self._rng.randint(*self._plan.outage_ms) / 1000
             self._outage_until_s[message] = _now_s() + lasts_s
         return _now_s() < self._outage_until_s[message]
@@ -340,6 +357,8 @@ class Receivers:
             return _posted(410)
         if kind == "dead" or (kind == "flapping" and self._rng.random() < 0.5):
             return _posted(500)
+        if kind == "silent":
+            return PostResult(None, "timeout", None, "")
         if kind == "hanging" and self._rng.random() < 0.7:
             return PostResult(None, "timeout", None, "")
         if kind == "busy" and seen == 1:
