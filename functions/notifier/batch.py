@@ -6,6 +6,7 @@ the invocation receives further messages itself.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ class Batch:
         self._queue = queue
         self._telemetry = telemetry
         self._stop_mono_s = stop_mono_s
+        self._handled: list[str] = []
 
     async def run(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
         """Deliver; return the ids of those of the given messages that are to come again."""
@@ -44,6 +46,9 @@ class Batch:
                 timeout=0 if more else QUICK_S,
                 return_when=asyncio.FIRST_COMPLETED,
             )
+            if len(self._handled) >= RECEIVE_MAX:
+                await self._delete_handled()
+        await self._delete_handled()
         await self._lines.finish()
         return [message_id for message_id, task in given.items() if not task.result()]
 
@@ -58,13 +63,16 @@ class Batch:
         return {asyncio.create_task(self._deliver_received(message)) for message in received}
 
     async def _deliver_received(self, message: Received) -> bool:
-        """Deliver and delete a message; one that failed is left to its visibility timeout."""
+        """Deliver a message; one that failed is left to its visibility timeout."""
         if await self._deliver(message.text):
-            try:
-                await self._queue.delete([message.receipt])
-            except Unavailable:
-                return False  # it comes again, and is dropped as late
+            self._handled.append(message.receipt)
         return True
+
+    async def _delete_handled(self) -> None:
+        """Delete received messages that are done; one that stays comes again, and is dropped."""
+        handled, self._handled = self._handled, []
+        with contextlib.suppress(Unavailable):
+            await self._queue.delete(handled)
 
     async def _deliver(self, text: str) -> bool:
         try:

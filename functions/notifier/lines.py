@@ -22,7 +22,7 @@ from notifier.attempts import Attempts, NotifierPorts
 from notifier.receivers import Busy, Receivers
 
 TOGETHER_MAX = 500  # in one message: about 60 kB
-PLACE_KEPT_MS = 2_000  # then others have a chance
+PLACE_KEPT_MS = 1_000  # then others have a chance
 BUSY_MIN_MS = 1_000
 TRIED_LATER_MS = 3_000
 """How much later webhooks that failed before may probe a receiver: those never tried come first."""

@@ -14,9 +14,9 @@ from core.in_flight import InFlight, Lease
 from core.webhook import PostResult
 from ports import Clock, Conflict, Randomness, ReceiverStore, Telemetry, Written
 
-PATIENCE_MS = 2_000
-STEP_MS = 60
-SLOW_MS = 1_000
+PATIENCE_MS = 3_000
+PAUSE_MIN_MS, PAUSE_MAX_MS = 50, 400
+SLOW_MS = 2_000  # longer than a place is kept by one who delivers quickly
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ class Receivers:
             is_open = receiver.probe_in_ms(self._clock.now_ms()) > 0
             if isinstance(found, Place) or is_open or found.oldest_ms > SLOW_MS or waited_ms >= PATIENCE_MS:
                 return found
-            pause_ms = int(STEP_MS * (1 + self._randomness.fraction()))
+            pause_ms = min(PAUSE_MAX_MS, max(PAUSE_MIN_MS, waited_ms))
+            pause_ms += int(pause_ms * self._randomness.fraction())
             await self._clock.sleep_ms(pause_ms)
             waited_ms += pause_ms
 
