@@ -3,9 +3,9 @@
 import runpy
 import sys
 
-from proofs.mutations import jobs, window
+from proofs.mutations import jobs, webhooks, window
 
-FAULTS = {fault.name: fault for fault in (*window.FAULTS, *jobs.FAULTS)}
+FAULTS = {fault.name: fault for fault in (*window.FAULTS, *jobs.FAULTS, *webhooks.FAULTS)}
 
 
 def main() -> None:
