@@ -6,6 +6,7 @@ from api.endpoints import NAME, Endpoints, Services
 from api.identify import Identify
 from api.routes import router
 from core.config import VERSION
+from web.cors import Cors
 from web.problems import add_error_handlers
 
 __all__ = ["Services", "create_app"]
@@ -15,6 +16,7 @@ def create_app(services: Services) -> FastAPI:
     """Return the ASGI application."""
     app = FastAPI(title=NAME, version=VERSION, openapi_url=None, redirect_slashes=False)
     app.state.access = services.access
+    app.add_middleware(Cors, origins=services.settings.cors_origins)
     app.add_middleware(
         Identify,
         clock=services.clock,
@@ -24,5 +26,5 @@ def create_app(services: Services) -> FastAPI:
     )
     for routes in (router(Endpoints(services)), *services.mounted):
         app.router.routes.extend(routes.routes)
-    add_error_handlers(app, services.telemetry)
+    add_error_handlers(app, services.telemetry, services.randomness)
     return app

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from api import responses
-from api.inputs import Message, Reference, SignBody, WebhookUrl, check_webhook_url, prefers_async, wants_page
+from api.inputs import Message, Reference, SignBody, WebhookUrl, check_webhook_url
 from api.models import Welcome
 from api.repeats import Repeats, parse_key
 from api.settings import ApiSettings
@@ -25,6 +25,7 @@ from web import pages
 from web.access import Access, Caller
 from web.bodies import status
 from web.models import Absent, Headline, reply
+from web.negotiation import preferences, wants_page
 from web.problems import NotFound
 from web.strict import JsonBody
 
@@ -45,8 +46,9 @@ Prefer = Annotated[
     str | Absent,
     Header(
         alias="Prefer",
-        description="`respond-async`: accept the request without a webhook too; its result is polled for",
-        examples=["respond-async"],
+        description="`respond-async`: accept the request without a webhook too; its result is polled for. "
+        "`wait=1`: answer within one second instead of two",
+        examples=["respond-async, wait=1"],
     ),
 ]
 IdempotencyKey = Annotated[
@@ -117,11 +119,14 @@ class Endpoints:
     async def _sign(self, request: Request, client: str, body: SignBody, key: str | None) -> Response:
         services, request_id = self._services, request.state.request_id
         webhook_url = check_webhook_url(body.webhook_url or "", services.settings.egress)
-        keep = prefers_async(request.headers.getlist("prefer"))
+        preferred = preferences(request.headers.getlist("prefer"))
+        keep = "respond-async" in preferred
         ask = Ask(request_id, client, body.message, webhook_url, keep, body.reference or "")
 
+        wait_s = responses.whole_seconds(preferred.get("wait", ""))
+
         async def work(request_id: str) -> Response:
-            return await self._answer(request, replace(ask, request_id=request_id))
+            return await self._answer(request, replace(ask, request_id=request_id), wait_s)
 
         if key is None:
             return await work(request_id)
@@ -129,16 +134,22 @@ class Endpoints:
         claim = new_claim(client, parse_key(key), parameters, request_id, services.clock.now_ms())
         return await services.repeats.answer(claim, request.state.deadline, work)
 
-    async def _answer(self, request: Request, ask: Ask) -> Response:
-        services = self._services
-        result = await services.signing.sign(ask, request.state.deadline)
+    async def _answer(self, request: Request, ask: Ask, wait_s: int | None) -> Response:
+        """Answer by a caller's own deadline, if it has one; `wait_s`: in whole seconds, from 1."""
+        services, deadline = self._services, request.state.deadline
+        result = await services.signing.sign(ask, deadline.within(wait_s * 1000) if wait_s else deadline)
         if isinstance(result, Signed):
-            return responses.signed(ask.request_id, result)
-        if isinstance(result, Accepted):
+            response = responses.signed(ask.request_id, result)
+        elif isinstance(result, Accepted):
             token = await self._access.token(request, ask.request_id)
             status_url = f"{self._base_url(request)}/crypto/requests/{ask.request_id}?token={token}"
-            return responses.accepted(result, status_url, services.clock.now_ms(), asked_async=ask.keep)
-        return responses.declined(ask.request_id, result)
+            response = responses.accepted(result, status_url, services.clock.now_ms())
+        else:
+            return responses.declined(ask.request_id, result, services.randomness.fraction())
+        applied = [*(["respond-async"] if ask.keep else []), *([f"wait={wait_s}"] if wait_s else [])]
+        if applied:
+            response.headers["Preference-Applied"] = ", ".join(applied)
+        return response
 
     async def status(self, request: Request, request_id: str, token: Token = None) -> Response:
         """Say where an accepted request stands; browsers are sent to the page that shows it."""

@@ -16,6 +16,10 @@ class SignAnswer(Answer):
     estimated_ready_at: Annotated[
         Time | Absent, Field(description="With 202: when its next call should have ended, if that is known")
     ] = None
+    no_estimate: Annotated[
+        Literal["paused", "not_known"] | Absent,
+        Field(description="With 202: why there is no estimate, if there is none"),
+    ] = None
     status_url: Annotated[Url | Absent, Field(description="With 202: tells its outcome, without a key")] = (
         None
     )

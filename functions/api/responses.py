@@ -10,6 +10,7 @@ from api.signing import Accepted, Declined, Reason, Signed
 from core import webhook
 from web import problems
 from web.bodies import timestamp
+from web.deadline import BUDGET_MS
 from web.models import Headline, reply
 from web.problems import Kind, problem
 
@@ -36,14 +37,16 @@ def signed(request_id: str, result: Signed) -> Response:
     return reply(SignAnswer(request_id=request_id, status=200, signature=result.signature))
 
 
-def declined(request_id: str, result: Declined) -> Response:
-    """Return why there is no signature and nothing was accepted."""
+def declined(request_id: str, result: Declined, fraction: float) -> Response:
+    """Return why there is no signature and nothing was accepted. `fraction`: of chance, in [0, 1)."""
     kind = DECLINED[result.reason]
     detail = f"{kind.detail}: it answered {result.upstream_status}." if result.upstream_status else ""
+    if result.reason is Reason.UNAVAILABLE:
+        return problem(request_id, kind, detail, problems.retry_soon(fraction))
     return problem(request_id, kind, detail, _retry_after(result.retry_after_ms))
 
 
-def accepted(result: Accepted, status_url: str, now_ms: int, *, asked_async: bool) -> Response:
+def accepted(result: Accepted, status_url: str, now_ms: int) -> Response:
     """Return the 202: the request is ours from here on."""
     request = result.request
     wait_ms = max(0, result.ready_at_ms - now_ms) if result.ready_at_ms else None
@@ -52,11 +55,15 @@ def accepted(result: Accepted, status_url: str, now_ms: int, *, asked_async: boo
         status=202,
         message=ACCEPTED_MESSAGE if request.webhook_url else ACCEPTED_TO_POLL_MESSAGE,
         estimated_ready_at=timestamp(result.ready_at_ms),
+        no_estimate=None if result.ready_at_ms else "paused" if result.paused else "not_known",
         status_url=status_url,
     )
-    applied = {"Preference-Applied": "respond-async"} if asked_async else {}
-    headers = {"Location": status_url, **_retry_after(wait_ms), **applied, **NO_STORE}
-    return reply(body, 202, headers)
+    return reply(body, 202, {"Location": status_url, **_retry_after(wait_ms), **NO_STORE})
+
+
+def whole_seconds(text: str) -> int | None:
+    """Return a preferred wait from 1 s to the two seconds that every answer has; None for any other."""
+    return min(int(text), BUDGET_MS // 1000) if text.isascii() and text.isdigit() and int(text) else None
 
 
 def health(request_id: str, parts: Mapping[str, bool], headline: Headline | None) -> Response:

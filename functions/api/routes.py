@@ -35,7 +35,11 @@ ACCEPTED = {
 }
 OPEN: dict[str, Any] = {"security": []}
 SIGN_ANSWERS: Responses = {
-    200: {"description": "Signed in time, or known already", **examples(signed=SIGNED)},
+    200: {
+        "description": "Signed in time, or known already",
+        "headers": headers("Preference-Applied"),
+        **examples(signed=SIGNED),
+    },
     202: {
         "model": SignAnswer,
         "description": "Not signed in time, and accepted: the outcome is sent to the `webhook_url`, and is "

@@ -22,6 +22,7 @@ class ApiSettings:
     notification_queue_url: str
     notification_dead_letter_queue_url: str
     public_url: str
+    cors_origins: frozenset[str]
     trust_request_start: bool
     sam_local: bool
 
@@ -40,6 +41,7 @@ class ApiSettings:
             notification_queue_url=reader.text("NOTIFICATION_QUEUE_URL"),
             notification_dead_letter_queue_url=reader.text("NOTIFICATION_DEAD_LETTER_QUEUE_URL"),
             public_url=reader.text("PUBLIC_URL", "").rstrip("/"),
+            cors_origins=reader.names("CORS_ALLOW_ORIGINS"),
             # Behind our own front only: on AWS a client could set the header.
             trust_request_start=reader.flag("TRUST_REQUEST_START", default=False),
             sam_local=reader.flag("AWS_SAM_LOCAL", default=False),

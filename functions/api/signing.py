@@ -78,6 +78,7 @@ class Accepted:
 
     request: Request
     ready_at_ms: int | None
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,10 @@ class Signing:
         ready_at_ms = self._ready_at_ms(seen, now_ms, None)
         return max(1, ready_at_ms - now_ms) if ready_at_ms else self._settings.limits.window_ms
 
+    def _accepted(self, request: Request, seen: Snapshot, job: Job | None) -> Accepted:
+        paused = seen.gate is not None and seen.gate.paused
+        return Accepted(request, self._ready_at_ms(seen, self._clock.now_ms(), job), paused)
+
     def _ready_at_ms(self, seen: Snapshot, now_ms: int, job: Job | None) -> int | None:
         """When the next call for this message should have ended; None where the window can't be read."""
         if seen.gate is None or seen.gate.paused:
@@ -299,7 +304,7 @@ class Signing:
             self._telemetry.event(
                 "attach_cut_short", request_id=ask.request_id, reason=str(error) or "timeout"
             )
-            return Accepted(request, self._ready_at_ms(seen, now_ms, seen.job))
+            return self._accepted(request, seen, seen.job)
         now_ms = self._clock.now_ms()
         if signature := job.fresh_signature(now_ms, self._settings.signature_ttl_ms):
             # A 200 whatever comes of this write: if it landed unheard, no webhook would follow a 202.
@@ -309,7 +314,7 @@ class Signing:
                 "not_closed_in_time", deadline.left_s(), self._store.write_request(request, closed)
             )
             return Signed(signature)
-        return Accepted(request, self._ready_at_ms(seen, now_ms, job))
+        return self._accepted(request, seen, job)
 
     def _request(self, ask: Ask, seen: Snapshot, now_ms: int) -> Request:
         gate = seen.gate or self._slots.gate

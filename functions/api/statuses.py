@@ -29,6 +29,7 @@ class Statuses:
 
         Raises `Unavailable`.
         """
+        request_id = request_id.lower()
         if not REQUEST_ID.fullmatch(request_id):
             return None
         try:

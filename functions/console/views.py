@@ -21,6 +21,7 @@ from core.scheduling import Due
 from core.words import explain
 from web.bodies import delivery, state, timestamp
 from web.models import Headline, reply
+from web.negotiation import has_tag
 
 FOLDER = Path(__file__).parent / "page"
 PAGE = FOLDER / "console.html"
@@ -51,7 +52,7 @@ def overview(request_id: str, seen: Overview, known_etag: str) -> Response:
     }
     etag = f'"{sha256(json.dumps(body).encode()).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
-    if etag == known_etag:
+    if has_tag(known_etag, etag):
         return Response(status_code=304, headers=headers)
     return JSONResponse({"request_id": request_id, **body}, headers=headers)
 

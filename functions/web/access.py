@@ -57,7 +57,7 @@ class Access:
         """Return who may see this one request: the holder of its token, or of a key."""
         if token is not None:
             keys = (await self._secrets(request)).token_keys
-            if opens(token, keys, wanted_id, self._clock.now_ms() // 1000):
+            if opens(token, keys, wanted_id.lower(), self._clock.now_ms() // 1000):
                 return Viewer(sees_all=True)
             if "authorization" not in request.headers:
                 raise Unauthorized("the token is wrong or has expired")

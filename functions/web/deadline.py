@@ -36,6 +36,10 @@ class Deadline:
         """How much of the two seconds is gone, the way here included."""
         return BUDGET_MS - WAY_BACK_MS - self.at_mono_ms + self.clock.monotonic_ms()
 
+    def within(self, limit_ms: int) -> "Deadline":
+        """Return the same, or an earlier one: so long after the request reached the gateway."""
+        return Deadline(self.clock, min(self.at_mono_ms, self.at_mono_ms - BUDGET_MS + limit_ms))
+
     def left_ms(self, *, reserve_ms: int = 0) -> int:
         """How much is left beyond the reserve; never negative."""
         return max(0, self.at_mono_ms - reserve_ms - self.clock.monotonic_ms())

@@ -12,10 +12,11 @@ from starlette.routing import Match
 
 from calling.redelivery import NotReplayable
 from core.errors import RelayError, Unavailable
-from ports import Telemetry
+from ports import Randomness, Telemetry
 from web.models import InvalidParameterProblem, Problem, reply
 
 PROBLEM_TYPE = "application/problem+json"
+RETRY_SPREAD_S = 3
 TYPES = "urn:signing-relay:problem:"
 
 
@@ -218,7 +219,15 @@ def body(kind: Kind, request_id: str, detail: str = "") -> dict[str, Any]:
     }
 
 
-def add_error_handlers(app: FastAPI, telemetry: Telemetry) -> None:
+def retry_soon(fraction: float) -> dict[str, str]:
+    """Return when to try again what could not be done just now: callers spread over a few seconds.
+
+    `fraction`: of chance, in [0, 1).
+    """
+    return {"Retry-After": str(1 + int(fraction * RETRY_SPREAD_S))}
+
+
+def add_error_handlers(app: FastAPI, telemetry: Telemetry, randomness: Randomness) -> None:
     """Turn every error that a route raises into its problem."""
 
     @app.exception_handler(RequestProblem)
@@ -236,7 +245,9 @@ def add_error_handlers(app: FastAPI, telemetry: Telemetry) -> None:
     @app.exception_handler(Unavailable)
     async def unavailable(request: Request, error: Unavailable) -> Response:
         telemetry.event("unavailable", request_id=request.state.request_id, reason=str(error))
-        return problem(request.state.request_id, SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
+        return problem(
+            request.state.request_id, SERVICE_UNAVAILABLE, headers=retry_soon(randomness.fraction())
+        )
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:

@@ -13,9 +13,10 @@ from types import FrameType
 from typing import NoReturn
 
 from core.errors import SettingError
+from infra import ROOT
 from infra.local.keys import Keys
 from infra.local.processes import StackError
-from infra.local.settings import DEFAULT_KEY, DEFAULT_OPERATOR_KEY, LocalSettings, environment
+from infra.local.settings import DEFAULT_KEY, DEFAULT_OPERATOR_KEY, LocalSettings, environment, misspelled
 from infra.local.stack import Stack
 
 EXIT_FAILURE = 1
@@ -30,6 +31,8 @@ def main(argv: Sequence[str]) -> int:
         settings = LocalSettings.read(environment(options.env_file))
     except SettingError as error:
         return _fail(error, EXIT_USAGE)
+    for warning in misspelled(options.env_file, ROOT / ".env.example"):
+        _say(f"warning: {options.env_file}: {warning}")
     try:
         with _only_one(options.state_dir):
             _run(Stack(settings, options.state_dir, _say))

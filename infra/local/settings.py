@@ -1,6 +1,8 @@
 """The local stack's settings: parsed once, from a mapping, into a frozen value that refuses nonsense."""
 
+import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +40,7 @@ TEMPLATE_SETTINGS = (
     "WEBHOOK_PORTS",
     "WEBHOOK_ALLOW_HOSTS",
     "WEBHOOK_DENY_HOSTS",
+    "CORS_ALLOW_ORIGINS",
 )
 
 
@@ -150,6 +153,16 @@ class LocalSettings:
             },
             stand_in_values={name: value for name, value in values.items() if name.startswith("STANDIN_")},
         )
+
+
+def misspelled(dotenv: Path, example: Path) -> list[str]:
+    """Return what is said of names in `.env` that no part of this service reads but that look like ours."""
+    known = (
+        set(re.findall(r"^#?([A-Z_]+)=", example.read_text(), re.MULTILINE)) if example.is_file() else set()
+    )
+    given = dotenv_values(dotenv, interpolate=False) if dotenv.is_file() else {}
+    nearest = {name: difflib.get_close_matches(name, known, n=1) for name in given if name not in known}
+    return [f"{name} is not known: did you mean {near[0]}?" for name, near in nearest.items() if near]
 
 
 def environment(dotenv: Path) -> dict[str, str]:

@@ -49,6 +49,19 @@ def test_a_key_is_enough_beside_a_bad_token() -> None:
     in_world(scenario)
 
 
+def test_an_id_in_upper_case_is_the_same() -> None:
+    """Some tools print UUIDs so."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        client = world.client()
+        body = (await sign(client, webhook_url=HOOK)).json()
+        url = body["status_url"].replace(body["request_id"], body["request_id"].upper())
+        assert (await client.get(url)).json()["request_id"] == body["request_id"]
+
+    in_world(scenario)
+
+
 def test_a_missing_key_is_told_where_it_goes() -> None:
     """The refusal names the header."""
 

@@ -339,6 +339,8 @@ def test_an_unknown_parameter_names_the_nearest_known_one() -> None:
         url = "/crypto/sign?message=a&webhook=https://example.com/"
         detail = (await world.client().get(url, headers=AUTH)).json()["detail"]
         assert detail == "webhook: is not known here; did you mean webhook_url?"
+        url = "/crypto/sign?message=a&webhook_url=http://example.com/"
+        assert "must start with https://" in (await world.client().get(url, headers=AUTH)).json()["detail"]
         url = "/crypto/sign?message=a&webhook_url=https://example.com/?a=1&b=2"
         assert "%26" in (await world.client().get(url, headers=AUTH)).json()["detail"]
         body = {"message": "a", "webhookUrl": "https://example.com/"}
@@ -379,7 +381,7 @@ def test_nothing_durable_nothing_promised(hangs_s: float) -> None:
         started_ms = world.clock.monotonic_ms()
         response = await sign(world.client(store=Down(hangs_s)), webhook_url=HOOK)
         check_problem(response, 503, "unavailable")
-        assert response.headers["retry-after"] == "1"
+        assert response.headers["retry-after"] in {"1", "2", "3"}
         assert world.clock.monotonic_ms() - started_ms < 2_000
         assert world.upstream.calls == []
 

@@ -7,7 +7,7 @@ import pytest
 from core import job as jobs
 from core import request as requests
 from tests.component.test_api import AUTH, check_problem, in_world, sign
-from tests.component.world import HOOK, SIGNATURE, ApiWorld
+from tests.component.world import HOOK, SIGNATURE, ApiWorld, Down
 
 JSON = {"Content-Type": "application/json", **AUTH}
 
@@ -127,7 +127,7 @@ def test_accepted_without_a_webhook(preference: str) -> None:
         client = world.client()
         response = await sign(client, Prefer=preference, **AUTH)
         assert response.status_code == 202
-        assert response.headers["preference-applied"] == "respond-async"
+        assert "respond-async" in response.headers["preference-applied"]
         assert "status_url" in response.json()["message"]
         (request,) = world.table.requests_of(jobs.job_id("hello"))
         await world.store.write_request(
@@ -140,12 +140,51 @@ def test_accepted_without_a_webhook(preference: str) -> None:
     in_world(scenario)
 
 
-@pytest.mark.parametrize("preference", ["", "wait=2", "respond-asynchronously", "handling=lenient"])
+@pytest.mark.parametrize(
+    "preference", ["", "wait=2", 'a="respond-async"', "respond-asynchronously", "handling=lenient"]
+)
 def test_other_preferences_change_nothing(preference: str) -> None:
     """Without a webhook and without that preference nothing is queued."""
 
     async def scenario(world: ApiWorld) -> None:
         world.fill_window()
         check_problem(await sign(world.client(), Prefer=preference, **AUTH), 429, "limit-reached")
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize(
+    ("preference", "applied", "at_most_ms"),
+    [
+        ("wait=1", "wait=1", 1_000),
+        ("wait=60", "wait=2", 2_000),
+        ("wait=0", None, 2_000),
+        ("wait=x", None, 2_000),
+    ],
+)
+def test_a_shorter_wait_is_kept(preference: str, applied: str | None, at_most_ms: int) -> None:
+    """`wait` ends the wait for the upstream sooner, and the answer says what was applied."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.upstream.takes_ms = 60_000
+        started_ms = world.clock.monotonic_ms()
+        response = await sign(world.client(), webhook_url=HOOK, Prefer=preference, **AUTH)
+        assert response.status_code == 202
+        assert response.headers.get("preference-applied") == applied
+        assert at_most_ms - 600 < world.clock.monotonic_ms() - started_ms < at_most_ms
+
+    in_world(scenario)
+
+
+def test_a_202_without_an_estimate_says_why() -> None:
+    """While calls are paused nobody knows when they go on; without the window nobody knows anything."""
+
+    async def scenario(world: ApiWorld) -> None:
+        assert world.window.gate
+        world.window.gate = world.window.gate.having(paused=True)
+        body = (await sign(world.client(), webhook_url=HOOK)).json()
+        assert (body["no_estimate"], "estimated_ready_at" in body) == ("paused", False)
+        blind = world.client(window_store=Down())
+        assert (await sign(blind, "other", HOOK)).json()["no_estimate"] == "not_known"
 
     in_world(scenario)

@@ -19,6 +19,7 @@ from infra.local.upstream_model import Behaviour
 from notifier.settings import NotifierSettings
 from processor.run import FUNCTION_LIMIT_MS
 from processor.settings import ProcessorSettings
+from tests.component.contract import errors_of
 from tests.system import metrics
 from tests.system.actions import used_actions
 from tests.system.template import FUNCTIONS, TEMPLATE, properties, variables
@@ -171,7 +172,8 @@ def test_the_gateway_answers_in_the_service_s_shape() -> None:
         body = yaml.safe_load(response["ResponseTemplates"]["application/json"])
         assert body["request_id"] == "$context.requestId"
         assert body["status"] == response["StatusCode"]
-        assert body["message"]
+        assert errors_of("Problem", body) == []
+        assert body["message"] == body["detail"]
 
 
 def test_every_alarm_is_on_the_dashboard_and_in_the_documentation() -> None:

@@ -12,7 +12,7 @@ from core.window import Limits
 from infra import ROOT
 from infra.local.deploy import parameter_name
 from infra.local.run import console_keys
-from infra.local.settings import TEMPLATE_SETTINGS, LocalSettings, Ports, environment
+from infra.local.settings import TEMPLATE_SETTINGS, LocalSettings, Ports, environment, misspelled
 
 REAL_UPSTREAM = {"UPSTREAM_URL": "https://signing.example", "SYNTHESIA_API_KEY": "real-key"}
 SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
@@ -193,3 +193,12 @@ def test_the_template_has_the_same_defaults() -> None:
     example = (ROOT / ".env.example").read_text().replace("\n#", "\n")
     for name in TEMPLATE_SETTINGS:
         assert f"\n{name}={values[name]}\n" in example
+
+
+def test_a_misspelled_name_is_told(tmp_path: Path) -> None:
+    """What looks like one of ours but is not would silently change nothing."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("UPSTREAM_LIMITS=5\nUPSTREAM_LIMIT=5\nHOME=/tmp\n#WEBHOOK_PORT=1\n")
+    found = misspelled(dotenv, ROOT / ".env.example")
+    assert found == ["UPSTREAM_LIMITS is not known: did you mean UPSTREAM_LIMIT?"]
+    assert misspelled(tmp_path / "none", ROOT / ".env.example") == []

@@ -1,0 +1,42 @@
+"""Which pages of other origins may read what: links, keys and the document any; signing those that are named.
+
+A key is sent in a header, never as a cookie: no answer allows credentials.
+"""
+
+from collections.abc import Collection
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+SIGNING = "/crypto/sign"
+OF_ANY = ("/crypto/requests/", "/.well-known/jwks.json", "/openapi.json")
+KEPT_S = 86_400
+EXPOSED = ["Location", "Preference-Applied", "Retry-After"]
+
+
+class Cors:
+    """Answers preflight requests, and adds the headers that let a page read an answer."""
+
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        self._app = app
+        self._of_any = CORSMiddleware(
+            app, allow_origins=["*"], allow_headers=["Authorization"], expose_headers=EXPOSED, max_age=KEPT_S
+        )
+        self._signing = CORSMiddleware(
+            app,
+            allow_origins=sorted(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Prefer"],
+            expose_headers=EXPOSED,
+            max_age=KEPT_S,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, by its path."""
+        path = scope.get("path", "")
+        if path.startswith(OF_ANY):
+            await self._of_any(scope, receive, send)
+        elif path == SIGNING:
+            await self._signing(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
