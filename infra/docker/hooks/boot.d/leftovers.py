@@ -32,7 +32,8 @@ def main() -> None:
     """Remove them, whether they run or not."""
     docker = Docker("docker")
     own_name = json.loads(docker.ask("GET", f"/containers/{socket.gethostname()}/json"))["Name"]
-    ours = {"name": [f"^{re.escape(own_name)}-lambda-"]}
+    prefix = own_name.lstrip("/").replace("_", "-")  # as LocalStack writes it
+    ours = {"name": [f"^/?{re.escape(prefix)}-lambda-"]}
     for container in json.loads(
         docker.ask("GET", f"/containers/json?all=1&filters={quote(json.dumps(ours))}")
     ):
