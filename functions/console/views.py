@@ -25,7 +25,7 @@ from web.negotiation import has_tag
 
 FOLDER = Path(__file__).parent / "page"
 PAGE = FOLDER / "console.html"
-SCRIPTS = ("console",)
+SCRIPTS = ("service", "words", "headline", "window", "charts", "rows", "console")
 RATE_MS = 300_000
 
 
