@@ -116,21 +116,6 @@ class Page:
     next_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """How many jobs wait for their first call, and since when the first of them does (None: none waits).
-
-    One whose call could not be sent waits in advance: since a moment that is still to come.
-    """
-
-    count: int
-    oldest_ms: int | None
-
-    def waits(self, now_ms: int) -> bool:
-        """Whether any of them could be called now."""
-        return self.oldest_ms is not None and self.oldest_ms <= now_ms
-
-
 class JobStore(Protocol):
     """Jobs and requests. Reads by key are strongly consistent, those of the due index eventually."""
 
@@ -169,8 +154,13 @@ class JobStore(Protocol):
         """Write a request if the stored one is still `before`."""
         ...
 
-    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
-        """Return the scheduled jobs that are due by then, in the order of `due_ms`; those `after` a row."""
+    async def due_jobs(
+        self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+    ) -> list[Due]:
+        """Return the scheduled jobs that are due by then, in the order of `due_ms`; those `after` a row.
+
+        `client`: whose fresh ones.
+        """
         ...
 
     async def due_requests(
@@ -183,8 +173,12 @@ class JobStore(Protocol):
         """Return the requests that ended last, newest first."""
         ...
 
-    async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
-        """Count the jobs that wait for their first call (those accepted by then), up to `limit`."""
+    async def count_fresh(self, client: str, until_ms: int, limit: int) -> int:
+        """Count a caller's jobs that wait for their first call since then or before, up to `limit`."""
+        ...
+
+    async def count_requests(self, job_id: str, first_id: str, limit: int) -> int:
+        """Count a job's requests from this id on, up to `limit`; a little late."""
         ...
 
 

@@ -28,10 +28,10 @@ from adapters.records import (
 )
 from core.errors import Unavailable
 from core.job import DAY_MS, OUTCOME_KEPT_MS, Job
-from core.places import DueKind, EndedKind
+from core.places import DueKind, EndedKind, partition
 from core.request import Request, RequestState
 from core.scheduling import Due
-from ports import PAGE_MAX, Backlog, Conflict, Page, RequestKey, Written
+from ports import PAGE_MAX, Conflict, Page, RequestKey, Written
 
 INDEX = "due"
 FOREVER_MS = 10**15
@@ -138,13 +138,20 @@ class DynamoJobStore:
         request = decode_request(current) if current else await self.request_of(after.job_id, after.id)
         return Written(after) if request and request.revision == after.revision else Conflict(request)
 
-    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
-        """Return the scheduled jobs that are due by then; those `after` a row."""
-        start = _index_key(kind, job_key(after.job_id), after.due_ms) if after else None
-        rows = await self._due(kind, until_ms, limit, start)
+    async def due_jobs(
+        self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+    ) -> list[Due]:
+        """Return the scheduled jobs that are due by then, fresh ones of one caller; those `after` a row."""
+        name = partition(kind, client)
+        start = _index_key(name, job_key(after.job_id), after.due_ms) if after else None
         return [
-            Due(row["PK"]["S"].removeprefix("JOB#"), int(row["due_ms"]["N"]), _number(row, "oldest_ms"))
-            for row in rows
+            Due(
+                row["PK"]["S"].removeprefix("JOB#"),
+                int(row["due_ms"]["N"]),
+                _number(row, "oldest_ms"),
+                client,
+            )
+            for row in await self._due(name, until_ms, limit, start)
         ]
 
     async def due_requests(
@@ -159,21 +166,27 @@ class DynamoJobStore:
         """Return the requests that ended last, newest first."""
         return [_key_of(row) for row in await self._due(kind, FOREVER_MS, limit, newest_first=True)]
 
-    async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
-        """Count the jobs that wait for their first call: at most one page of the index, about 6,000 rows.
+    async def count_fresh(self, client: str, until_ms: int, limit: int) -> int:
+        """Count a caller's jobs that wait for their first call since then or before, up to `limit`."""
+        name = partition(DueKind.FRESH, client)
+        answer = await self._query_due(name, until_ms, limit, Select="COUNT")
+        return int(answer["Count"])
 
-        DynamoDB counts them, and only if there is a first one: nobody is sent hundreds of rows.
-        """
-        until_ms = FOREVER_MS if until_ms is None else until_ms
-        first = await self._due(DueKind.FRESH, until_ms, 1)
-        if not first:
-            return Backlog(0, None)
-        answer = await self._query_due(DueKind.FRESH, until_ms, limit, Select="COUNT")
-        return Backlog(max(1, answer["Count"]), int(first[0]["due_ms"]["N"]))
+    async def count_requests(self, job_id: str, first_id: str, limit: int) -> int:
+        """Count a job's requests from this id on, up to `limit`."""
+        answer = await in_thread(
+            self._client.query,
+            TableName=self._table,
+            KeyConditionExpression="PK = :pk AND SK >= :first",
+            ExpressionAttributeValues={":pk": {"S": f"JOB#{job_id}"}, ":first": {"S": _request_sk(first_id)}},
+            Select="COUNT",
+            Limit=limit,
+        )
+        return int(answer["Count"])
 
     async def _due(
         self,
-        kind: DueKind | EndedKind,
+        name: str,
         until_ms: int,
         limit: int,
         start: Item | None = None,
@@ -181,18 +194,16 @@ class DynamoJobStore:
         newest_first: bool = False,
     ) -> list[Item]:
         after = {"ExclusiveStartKey": start} if start else {}
-        answer = await self._query_due(kind, until_ms, limit, ScanIndexForward=not newest_first, **after)
+        answer = await self._query_due(name, until_ms, limit, ScanIndexForward=not newest_first, **after)
         return list(answer["Items"])
 
-    async def _query_due(
-        self, kind: DueKind | EndedKind, until_ms: int, limit: int, **options: Any
-    ) -> Mapping[str, Any]:
+    async def _query_due(self, name: str, until_ms: int, limit: int, **options: Any) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = await in_thread(
             self._client.query,
             TableName=self._table,
             IndexName=INDEX,
             KeyConditionExpression="due_kind = :kind AND due_ms <= :until",
-            ExpressionAttributeValues={":kind": {"S": kind}, ":until": {"N": str(until_ms)}},
+            ExpressionAttributeValues={":kind": {"S": name}, ":until": {"N": str(until_ms)}},
             Limit=limit,
             **options,
         )
@@ -226,9 +237,9 @@ class DynamoJobStore:
         return None
 
 
-def _index_key(kind: DueKind, key: Item, due_ms: int) -> Item:
+def _index_key(name: str, key: Item, due_ms: int) -> Item:
     """Return the key of an index row: the table's own key and the index's."""
-    return {**key, "due_kind": {"S": kind}, "due_ms": {"N": str(due_ms)}}
+    return {**key, "due_kind": {"S": name}, "due_ms": {"N": str(due_ms)}}
 
 
 def _revision() -> str:
@@ -261,6 +272,11 @@ def _key_of(row: Item) -> RequestKey:
     job_id, request_id = row["PK"]["S"].removeprefix("JOB#"), row["SK"]["S"].removeprefix("REQ#")
     signed = row.get("state", {}).get("S") == RequestState.SIGNED
     return RequestKey(job_id, request_id, int(row["due_ms"]["N"]), _number(row, "created_ms"), signed)
+
+
+def _due_of(row: Item, client: str) -> Due:
+    job_id, due_ms = row["PK"]["S"].removeprefix("JOB#"), int(row["due_ms"]["N"])
+    return Due(job_id, due_ms, _number(row, "oldest_ms"), client)
 
 
 def _number(row: Item, name: str) -> int:

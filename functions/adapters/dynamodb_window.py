@@ -9,6 +9,7 @@ from adapters.aws import in_thread
 from adapters.items import Item, attribute, plain
 from core.errors import Unavailable
 from core.gate import DEFAULTS, Gate
+from core.waiting import PREFIXES, entered_field_of, field_of
 from core.window import Change, FieldValue, Kind, Limits, Slot, Window
 from ports import Conflict, Written
 
@@ -80,6 +81,7 @@ class _Update:
 
     def __init__(self, change: Change) -> None:
         self.names: dict[str, str] = {}
+        self._placeholders: dict[str, str] = {}
         self.values: Item = {}
         self._conditions = [f"{self._name('version')} = {self._value(attribute(change.limits_version))}"]
         self._sets: list[str] = []
@@ -124,7 +126,7 @@ class _Update:
         if value == "":
             return absent
         unchanged = f"{placeholder} = {self._value(attribute(value))}"
-        return f"({absent} OR {unchanged})" if value == DEFAULTS[name] else unchanged
+        return f"({absent} OR {unchanged})" if value == DEFAULTS.get(name) else unchanged
 
     def _set_field(self, path: str, value: FieldValue) -> None:
         if value == "":
@@ -136,7 +138,7 @@ class _Update:
         self._sets.append(f"{path} = {self._value(value)}")
 
     def _name(self, name: str) -> str:
-        placeholder = f"#n{name}"
+        placeholder = self._placeholders.setdefault(name, f"#n{len(self._placeholders)}")
         self.names[placeholder] = name
         return placeholder
 
@@ -153,6 +155,8 @@ def encode(gate: Gate) -> Item:
         **KEY,
         **_encode_limits(gate.window.limits),
         **{name: attribute(value) for name, value in values.items() if value != ""},
+        **{field_of(client): attribute(count) for client, count in gate.waiting.items()},
+        **{entered_field_of(client): attribute(at_ms) for client, at_ms in gate.entered.items()},
         "slots": _encode_slots(dict(enumerate(gate.window.slots))),
         "latencies_ms": _numbers(gate.hints.latencies_ms),
     }
@@ -167,7 +171,7 @@ def decode(item: Item) -> Gate:
             raise Unavailable("the window item has more or fewer slots than its limit")
         slots = tuple(_decode_slot(stored[str(index)]["M"]) for index in range(limits.calls))
         latencies_ms = tuple(int(value["N"]) for value in item["latencies_ms"]["L"])
-        values = {name: plain(item[name]) for name in DEFAULTS if name in item}
+        values = {name: plain(item[name]) for name in item if name in DEFAULTS or name.startswith(PREFIXES)}
         return Gate(Window(limits, slots)).having(latencies_ms, **values)
     except (KeyError, ValueError, TypeError) as error:
         raise Unavailable("the window item is unreadable") from error

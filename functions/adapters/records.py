@@ -73,6 +73,7 @@ def _job_values(job: Job) -> Values:
         "key_refused_ms": job.key_refused_ms,
         "oldest_ms": job.oldest_ms,
         "open_from": job.open_from,
+        "client": job.client,
         "revision": job.revision,
         **_index_values(job.place, job.expires_ms),
     }
@@ -106,6 +107,7 @@ def _decode_job(item: Item) -> Job:
         due_ms=row.number("due_ms"),
         oldest_ms=row.count("oldest_ms"),
         open_from=row.text("open_from"),
+        client=row.text("client"),
         revision=row.text("revision"),
         others=_others(item, _JOB_ATTRIBUTES),
     )
@@ -194,7 +196,7 @@ def _decode_request(item: Item) -> Request:
 
 def _index_values(place: Place | None, expires_ms: int | None) -> Values:
     return {
-        "due_kind": place.kind if place else None,
+        "due_kind": place.partition if place else None,
         "due_ms": place.at_ms if place else None,
         "expires_s": None if expires_ms is None else expires_ms // 1000,
     }

@@ -23,6 +23,8 @@ DECLINED: Mapping[Reason, Kind] = {
     Reason.UPSTREAM_LIMITED: problems.UPSTREAM_LIMITED,
     Reason.PAUSED: problems.PAUSED,
     Reason.BACKLOG: problems.BACKLOG_TOO_LONG,
+    Reason.CLIENT_BACKLOG: problems.CLIENT_BACKLOG_FULL,
+    Reason.MESSAGE_WAITERS: problems.MESSAGE_WAITERS_FULL,
     Reason.UPSTREAM_FAILED: problems.UPSTREAM_FAILED,
     Reason.UPSTREAM_SLOW: problems.UPSTREAM_TOO_SLOW,
     Reason.REFUSED: problems.UPSTREAM_REFUSED,

@@ -56,6 +56,8 @@ SIGN_ANSWERS: Responses = {
         problems.UPSTREAM_LIMITED,
         problems.CALL_IN_PROGRESS,
         problems.BACKLOG_TOO_LONG,
+        problems.CLIENT_BACKLOG_FULL,
+        problems.MESSAGE_WAITERS_FULL,
     ),
     **failures(problems.PAUSED),
     **refused(

@@ -10,21 +10,21 @@ from calling.calls import Caller, NotStarted, StartedCall
 from calling.conditional import amend_job
 from calling.slots import Slots
 from calling.wakeups import WakeUps
+from core import admission, hints, scheduling, waiting
 from core import job as jobs
 from core import request as requests
-from core import scheduling
 from core.answers import Answer, Meaning
 from core.config import CallSettings
 from core.errors import Unavailable
 from core.gate import Gate
-from core.job import Job
+from core.job import Job, Waiter
 from core.request import LOOK_MS, Request
 from core.scheduling import Inline
 from core.window import Kind
-from ports import Backlog, Ports
+from ports import Ports
 from web.deadline import DURABLE_MS, Deadline
 
-BACKLOG_ROWS_MAX = 6_000
+MESSAGE_WAITERS_MAX = 1_000
 IN_FLIGHT_MAX = 10
 """On Lambda an instance has one request at a time. A server has many: more than these slow each other."""
 NOTIFY_LIMIT_S = 0.5
@@ -59,6 +59,8 @@ class Reason(StrEnum):
     UPSTREAM_LIMITED = "upstream-limited"
     PAUSED = "paused"
     BACKLOG = "backlog-too-long"
+    CLIENT_BACKLOG = "client-backlog-full"
+    MESSAGE_WAITERS = "message-waiters-full"
     UPSTREAM_FAILED = "upstream-failed"
     UPSTREAM_SLOW = "upstream-too-slow"
     REFUSED = "upstream-refused"
@@ -99,7 +101,6 @@ class Snapshot:
 
     job: Job | None
     gate: Gate | None
-    backlog: Backlog | None
     look_ms: int
 
 
@@ -123,6 +124,7 @@ class Signing:
         self._wake_ups = WakeUps(ports, slots)
         self._settings = settings
         self._turns = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._accepted_unseen = 0
 
     async def sign(self, ask: Ask, deadline: Deadline) -> Signed | Accepted | Declined:
         """Answer within the deadline, whatever fails."""
@@ -156,17 +158,16 @@ class Signing:
         return ask.may_wait and isinstance(result, Declined) and result.reason is not Reason.REFUSED
 
     async def _look(self, ask: Ask, deadline: Deadline) -> Snapshot:
-        """Read job, window and backlog side by side. Only the job is needed for every answer."""
+        """Read job and window side by side. Only the job is needed for every answer."""
         began_ms = self._clock.monotonic_ms()
         # A cold start may have used most of the time: then half of what is left, and the put has the rest.
         limit_s = max(deadline.left_s(reserve_ms=DURABLE_MS), deadline.left_s() / 2)
         async with asyncio.timeout(limit_s):
-            job, gate, backlog = await asyncio.gather(
+            job, gate = await asyncio.gather(
                 self._store.job(jobs.job_id(ask.message)),
                 _if_readable(self._slots.refresh, limit_s / 2),
-                _if_readable(lambda: self._store.backlog(BACKLOG_ROWS_MAX), limit_s / 2),
             )
-        return Snapshot(job, gate, backlog, self._clock.monotonic_ms() - began_ms)
+        return Snapshot(job, gate, self._clock.monotonic_ms() - began_ms)
 
     async def _answer_or_start(
         self, ask: Ask, seen: Snapshot, deadline: Deadline
@@ -178,49 +179,49 @@ class Signing:
         if job and job.refuses(now_ms, ttl_ms):
             return Declined(Reason.REFUSED, upstream_status=job.refusal)
         if job and not job.callable_by_api(now_ms, ttl_ms):
-            return self._why_wait(job, seen, now_ms)
-        if seen.gate is None or seen.backlog is None:  # no window, no call
+            return self._why_wait(ask, job, seen, now_ms)
+        if seen.gate is None:  # no window, no call
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
         time_left_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
-        fresh_waits = seen.backlog.waits(now_ms)
-        inline = scheduling.may_try_inline(seen.gate, now_ms, time_left_ms, fresh_waits=fresh_waits)
+        inline = scheduling.may_try_inline(seen.gate, now_ms, time_left_ms)
         if inline not in {Inline.YES, Inline.SLOW_PROBE}:
-            return self._why_not_inline(inline, seen, now_ms)
+            return self._why_not_inline(ask, inline, seen, now_ms)
         return await self._start(ask, seen, inline, deadline)
 
-    def _why_wait(self, job: Job, seen: Snapshot, now_ms: int) -> Declined:
+    def _why_wait(self, ask: Ask, job: Job, seen: Snapshot, now_ms: int) -> Declined:
         """Somebody's call for this message is under way, or it waits for its turn."""
         if job.call_live(now_ms):
             return Declined(Reason.IN_PROGRESS, LIVE_CALL_RETRY_MS)
         if job.attempts or job.next_try_ms > now_ms:
             return Declined(Reason.UPSTREAM_FAILED, max(1, job.next_try_ms - now_ms))
-        return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
+        return Declined(Reason.LIMIT, self._ready_in_ms(ask, seen, now_ms))
 
-    def _why_not_inline(self, inline: Inline, seen: Snapshot, now_ms: int) -> Declined:
+    def _why_not_inline(self, ask: Ask, inline: Inline, seen: Snapshot, now_ms: int) -> Declined:
         if inline in {Inline.TOO_SLOW, Inline.NO_TIME}:
             return Declined(Reason.UPSTREAM_SLOW, self._settings.limits.window_ms)
         if inline is Inline.PAUSED:
             return Declined(Reason.PAUSED, self._settings.limits.window_ms)
         if inline is Inline.UPSTREAM_LIMITED:
-            return Declined(Reason.UPSTREAM_LIMITED, self._ready_in_ms(seen, now_ms))
+            return Declined(Reason.UPSTREAM_LIMITED, self._ready_in_ms(ask, seen, now_ms))
         if inline is Inline.KEY_REFUSED:
-            return Declined(Reason.UPSTREAM_FAILED, self._ready_in_ms(seen, now_ms))
-        return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
+            return Declined(Reason.UPSTREAM_FAILED, self._ready_in_ms(ask, seen, now_ms))
+        return Declined(Reason.LIMIT, self._ready_in_ms(ask, seen, now_ms))
 
-    def _ready_in_ms(self, seen: Snapshot, now_ms: int) -> int:
-        ready_at_ms = self._ready_at_ms(seen, now_ms, None)
+    def _ready_in_ms(self, ask: Ask, seen: Snapshot, now_ms: int) -> int:
+        ready_at_ms = self._ready_at_ms(ask.client, seen, now_ms, None)
         return max(1, ready_at_ms - now_ms) if ready_at_ms else self._settings.limits.window_ms
 
     def _accepted(self, request: Request, seen: Snapshot, job: Job | None) -> Accepted:
         paused = seen.gate is not None and seen.gate.paused
-        return Accepted(request, self._ready_at_ms(seen, self._clock.now_ms(), job), paused)
+        ready_at_ms = self._ready_at_ms(request.client, seen, self._clock.now_ms(), job)
+        return Accepted(request, ready_at_ms, paused)
 
-    def _ready_at_ms(self, seen: Snapshot, now_ms: int, job: Job | None) -> int | None:
+    def _ready_at_ms(self, client: str, seen: Snapshot, now_ms: int, job: Job | None) -> int | None:
         """When the next call for this message should have ended; None where the window can't be read."""
         if seen.gate is None or seen.gate.paused:
             return None
         fresh = job is None or not job.attempts
-        ahead = seen.backlog.count if seen.backlog and fresh else 0
+        ahead = waiting.ahead_of(seen.gate.waiting, client) if fresh else 0
         earliest_ms = job.next_try_ms if job else 0
         return scheduling.ready_at_ms(seen.gate, now_ms, ahead, earliest_ms)
 
@@ -257,7 +258,7 @@ class Signing:
         except (Unavailable, TimeoutError):  # a fence that landed is taken back, or expires
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
         if isinstance(call, NotStarted):
-            return self._why_not_started(call, seen)
+            return self._why_not_started(ask, call, seen)
         left_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
         expected_ms = (
             seen.gate.hints.latency_ms if seen.gate and inline is Inline.YES else scheduling.INLINE_MIN_MS
@@ -266,16 +267,16 @@ class Signing:
             if ask.may_wait:
                 return FailedCall(call, None)
             await self._try("not_cancelled_in_time", deadline.left_s(), self._caller.cancel(call))
-            return self._why_not_inline(Inline.NO_TIME, seen, self._clock.now_ms())
+            return self._why_not_inline(ask, Inline.NO_TIME, seen, self._clock.now_ms())
         return replace(call, call_limit_ms=left_ms)
 
-    def _why_not_started(self, denied: NotStarted, seen: Snapshot) -> Signed | Declined:
+    def _why_not_started(self, ask: Ask, denied: NotStarted, seen: Snapshot) -> Signed | Declined:
         """Another call won the job or the last slot, between our look and our write."""
         now_ms = self._clock.now_ms()
         if denied.denied is None and denied.job is not None:
             signature = denied.job.fresh_signature(now_ms, self._settings.signature_ttl_ms)
-            return Signed(signature) if signature else self._why_wait(denied.job, seen, now_ms)
-        return Declined(Reason.LIMIT, self._ready_in_ms(seen, now_ms))
+            return Signed(signature) if signature else self._why_wait(ask, denied.job, seen, now_ms)
+        return Declined(Reason.LIMIT, self._ready_in_ms(ask, seen, now_ms))
 
     def _why_failed(self, answer: Answer) -> Declined:
         if answer.meaning is Meaning.REFUSED:
@@ -291,15 +292,19 @@ class Signing:
     ) -> Signed | Accepted | Declined:
         """Make the request durable, then do what speeds it up. Nothing after the put can undo the 202."""
         now_ms = self._clock.now_ms()
-        if failed is None and self._backlog_too_long(seen, now_ms):
-            return Declined(Reason.BACKLOG, self._settings.age_max_ms // 2)
+        if failed is None and (full := await self._full(ask, seen, now_ms, deadline)):
+            return Declined(full, self._settings.limits.window_ms)
         request = self._request(ask, seen, now_ms)
+        will_wait = self._will_wait(seen, failed)
         async with asyncio.timeout(deadline.left_s()):
-            request = await self._store.accept(request)
+            if will_wait:
+                request, _ = await asyncio.gather(self._store.accept(request), self._enter(ask.client))
+            else:
+                request = await self._store.accept(request)
         self._telemetry.event("accepted", request_id=request.id, job_id=request.job_id)
         try:
             async with asyncio.timeout(deadline.left_s()):
-                job = await self._attach(request, seen.job, failed)
+                job = await self._attach(request, seen, failed, entered=will_wait)
         except (Unavailable, TimeoutError) as error:  # it is on the due index, and is found there
             self._telemetry.event(
                 "attach_cut_short", request_id=ask.request_id, reason=str(error) or "timeout"
@@ -328,47 +333,105 @@ class Signing:
             created_ms=now_ms,
             attempts_before=seen.job.attempts if seen.job else 0,
             key_blocked_ms=gate.key.key_blocked_ms if gate else 0,
-            estimated_ms=self._ready_at_ms(seen, now_ms, seen.job) or 0,
+            estimated_ms=self._ready_at_ms(ask.client, seen, now_ms, seen.job) or 0,
             due_ms=now_ms + LOOK_MS,
         )
 
-    def _backlog_too_long(self, seen: Snapshot, now_ms: int) -> bool:
-        """Whether a new job could not have its first call within half of the greatest age."""
-        if seen.gate is None or seen.backlog is None or (seen.job and seen.job.scheduled):
-            return False
-        waited_ms = now_ms - (seen.backlog.oldest_ms or now_ms)
-        will_wait_ms = scheduling.call_times_ms(seen.gate, now_ms, seen.backlog.count + 1)[-1] - now_ms
-        return max(waited_ms, will_wait_ms) > self._settings.age_max_ms // 2
+    async def _full(self, ask: Ask, seen: Snapshot, now_ms: int, deadline: Deadline) -> Reason | None:
+        """Which limit keeps the request from waiting; None if it may. Costs the same however many wait."""
+        if seen.job and seen.job.scheduled:  # it joins others, and needs no call of its own
+            job_id, first_id = seen.job.id, seen.job.open_from
+            waiters = await _if_readable(
+                lambda: self._store.count_requests(job_id, first_id, MESSAGE_WAITERS_MAX),
+                deadline.left_s(reserve_ms=DURABLE_MS) / 2,
+            )
+            return Reason.MESSAGE_WAITERS if waiters == MESSAGE_WAITERS_MAX else None
+        wait_max_ms = self._settings.age_max_ms // 2
+        if seen.gate:
+            self._accepted_unseen = 0
+            share = self._settings.client_backlog_share
+            full = admission.admits(
+                seen.gate, ask.client, now_ms, wait_max_ms=wait_max_ms, client_share=share
+            )
+            return Reason(full) if full else None
+        admitted = admission.admits_unseen(
+            self._slots.gate,
+            self._accepted_unseen,
+            self._settings.limits.calls,
+            now_ms,
+            wait_max_ms=wait_max_ms,
+        )
+        self._accepted_unseen += admitted
+        return None if admitted else Reason.UNAVAILABLE
 
-    async def _attach(self, request: Request, seen: Job | None, failed: FailedCall | None) -> Job:
+    async def _attach(
+        self, request: Request, seen: Snapshot, failed: FailedCall | None, *, entered: bool
+    ) -> Job:
         """The request was put: now look at the job, and see that it is scheduled unless it is signed.
 
         Where it is to be scheduled, the conditional write is that look: it lands only on the job as seen.
         """
+        waiter = self._waiter(request, seen)
         if failed and failed.answer is None:
-            job = await self._caller.cancel(failed.call, wanted=True)
+            job = await self._caller.cancel(failed.call, waiter=waiter)
         elif failed and failed.answer:
-            job = await self._caller.complete(failed.call, failed.answer, wanted=True)
-        elif self._scheduled(seen, request) is seen:
+            job = await self._caller.complete(failed.call, failed.answer, waiter=waiter)
+        elif self._scheduled(seen.job, request, waiter) is seen.job:
             job = await self._store.job(request.job_id)
         else:
-            job = seen
-        job = await self._schedule(job, request)
-        if not job.fresh_signature(self._clock.now_ms(), self._settings.signature_ttl_ms):
-            await self._notify_processor(job)
+            job = seen.job
+        before = failed.call.before if failed else job
+
+        def decide(current: Job | None) -> Job:
+            nonlocal before
+            scheduled = self._scheduled(current, request, waiter)
+            before = current if scheduled is not current else before
+            return scheduled
+
+        job = await amend_job(self._store, job, decide)
+        counts = self._counts(before, job, request.client, entered=entered)
+        if counts or not job.fresh_signature(self._clock.now_ms(), self._settings.signature_ttl_ms):
+            await self._notify_processor(job, counts)
         return job
 
-    async def _schedule(self, job: Job | None, request: Request) -> Job:
-        """See that the processor calls it, if it has no outcome."""
-        return await amend_job(self._store, job, lambda seen: self._scheduled(seen, request))
+    def _waiter(self, request: Request, seen: Snapshot) -> Waiter:
+        """Return what the job is told of this request; it moves to the shorter queue of two callers."""
+        counts = seen.gate.waiting if seen.gate else {}
+        other = seen.job.client if seen.job else ""
+        sooner = counts.get(request.client, 0) < counts.get(other, 0)
+        return Waiter(request.id, request.client, sooner)
 
-    def _scheduled(self, job: Job | None, request: Request) -> Job:
+    def _scheduled(self, job: Job | None, request: Request, waiter: Waiter) -> Job:
         ttl_ms = self._settings.signature_ttl_ms
-        return jobs.schedule(job, request.message, self._clock.now_ms(), request.id, outcome_ttl_ms=ttl_ms)
+        return jobs.schedule(job, request.message, self._clock.now_ms(), waiter, outcome_ttl_ms=ttl_ms)
 
-    async def _notify_processor(self, job: Job) -> None:
+    def _will_wait(self, seen: Snapshot, failed: FailedCall | None) -> bool:
+        """Whether the job is about to wait for its first call in its caller's queue."""
+        fresh = seen.gate and (seen.job is None or not (seen.job.scheduled or seen.job.attempts))
+        called = failed and failed.answer and self._caller.counts(failed.call, failed.answer)
+        return bool(fresh) and not called
+
+    async def _enter(self, client: str) -> None:
+        """Count a job before it waits: if we crash, the count is too high for a while, and nobody overtakes.
+
+        If it can't be written, the sweep enters the caller.
+        """
+        now_ms = self._clock.now_ms()
+        entering = self._slots.amend(lambda gate: hints.enter(gate.window, client, now_ms))
+        await self._try("not_counted", NOTIFY_LIMIT_S, entering)
+
+    def _counts(self, before: Job | None, job: Job, client: str, *, entered: bool) -> dict[str, int]:
+        """Return by how much the counts are still to change; a job that is not due yet holds nobody back."""
+        counts = {client: -1} if entered else {}
+        queue = jobs.entered(before, job)
+        if queue is not None:
+            due = (job.due_ms or 0) <= self._clock.now_ms()
+            counts[queue] = counts.get(queue, 0) + due
+        return {waiting.field_of(name): count for name, count in counts.items() if count}
+
+    async def _notify_processor(self, job: Job, counts: dict[str, int]) -> None:
         """Best effort: a processor run comes when the job may be called. The schedule looks each minute."""
-        await self._try("processor_not_told", NOTIFY_LIMIT_S, self._wake_ups.leave_job(job))
+        await self._try("processor_not_told", NOTIFY_LIMIT_S, self._wake_ups.leave_job(job, counts))
 
     async def _complete(self, call: StartedCall, answer: Answer, deadline: Deadline) -> None:
         """Complete a call in the time that is left; if that fails, fence and lease expire by themselves."""

@@ -3,7 +3,7 @@
 import asyncio
 
 from calling.slots import Slots
-from core import scheduling
+from core import scheduling, waiting
 from core.errors import Unavailable
 from core.job import Job, JobState
 from core.messages import REQUEST_ID
@@ -13,7 +13,7 @@ from web.access import Viewer
 from web.bodies import Found
 from web.deadline import Deadline
 
-ROWS_MAX = 6_000
+POSITION_MAX = 100
 
 
 class Statuses:
@@ -49,11 +49,13 @@ class Statuses:
         called = job.attempts > request.attempts_before
         if gate.paused:
             return Found(request, job, None, position, called)
-        ahead = position - 1 if position else 0
+        ahead = waiting.ahead_of(gate.waiting, job.client) if job.state is JobState.WAITING else 0
         ready_at_ms = scheduling.ready_at_ms(gate, self._clock.now_ms(), ahead, job.next_try_ms)
         return Found(request, job, ready_at_ms, position, called)
 
     async def _position(self, job: Job) -> int | None:
+        """Its place in its caller's queue; None beyond `POSITION_MAX`: a look-up costs the same for all."""
         if job.state is not JobState.WAITING or job.due_ms is None:
             return None
-        return (await self._store.backlog(ROWS_MAX, job.due_ms - 1)).count + 1
+        before = await self._store.count_fresh(job.client, job.due_ms - 1, POSITION_MAX)
+        return before + 1 if before < POSITION_MAX else None

@@ -7,7 +7,7 @@ carry_out  send and complete, then close the requests that waited and notify the
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +20,8 @@ from core import window as windows
 from core.answers import Answer, Meaning
 from core.config import CallSettings
 from core.errors import Unavailable, described
-from core.job import Job
-from core.window import Kind, NotBefore
+from core.job import Job, Waiter
+from core.window import FieldValue, Kind, NotBefore
 from ports import Ports, Written
 
 
@@ -78,7 +78,7 @@ class Caller:
         aim: int = 0,
         oldest_ms: int | None = None,
         open_from: str | None = None,
-        hints: dict[str, int] | None = None,
+        hints: Mapping[str, FieldValue] | None = None,
     ) -> StartedCall | NotStarted:
         """Fence the job, then take a slot; without one the fence is taken back. Raises `Unavailable`.
 
@@ -100,7 +100,14 @@ class Caller:
             return NotStarted(result.record)
         fenced = result.record
         try:
-            lease = await self._slots.take(kind, call_limit_ms, reserve=reserve, aim=aim, hints=hints)
+            lease = await self._slots.take(
+                kind,
+                call_limit_ms,
+                reserve=reserve,
+                aim=aim,
+                hints=hints,
+                turn_of=before.queue if before else None,
+            )
         except Unavailable:
             await self._unfence(before, fenced)
             raise
@@ -110,25 +117,25 @@ class Caller:
         may_send = self._slots.may_send(lease, since_mono_ms=mono_ms)
         return StartedCall(before, fenced, lease, call_limit_ms, may_send, request_id)
 
-    async def cancel(self, call: StartedCall, *, wanted: bool = False) -> Job | None:
+    async def cancel(self, call: StartedCall, *, waiter: Waiter | None = None) -> Job | None:
         """Give up a call before it is sent, and return the job: it and the slot are what they were.
 
-        `wanted`: a request was accepted meanwhile that waits for it.
+        `waiter`: a request that was accepted meanwhile and waits for it.
         """
         self._telemetry.event("call_cancelled", {"SlotsTaken": 1}, **call.logged)
         job, _ = await asyncio.gather(
-            self._unfence(call.before, call.fenced, wanted=wanted),
+            self._unfence(call.before, call.fenced, waiter=waiter),
             self._settle(call, Answer(Meaning.NEVER_SENT)),
         )
         return job
 
-    async def _unfence(self, before: Job | None, fenced: Job, *, wanted: bool = False) -> Job | None:
+    async def _unfence(self, before: Job | None, fenced: Job, *, waiter: Waiter | None = None) -> Job | None:
         """Take a fence back and return the job as it is then; an expired one stays."""
         now_ms = self._clock.now_ms()
 
         def decide(current: Job | None) -> Job | None:
             ours = current and current.call == fenced.call and current.call_live(now_ms)
-            return jobs.without_call(current, before, now_ms, wanted=wanted) if current and ours else None
+            return jobs.without_call(current, before, now_ms, waiter) if current and ours else None
 
         return (await amend(fenced, decide, self._jobs.write_job)).record
 
@@ -158,15 +165,17 @@ class Caller:
         refused = gate.key.refuses_message(call.fenced.key_refused_ms, call.lease.permit.taken_at_ms)
         return replace(answer, meaning=Meaning.REFUSED) if refused else answer
 
-    async def complete(self, call: StartedCall, answer: Answer, *, wanted: bool = False) -> Job | None:
+    async def complete(
+        self, call: StartedCall, answer: Answer, *, waiter: Waiter | None = None
+    ) -> Job | None:
         """Settle the slot, record the answer on the job beside it, and return the job as it is then.
 
-        Requests that were accepted by others while the call was under way are closed too. `wanted`: our own
-        caller's request was. Raises `Unavailable` if the answer can't be recorded; a slot that can't be
-        settled stays leased.
+        Requests that were accepted by others while the call was under way are closed too. `waiter`: our own
+        caller's request. Raises `Unavailable` if the answer can't be recorded; a slot that can't be settled
+        stays leased.
         """
         job, settled = await asyncio.gather(
-            self._record(call, answer, wanted=wanted),
+            self._record(call, answer, waiter=waiter),
             self._settle(call, answer, at_once=True),
             return_exceptions=True,
         )
@@ -202,7 +211,7 @@ class Caller:
             self._telemetry.event("outcome_not_told", **call.logged, reason=str(error))
         return job
 
-    async def _record(self, call: StartedCall, answer: Answer, *, wanted: bool = False) -> Job | None:
+    async def _record(self, call: StartedCall, answer: Answer, *, waiter: Waiter | None = None) -> Job | None:
         """Write the outcome of a call on its job and return the job as it is then.
 
         A refused write, or one of unknown fate, is followed by a read before anything is dropped. Raises
@@ -210,14 +219,14 @@ class Caller:
         """
         result = await amend(
             call.fenced,
-            lambda current: self._recorded(current, call, answer, wanted=wanted),
+            lambda current: self._recorded(current, call, answer, waiter=waiter),
             self._jobs.write_job,
             read=lambda: self._jobs.job(call.fenced.id),
         )
         return result.record
 
     def _recorded(
-        self, current: Job | None, call: StartedCall, answer: Answer, *, wanted: bool
+        self, current: Job | None, call: StartedCall, answer: Answer, *, waiter: Waiter | None
     ) -> Job | None:
         """Return the job to write; None if there is nothing of this call's to write."""
         now_ms = self._clock.now_ms()
@@ -229,14 +238,19 @@ class Caller:
         if answer.meaning is Meaning.REFUSED:
             return jobs.refused(current, answer.status, now_ms)
         if self._cut_off(call, answer):  # it waits with the fresh ones, not behind them
-            return jobs.failed(current, now_ms, now_ms, counted=False, wanted=wanted)
+            return jobs.failed(current, now_ms, now_ms, counted=False, waiter=waiter)
         next_try_ms = scheduling.retry_at_ms(
             now_ms, current.failing_since_ms or now_ms, self._settings.retry_ms, self._randomness.fraction()
         )
-        failed = jobs.failed(
-            current, now_ms, next_try_ms, counted=answer.counted, wanted=wanted, error=answer.error
-        )
-        return jobs.with_key_refused(failed, now_ms) if answer.meaning is Meaning.KEY_REFUSED else failed
+        key_refused = answer.meaning is Meaning.KEY_REFUSED
+        counted = self.counts(call, answer)
+        failed = jobs.failed(current, now_ms, next_try_ms, counted=counted, waiter=waiter, error=answer.error)
+        return jobs.with_key_refused(failed, now_ms) if key_refused else failed
+
+    def counts(self, call: StartedCall, answer: Answer) -> bool:
+        """Whether the call counts as one of its message's: then the next one waits behind the fresh ones."""
+        counted = answer.counted or answer.meaning is Meaning.KEY_REFUSED
+        return counted and not self._cut_off(call, answer)
 
     def _cut_off(self, call: StartedCall, answer: Answer) -> bool:
         """Whether our own short limit ended the call: that says nothing about the message."""

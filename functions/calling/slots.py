@@ -1,6 +1,6 @@
 """Slots of the shared window: take one, settle it, give it back. One conditional write each."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from calling.conditional import TooManyConflicts, Unchanged, Wanted, amend_gate
@@ -9,7 +9,8 @@ from core import key_guard, tally
 from core import window as windows
 from core.answers import Answer, Meaning
 from core.gate import Gate
-from core.window import Change, Denial, Grant, Kind, NotBefore, Permit, Timing
+from core.waiting import field_of
+from core.window import Change, Denial, FieldValue, Grant, Kind, NotBefore, Permit, Timing
 from ports import Clock, Conflict, Randomness, WindowStore, Written
 
 
@@ -56,10 +57,12 @@ class Slots:
         *,
         reserve: int = 0,
         aim: int = 0,
-        hints: dict[str, int] | None = None,
+        hints: Mapping[str, FieldValue] | None = None,
+        turn_of: str | None = None,
     ) -> Lease | NotBefore:
         """Take a slot; raises `Unavailable`, and then a slot may be held for nothing until its lease ends.
 
+        `turn_of`: the caller whose waiting job is called; the turn and the shorter queue are the same write.
         `aim`: see `window.take`. A lost race is tried again on the window as it is now, a few times.
         """
         decisions: list[Grant | NotBefore] = []
@@ -83,7 +86,7 @@ class Slots:
             return decision if isinstance(decision, Grant) else None
 
         try:
-            await self._amend(decide, lambda grant: self._carry_out(grant, hints))
+            await self._amend(decide, lambda grant: self._carry_out(grant, hints or {}, turn_of))
         except TooManyConflicts:
             return NotBefore(self._clock.now_ms(), Denial.BUSY)
         last = decisions[-1]
@@ -104,10 +107,15 @@ class Slots:
 
         return question
 
-    async def _carry_out(self, grant: Grant, hints: dict[str, int] | None) -> Written[Gate] | Conflict[Gate]:
-        change = grant.change
-        if hints:
-            change = change.also(Change(change.limits_version, values=hints))
+    async def _carry_out(
+        self, grant: Grant, hints: Mapping[str, FieldValue], turn_of: str | None
+    ) -> Written[Gate] | Conflict[Gate]:
+        change = grant.change.also(Change(grant.change.limits_version, values=hints))
+        if turn_of is not None:
+            turn = Change(
+                change.limits_version, values={"served": turn_of}, increments={field_of(turn_of): -1}
+            )
+            change = change.also(turn)
         result = await self._apply(change)
         # A repeat of a take that had landed fails its own condition: a holder that is me means granted.
         gate = self.gate
@@ -143,8 +151,8 @@ class Slots:
 
     def _counted(self, gate: Gate, change: Change, answer: Answer, *, at_once: bool = False) -> Change:
         values = tally.values(gate.tally, answer, self._clock.now_ms())
-        counted = windows.note(gate.window, **values)
-        return replace(change.also(counted), increments=tally.increments(answer, at_once=at_once))
+        counts = tally.increments(answer, at_once=at_once)
+        return change.also(Change(gate.window.limits.version, values=values, increments=counts))
 
     def _slept_ms(self, lease: Lease) -> int:
         """How long the machine slept since the take: monotonic time stood still meanwhile.

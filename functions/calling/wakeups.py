@@ -1,5 +1,7 @@
 """Sees that a processor run comes when there is something to do."""
 
+from collections.abc import Mapping
+
 from calling.slots import Slots
 from core import hints, scheduling
 from core.gate import Gate
@@ -20,14 +22,17 @@ class WakeUps:
         self._clock = ports.clock
         self._slots = slots
 
-    async def leave_job(self, job: Job) -> None:
-        """Leave a job to the processor. Raises `Unavailable`: then the schedule finds it."""
+    async def leave_job(self, job: Job, counts: Mapping[str, int]) -> None:
+        """Leave a job to the processor. Raises `Unavailable`: then the schedule finds it.
+
+        `counts`: by how much the counts of waiting jobs change with it.
+        """
         gate = self._slots.gate or await self._slots.refresh()
         now_ms, fresh = self._clock.now_ms(), not job.attempts
         at_ms = scheduling.next_call_at_ms(gate, now_ms, job.due_ms or now_ms, fresh=fresh)
-        await self.leave(job.id, at_ms, fresh_waits=fresh)
+        await self.leave(job.id, at_ms, counts)
 
-    async def leave(self, job_id: str, at_ms: int | None, *, fresh_waits: bool = False) -> None:
+    async def leave(self, job_id: str, at_ms: int | None, counts: Mapping[str, int] | None = None) -> None:
         """Leave something for a moment (None: for no moment that is known). Raises `Unavailable`.
 
         The message names the job, for a run that comes before the index shows it.
@@ -40,7 +45,7 @@ class WakeUps:
             nonlocal needed
             needed = at_ms is not None and hints.wake_up_needed(gate.hints, now_ms, at_ms)
             written_ms = None if soon else at_ms
-            return hints.announce(gate.hints, gate.window, now_ms, at_ms=written_ms, fresh_waits=fresh_waits)
+            return hints.announce(gate.hints, gate.window, now_ms, at_ms=written_ms, counts=counts or {})
 
         await self._slots.amend(decide)
         if needed and at_ms is not None:

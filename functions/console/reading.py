@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from calling.fresh import waiting_jobs
 from core.gate import Gate
 from core.headline import Facts
 from core.history import Minute
@@ -77,9 +78,9 @@ class Reader:
 
     async def read(self) -> Reading:
         """Return where the service stands; raises `Unavailable`."""
-        gate, waiting, retrying, rows, hour = await asyncio.gather(
-            self._read_gate(),
-            self._store.due_jobs(DueKind.FRESH, FOREVER_MS, JOBS_MAX),
+        gate = await self._read_gate()
+        waiting, retrying, rows, hour = await asyncio.gather(
+            waiting_jobs(self._store, gate, FOREVER_MS, JOBS_MAX),
             self._store.due_jobs(DueKind.RETRY, FOREVER_MS, JOBS_MAX),
             self._rows_of_the_index(),
             self._minutes(),

@@ -106,6 +106,7 @@ class CallSettings:
     attempts_max: int
     age_max_ms: int
     signature_ttl_ms: int
+    client_backlog_share: float = 0.5
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
@@ -125,6 +126,7 @@ class CallSettings:
             attempts_max=reader.integer("UPSTREAM_MAX_ATTEMPTS", 60, 1, 10_000),
             age_max_ms=reader.milliseconds("UPSTREAM_MAX_AGE_SECONDS", 21_600, 1, 1_209_600),
             signature_ttl_ms=reader.milliseconds("SIGNATURE_TTL_SECONDS", 3600, 0, 1_209_600),
+            client_backlog_share=reader.integer("CLIENT_BACKLOG_PERCENT", 50, 1, 100) / 100,
         )
 
 

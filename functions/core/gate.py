@@ -4,11 +4,13 @@ The window alone keeps the upstream's limit. The key guard and the operator's pa
 besides, and hints travel with them. All are read and written as one item.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from core.hints import Hints
 from core.key_guard import KeyGuard
 from core.tally import Tally
+from core.waiting import COUNT, PREFIXES
 from core.window import Change, Denial, FieldValue, Grant, Kind, NotBefore, Timing, Window
 from core.window import take as take_slot
 
@@ -24,13 +26,18 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The shared item."""
+    """The shared item.
+
+    `waiting`: how many jobs wait for their first call, by caller. `entered`: when the last of each began to.
+    """
 
     window: Window
     key: KeyGuard = field(default_factory=KeyGuard)
     pause: Pause = field(default_factory=Pause)
     hints: Hints = field(default_factory=Hints)
     tally: Tally = field(default_factory=Tally)
+    waiting: Mapping[str, int] = field(default_factory=dict, hash=False)
+    entered: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def paused(self) -> bool:
@@ -47,8 +54,13 @@ class Gate:
 
     def value(self, name: str) -> FieldValue:
         """Return a scalar field by its stored name."""
+        if name.startswith(PREFIXES):
+            return self._of_callers(name).get(name.partition(":")[2], "")
         value: FieldValue = getattr(getattr(self, PART_OF[name]), name)
         return value
+
+    def _of_callers(self, name: str) -> Mapping[str, int]:
+        return self.waiting if name.startswith(COUNT) else self.entered
 
     def having(self, latencies_ms: tuple[int, ...] | None = None, **values: FieldValue) -> "Gate":
         """Return the gate with some of its fields, by their stored names, replaced."""
@@ -60,6 +72,12 @@ class Gate:
         return gate
 
     def _with(self, name: str, value: FieldValue) -> "Gate":
+        if name.startswith(PREFIXES):
+            client = name.partition(":")[2]
+            values = {other: number for other, number in self._of_callers(name).items() if other != client}
+            if value != "":
+                values[client] = int(value)
+            return replace(self, waiting=values) if name.startswith(COUNT) else replace(self, entered=values)
         part = PART_OF[name]
         return replace(self, **{part: replace(getattr(self, part), **{name: value})})
 

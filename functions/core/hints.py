@@ -3,15 +3,15 @@
 They save reads and messages and make estimates better. Each may be lost or stale without harm to a promise.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from core.window import Change, FieldValue, Window
+from core.waiting import entered_field_of, field_of
+from core.window import Change, Window
 
 LATENCIES_KEPT = 8
 DEFAULT_LATENCY_MS = 500
-TOLD_FOR_MS = 250
-"""For how long one write for a waiting job also speaks for those that come after it."""
 TRUST_MIN_MS = 2_000
 """A wake-up that is nearer may start a run that reads the index before it shows what was just written."""
 
@@ -21,15 +21,15 @@ class Hints:
     """Part of the shared item.
 
     `latencies_ms`: the last answered calls, newest last.
-    `fresh_queued_at_ms`: a job was left waiting for its first call until about then.
+    `served`: the caller whose fresh job was called last; the next turn is another's.
     `wake_at_ms`: the moment of the earliest wake-up under way; in the past, there is none.
     `slow_probe_at_ms`: when a call was last tried inline although the upstream is slow.
     """
 
     latencies_ms: tuple[int, ...] = ()
-    fresh_queued_at_ms: int = 0
     wake_at_ms: int = 0
     slow_probe_at_ms: int = 0
+    served: str = ""
 
     @property
     def latency_ms(self) -> int:
@@ -55,18 +55,25 @@ def wake_up_needed(hints: Hints, now_ms: int, at_ms: int) -> bool:
     return not now_ms + TRUST_MIN_MS <= hints.wake_at_ms <= at_ms
 
 
-def announce(
-    hints: Hints, window: Window, now_ms: int, *, at_ms: int | None, fresh_waits: bool
-) -> Change | None:
-    """Set the moment of the next wake-up, and tell newcomers that a fresh job waits.
+def enter(window: Window, client: str, now_ms: int) -> Change:
+    """Count a job of a caller that begins to wait for its first call."""
+    return Change(
+        window.limits.version,
+        values={entered_field_of(client): now_ms},
+        increments={field_of(client): 1},
+    )
 
-    Of many who leave something at once, one write lands, and its writer sends the message. None if all is
-    known already: a burst costs few writes.
+
+def announce(
+    hints: Hints, window: Window, now_ms: int, *, at_ms: int | None, counts: Mapping[str, int]
+) -> Change | None:
+    """Set the moment of the next wake-up, and change counts of waiting jobs by these.
+
+    Of many who leave something at once, one sets the moment, and sends the message. None if there is
+    nothing to write.
     """
-    values: dict[str, FieldValue] = {}
-    if fresh_waits and hints.fresh_queued_at_ms < now_ms:
-        values["fresh_queued_at_ms"] = now_ms + TOLD_FOR_MS
+    counted = Change(window.limits.version, increments=counts)
     if at_ms is None or not wake_up_needed(hints, now_ms, at_ms):
-        return Change(window.limits.version, values=values) if values else None
-    values["wake_at_ms"] = at_ms
-    return Change(window.limits.version, expected={"wake_at_ms": hints.wake_at_ms}, values=values)
+        return counted if counts else None
+    seen, wake = {"wake_at_ms": hints.wake_at_ms}, {"wake_at_ms": at_ms}
+    return counted.also(Change(window.limits.version, expected=seen, values=wake))

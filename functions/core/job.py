@@ -57,6 +57,15 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiter:
+    """An open request that a job is to be called for. `sooner`: its caller has the shorter queue."""
+
+    request_id: str
+    client: str
+    sooner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One distinct message.
 
@@ -69,6 +78,7 @@ class Job:
     `due_ms`: when the processor is to call it; None if nobody waits for it.
     `oldest_ms`: when the oldest open request was accepted, as last seen.
     `open_from`: no open request that it is scheduled for has a smaller id: a call reads no history.
+    `client`: the caller in whose queue it stands while it waits for its first call.
     `revision`: the store's; it changes with every write.
     `others`: stored attributes that this version does not know; they are written again as they are.
     """
@@ -86,6 +96,7 @@ class Job:
     due_ms: int | None = None
     oldest_ms: int = 0
     open_from: str = ""
+    client: str = ""
     revision: str = ""
     others: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
@@ -108,7 +119,14 @@ class Job:
         """Where it stands on the due index."""
         if self.due_ms is None:
             return None
-        return Place(DueKind.RETRY if self.attempts else DueKind.FRESH, self.due_ms)
+        if self.attempts:
+            return Place(DueKind.RETRY, self.due_ms)
+        return Place(DueKind.FRESH, self.due_ms, self.client)
+
+    @property
+    def queue(self) -> str | None:
+        """The caller in whose queue it waits for its first call; None if it does not wait for one."""
+        return self.client if self.scheduled and not self.attempts else None
 
     @property
     def expires_ms(self) -> int | None:
@@ -202,7 +220,12 @@ def fence(
 
 
 def schedule(
-    job: Job | None, message: str, now_ms: int, request_id: str = "", *, outcome_ttl_ms: int | None = None
+    job: Job | None,
+    message: str,
+    now_ms: int,
+    waiter: Waiter | None = None,
+    *,
+    outcome_ttl_ms: int | None = None,
 ) -> Job:
     """Make sure that the processor calls it for this open request. Returns the same job if it does already.
 
@@ -211,12 +234,31 @@ def schedule(
     if job is None:
         job = new_job(message, now_ms)
     if job.scheduled:
-        return job if job.open_from <= request_id else replace(job, open_from=request_id)
+        return _waited_for(job, waiter) if waiter else job
     if job.outcome and (outcome_ttl_ms is None or job.outcome_is_fresh(now_ms, outcome_ttl_ms)):
         return job
     return replace(
-        job, outcome=None, due_ms=max(now_ms, job.next_try_ms), oldest_ms=now_ms, open_from=request_id
+        job,
+        outcome=None,
+        due_ms=max(now_ms, job.next_try_ms),
+        oldest_ms=now_ms,
+        open_from=waiter.request_id if waiter else "",
+        client=waiter.client if waiter else job.client,
     )
+
+
+def _waited_for(job: Job, waiter: Waiter) -> Job:
+    """Return a scheduled job that this request too is found for, in the queue whose turn comes first."""
+    moves = job.attempts == 0 and waiter.client != job.client and (waiter.sooner or not job.client)
+    if not moves and job.open_from <= waiter.request_id:
+        return job
+    open_from = min(job.open_from, waiter.request_id)
+    return replace(job, open_from=open_from, client=waiter.client if moves else job.client)
+
+
+def entered(before: Job | None, after: Job) -> str | None:
+    """Return the caller in whose queue a job begins to wait for its first call; None if it does not."""
+    return None if before and before.queue == after.queue else after.queue
 
 
 def park(job: Job) -> Job:
@@ -224,16 +266,15 @@ def park(job: Job) -> Job:
     return replace(job, due_ms=None)
 
 
-def without_call(current: Job, before: Job | None, now_ms: int, *, wanted: bool = False) -> Job:
+def without_call(current: Job, before: Job | None, now_ms: int, waiter: Waiter | None = None) -> Job:
     """Take a fence back to the job before it; where there was none, to one that was never called.
 
     A job that somebody came to wait for meanwhile is scheduled. An earlier call that had expired stays ended.
     """
     restored = replace(before, call=None) if before else new_job(current.message, now_ms)
-    if wanted or (current.scheduled and not restored.scheduled):
-        open_from = current.open_from if current.scheduled else restored.open_from
-        return schedule(restored, current.message, now_ms, open_from)
-    return restored
+    if waiter is None and current.scheduled and not restored.scheduled:
+        waiter = Waiter(current.open_from, current.client)
+    return schedule(restored, current.message, now_ms, waiter) if waiter else restored
 
 
 def signed(job: Job, signature: str, now_ms: int) -> Job:
@@ -261,23 +302,25 @@ def _ended(job: Job, outcome: Signature | Refusal) -> Job:
 
 
 def failed(
-    job: Job, now_ms: int, next_try_ms: int, *, counted: bool, wanted: bool = False, error: str = ""
+    job: Job, now_ms: int, next_try_ms: int, *, counted: bool, waiter: Waiter | None = None, error: str = ""
 ) -> Job:
-    """Record that a call brought nothing; `wanted` says that somebody waits who did not before.
+    """Record that a call brought nothing; `waiter` is a request that waits for it now and did not before.
 
     `counted`: not for a call that was never sent, or whose failure says nothing about the message.
     """
     attempts = job.attempts + counted
-    return replace(
+    ended = replace(
         job,
         attempts=attempts,
         call=None,
         next_try_ms=next_try_ms,
         failing_since_ms=job.failing_since_ms if attempts else None,
         error=error,
-        due_ms=next_try_ms if job.scheduled or wanted else None,
-        oldest_ms=now_ms if wanted and not job.scheduled else job.oldest_ms,
+        due_ms=next_try_ms if job.scheduled or waiter else None,
     )
+    if waiter is None or job.scheduled:
+        return ended
+    return replace(ended, oldest_ms=now_ms, open_from=waiter.request_id, client=waiter.client)
 
 
 def with_key_refused(job: Job, now_ms: int) -> Job:

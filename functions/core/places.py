@@ -26,3 +26,14 @@ class Place:
 
     kind: DueKind | EndedKind
     at_ms: int
+    client: str = ""
+
+    @property
+    def partition(self) -> str:
+        """The partition's name: jobs that wait for their first call stand apart by caller."""
+        return partition(self.kind, self.client)
+
+
+def partition(kind: DueKind | EndedKind, client: str = "") -> str:
+    """Return the name of a partition of the index."""
+    return f"{kind}#{client}" if client else kind.value

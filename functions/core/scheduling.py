@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from core import waiting
 from core.gate import Gate
 from core.window import Kind, Slot, Window
 
@@ -16,7 +17,6 @@ RESERVE_MAX = 4
 OLD_RETRY_WINDOWS = 10
 JITTER_SHARE = 0.1
 OUTAGE_SHARE = 10
-INDEX_LAG_MS = 2_000
 INLINE_MIN_MS = 100
 
 
@@ -26,11 +26,13 @@ class Due:
 
     `due_ms`: for a fresh job when it was accepted, for a retry when its next call may be.
     `oldest_ms`: when its oldest open request was accepted, as far as is known.
+    `client`: the caller in whose queue a fresh job stands.
     """
 
     job_id: str
     due_ms: int
     oldest_ms: int
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,17 @@ def reserve(window: Window, now_ms: int) -> int:
 
 
 def choose(
-    fresh: Sequence[Due], retries: Sequence[Due], window: Window, now_ms: int, *, old_retry_last: bool
+    fresh: Sequence[Due],
+    retries: Sequence[Due],
+    window: Window,
+    now_ms: int,
+    *,
+    old_retry_last: bool,
+    served: str = "",
 ) -> Next | None:
     """Whose turn it is; None if nothing is due.
 
+    Fresh jobs are called caller by caller in turn, from the one after `served`; the oldest of each first.
     `fresh` and `retries` are what is due now. While both wait, every second call goes to the retry that has
     been due longest, if that is more than ten windows: `old_retry_last` says that the last call was such a
     one. The request's age would not do: one that waited that long for its first call has only just failed.
@@ -69,7 +78,9 @@ def choose(
     if fresh:
         if retry and retry.due_ms < old_before_ms and not old_retry_last:
             return Next(retry, Kind.RETRY, 0, old_retry=True)
-        return Next(min(fresh, key=lambda due: due.due_ms), Kind.FRESH, 0)
+        client, *_ = waiting.in_turn((due.client for due in fresh), served)
+        own = [due for due in fresh if due.client == client]
+        return Next(min(own, key=lambda due: due.due_ms), Kind.FRESH, 0)
     return Next(retry, Kind.RETRY, reserve(window, now_ms)) if retry else None
 
 
@@ -81,15 +92,17 @@ def turns(
     *,
     calls_max: int,
     old_retry_last: bool,
+    served: str,
 ) -> list[Next]:
     """Whose turns they are now, in order: one for each free slot that may be taken, up to `calls_max`."""
     chosen = list[Next]()
     while len(chosen) < calls_max:
-        turn = choose(fresh, retries, window, now_ms, old_retry_last=old_retry_last)
+        turn = choose(fresh, retries, window, now_ms, old_retry_last=old_retry_last, served=served)
         if turn is None or window.free_slots(now_ms) <= turn.reserve:
             break
         chosen.append(turn)
         old_retry_last = turn.old_retry
+        served = turn.due.client if turn.kind is Kind.FRESH else served
         fresh = [due for due in fresh if due is not turn.due]
         retries = [due for due in retries if due is not turn.due]
         window = _with_one_taken(window, now_ms, turn.kind)
@@ -125,16 +138,15 @@ class Inline(StrEnum):
     NO_TIME = "no_time"
 
 
-def may_try_inline(gate: Gate, now_ms: int, time_left_ms: int, *, fresh_waits: bool) -> Inline:
+def may_try_inline(gate: Gate, now_ms: int, time_left_ms: int) -> Inline:
     """Only while no fresh request waits, a slot is free and an answer is likely in time.
 
     A call that times out holds its slot for a whole lease and tells nothing, so while the upstream is slower
-    than the time left, one call per window probes whether it still is. The due index may lag: a job left
-    waiting a moment ago counts as waiting still.
+    than the time left, one call per window probes whether it still is.
     """
     if time_left_ms < INLINE_MIN_MS:
         return Inline.NO_TIME
-    if held_back := _held_back(gate, now_ms, fresh_waits=fresh_waits):
+    if held_back := _held_back(gate, now_ms):
         return held_back
     if gate.hints.latency_ms <= time_left_ms:
         return Inline.YES
@@ -143,7 +155,7 @@ def may_try_inline(gate: Gate, now_ms: int, time_left_ms: int, *, fresh_waits: b
     return Inline.TOO_SLOW
 
 
-def _held_back(gate: Gate, now_ms: int, *, fresh_waits: bool) -> Inline | None:
+def _held_back(gate: Gate, now_ms: int) -> Inline | None:
     """Why no newcomer may be called now, however fast the upstream is; None: it may."""
     if gate.paused:
         return Inline.PAUSED
@@ -151,7 +163,7 @@ def _held_back(gate: Gate, now_ms: int, *, fresh_waits: bool) -> Inline | None:
         return Inline.KEY_REFUSED
     if gate.window.blocked(now_ms):
         return Inline.UPSTREAM_LIMITED
-    if fresh_waits or gate.hints.fresh_queued_at_ms > now_ms - INDEX_LAG_MS:
+    if waiting.total(gate.waiting):
         return Inline.OTHERS_WAIT
     return None if gate.window.free_slots(now_ms) else Inline.NO_SLOT
 
@@ -163,10 +175,20 @@ def call_times_ms(gate: Gate, now_ms: int, calls: int) -> list[int]:
     """
     window = gate.window
     start_ms = gate.open_at_ms(now_ms)
-    cycle_ms = window.limits.window_ms + gate.hints.latency_ms
+    cycle_ms = _cycle_ms(gate)
     first_ms = sorted(max(start_ms, min(slot.free_at_ms, now_ms + cycle_ms)) for slot in window.slots)
     count = len(first_ms)
     return [first_ms[index % count] + index // count * cycle_ms for index in range(calls)]
+
+
+def calls_within(gate: Gate, now_ms: int, span_ms: int) -> int:
+    """How many calls can start within `span_ms`, if they take all slots."""
+    start_ms, cycle_ms = gate.open_at_ms(now_ms), _cycle_ms(gate)
+    left_ms = (
+        now_ms + span_ms - max(start_ms, min(slot.free_at_ms, now_ms + cycle_ms))
+        for slot in gate.window.slots
+    )
+    return sum(left // cycle_ms + 1 for left in left_ms if left >= 0)
 
 
 def ready_at_ms(gate: Gate, now_ms: int, ahead: int, earliest_ms: int = 0) -> int:
@@ -189,6 +211,11 @@ def give_up(calls: int, age_ms: int, *, attempts_max: int, age_max_ms: int) -> G
     if age_ms >= age_max_ms:
         return GivingUp.AGE
     return None
+
+
+def _cycle_ms(gate: Gate) -> int:
+    """How long a slot is busy with a call that is answered."""
+    return gate.window.limits.window_ms + gate.hints.latency_ms
 
 
 def slot_for_fresh_at_ms(gate: Gate, now_ms: int) -> int:

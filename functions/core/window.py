@@ -135,7 +135,10 @@ class Change:
         if other is None:
             return self
         return replace(
-            self, expected={**self.expected, **other.expected}, values={**self.values, **other.values}
+            self,
+            expected={**self.expected, **other.expected},
+            values={**self.values, **other.values},
+            increments={**self.increments, **other.increments},
         )
 
 

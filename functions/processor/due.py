@@ -7,7 +7,7 @@ kept in mind until it is dealt with, since the index may not show it yet.
 import asyncio
 from collections.abc import Iterable
 
-from core import scheduling
+from core import scheduling, waiting
 from core.gate import Gate
 from core.job import Job
 from core.places import DueKind
@@ -18,6 +18,8 @@ from processor.backoff import Backoff
 AHEAD_MS = 90_000
 ROWS_MAX = 100
 PAGES_MAX = 20
+CALLERS_MAX = 100
+"""More callers than that have their turns in the next look."""
 STALE_MS = 2_000
 """For how long the index may show a job where it stands no more."""
 
@@ -34,17 +36,25 @@ class DueJobs:
         self._stale_until_ms: dict[str, int] = {}
         self._more = True
         self._looked_mono_ms: int | None = None
+        self.listed: list[Due] = []
+        """The fresh jobs that the last look has read, those too that are left alone."""
 
-    async def look(self, age_max_ms: int) -> None:
-        """Read the index, unless that was done lately and shows more that is due."""
+    async def look(self, gate: Gate, age_max_ms: int) -> None:
+        """Read the index, unless that was done lately and shows more that is due.
+
+        Of the fresh jobs, those of the callers that the gate counts.
+        """
         mono_ms = self._clock.monotonic_ms()
         known = self._looked_mono_ms is not None and mono_ms - self._looked_mono_ms < age_max_ms
         if known and not self.used_up:
             return
-        (fresh, more_fresh), (retries, more_retries) = await asyncio.gather(
-            self._rows(DueKind.FRESH), self._rows(DueKind.RETRY)
+        clients = waiting.in_turn(gate.waiting, gate.hints.served)[:CALLERS_MAX]
+        self.listed = []
+        (retries, more_retries), *queues = await asyncio.gather(
+            self._rows(DueKind.RETRY), *(self._rows(DueKind.FRESH, client) for client in clients)
         )
-        self._more = more_fresh or more_retries
+        self._more = more_retries or any(more for _, more in queues)
+        fresh = {job_id: row for rows, _ in queues for job_id, row in rows.items()}
         self._shown = {DueKind.FRESH: fresh, DueKind.RETRY: retries}
         self._looked_mono_ms = mono_ms
 
@@ -65,7 +75,7 @@ class DueJobs:
         self.drop(job.id)
         if job.due_ms is not None:
             kind = DueKind.RETRY if job.attempts else DueKind.FRESH
-            self._kept[kind][job.id] = Due(job.id, job.due_ms, job.oldest_ms)
+            self._kept[kind][job.id] = Due(job.id, job.due_ms, job.oldest_ms, job.queue or "")
 
     def drop(self, job_id: str) -> None:
         """Forget a job that was dealt with, though the index may show it for a moment still."""
@@ -85,6 +95,7 @@ class DueJobs:
             now_ms,
             calls_max=calls_max,
             old_retry_last=old_retry_last,
+            served=gate.hints.served,
         )
 
     def next_call(self, gate: Gate) -> tuple[int, str] | None:
@@ -111,12 +122,13 @@ class DueJobs:
     def _rows_of(self, kind: DueKind) -> list[Due]:
         return [*self._shown[kind].values(), *self._kept[kind].values()]
 
-    async def _rows(self, kind: DueKind) -> tuple[dict[str, Due], bool]:
+    async def _rows(self, kind: DueKind, client: str = "") -> tuple[dict[str, Due], bool]:
         """Read the index, on past what is left alone for now; say whether it has more."""
         now_ms = self._clock.now_ms()
         rows, after, more = dict[str, Due](), None, True
         for _ in range(PAGES_MAX):
-            page = await self._store.due_jobs(kind, now_ms + AHEAD_MS, ROWS_MAX, after)
+            page = await self._store.due_jobs(kind, now_ms + AHEAD_MS, ROWS_MAX, after, client=client)
+            self.listed += page if kind is DueKind.FRESH else []
             rows |= {row.job_id: row for row in page if not self._left_alone(row.job_id, now_ms)}
             more = len(page) == ROWS_MAX and page[-1].due_ms <= now_ms
             if not more or rows:

@@ -2,18 +2,20 @@
 
 import asyncio
 
+from calling.fresh import waiting_jobs
 from core.places import DueKind
-from ports import Clock, JobStore
+from ports import Clock, JobStore, WindowStore
 
 ROWS_MAX = 1_000
 DAY_MS = 86_400_000
 
 
-async def waiting(store: JobStore, clock: Clock) -> dict[str, float]:
+async def waiting(store: JobStore, window_store: WindowStore, clock: Clock) -> dict[str, float]:
     """Return the metrics. A longer backlog than is read here waits the longest at its beginning."""
     now_ms = clock.now_ms()
+    gate = await window_store.read()
     rows = await asyncio.gather(
-        store.due_jobs(DueKind.FRESH, now_ms, ROWS_MAX),
+        waiting_jobs(store, gate, now_ms, ROWS_MAX),
         store.due_jobs(DueKind.RETRY, now_ms + DAY_MS, ROWS_MAX),
     )
     jobs = [due for kind in rows for due in kind]

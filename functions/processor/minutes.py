@@ -2,11 +2,13 @@
 
 import asyncio
 
+from calling.fresh import waiting_jobs
 from core import history
 from core.errors import Unavailable
 from core.headline import Facts
 from core.history import Ended, Minute
 from core.places import DueKind, EndedKind
+from core.waiting import total
 from ports import Clock, History, JobStore, RequestKey, Telemetry, WindowStore
 
 ROWS_MAX = 200
@@ -41,9 +43,9 @@ class Minutes:
         before = items[-1] if items else None
         if before and now_ms - before.at_ms < EVERY_MS:
             return
-        gate, waiting, retrying, done, undeliverable = await asyncio.gather(
-            self._window_store.read(),
-            self._store.due_jobs(DueKind.FRESH, now_ms, ROWS_MAX),
+        gate = await self._window_store.read()
+        waiting, retrying, done, undeliverable = await asyncio.gather(
+            waiting_jobs(self._store, gate, now_ms, ROWS_MAX),
             self._store.due_jobs(DueKind.RETRY, now_ms + HOUR_MS, ROWS_MAX),
             self._store.ended(EndedKind.DONE, ROWS_MAX),
             self._store.ended(EndedKind.UNDELIVERABLE, ROWS_MAX),
@@ -51,9 +53,9 @@ class Minutes:
         facts = Facts(
             now_ms,
             gate,
-            len(waiting),
+            total(gate.waiting),
             len(retrying),
-            uncounted=ROWS_MAX in {len(waiting), len(retrying)},
+            uncounted=len(retrying) == ROWS_MAX,
             webhooks_given_up=sum(key.due_ms > now_ms - HOUR_MS for key in undeliverable),
         )
         oldest_ms = min((due.oldest_ms for due in waiting + retrying), default=None)

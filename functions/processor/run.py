@@ -21,7 +21,8 @@ from core.scheduling import Next
 from ports import Deployment, Ports
 from processor import limits
 from processor.backoff import Backoff
-from processor.due import DueJobs
+from processor.counts import Counts
+from processor.due import ROWS_MAX, DueJobs
 from processor.keycheck import KeyCheck
 from processor.sweep import Sweep
 
@@ -63,6 +64,7 @@ class Run:
         sweep: Sweep,
         key_check: KeyCheck,
         backoff: Backoff,
+        counts: Counts,
         settings: CallSettings,
     ) -> None:
         self._ports = ports
@@ -75,6 +77,7 @@ class Run:
         self._sweep = sweep
         self._key_check = key_check
         self._backoff = backoff
+        self._counts = counts
         self._wake_ups = WakeUps(ports, slots)
         self._due = DueJobs(ports.store, ports.clock, backoff)
         self._settings = settings
@@ -122,10 +125,12 @@ class Run:
             self._slots, self._settings.limits, self._ports.deployment, self._telemetry
         )
         await self._key_check.run()
-        await asyncio.gather(self._due.look(LOOK_MS), self._due.name(named))
+        gate = self._slots.gate or await self._slots.refresh()
+        await asyncio.gather(self._due.look(gate, LOOK_MS), self._due.name(named))
+        await self._counts.set_right(self._slots, self._clock, gate, self._due.listed, ROWS_MAX)
         started = await self._start_calls()
         while self._due.used_up and self._clock.monotonic_ms() < self._stop_ms:
-            await self._due.look(LOOK_MS)
+            await self._due.look(self._slots.gate or gate, LOOK_MS)
             started += await self._start_calls()
         return started
 

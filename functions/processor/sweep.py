@@ -10,9 +10,12 @@ from typing import Any
 
 from calling.conditional import amend_job
 from calling.outcomes import Outcomes
+from calling.slots import Slots
+from calling.wakeups import WakeUps
+from core import hints
 from core import job as jobs
 from core.errors import Unavailable, Unreadable
-from core.job import Job
+from core.job import Job, Waiter
 from core.messages import NotificationMessage
 from core.places import DueKind
 from core.request import Request, delivery_overdue_ms, look_again, resend_delivery
@@ -26,11 +29,13 @@ UNREADABLE_MS = 60_000
 class Sweep:
     """Looks at open requests and pending deliveries that are due."""
 
-    def __init__(self, ports: Ports, outcomes: Outcomes, backoff: Backoff) -> None:
+    def __init__(self, ports: Ports, slots: Slots, outcomes: Outcomes, backoff: Backoff) -> None:
+        self._ports = ports
         self._store = ports.store
         self._notifications = ports.notifications
         self._clock = ports.clock
         self._telemetry = ports.telemetry
+        self._slots = slots
         self._outcomes = outcomes
         self._backoff = backoff
 
@@ -108,14 +113,28 @@ class Sweep:
 
     async def _scheduled(self, job: Job | None, oldest: Request) -> Job:
         """Return the job as it is, scheduled if it has no outcome: one that is gone or idle is revived."""
+        waiter = Waiter(oldest.id, oldest.client)
         scheduled = await amend_job(
             self._store,
             job,
-            lambda seen: jobs.schedule(seen, oldest.message, self._clock.now_ms(), oldest.id),
+            lambda seen: jobs.schedule(seen, oldest.message, self._clock.now_ms(), waiter),
         )
         if scheduled is not job:
             self._telemetry.event("job_revived", job_id=scheduled.id, state=scheduled.state)
+        await self._enter(scheduled)
         return scheduled
+
+    async def _enter(self, job: Job) -> None:
+        """See that a waiting job's caller has its turn: a crash may have left it out of the count."""
+        queue = job.queue
+        if queue is None:
+            return
+        now_ms = self._clock.now_ms()
+        entered = await self._slots.amend(
+            lambda gate: None if queue in gate.waiting else hints.enter(gate.window, queue, now_ms)
+        )
+        if entered:
+            await WakeUps(self._ports, self._slots).leave_job(job, {})
 
     async def _resend(self, keys: Sequence[RequestKey]) -> None:
         """Send deliveries' messages again: they may be lost. The rows move on first: one sender wins."""

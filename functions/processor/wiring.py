@@ -22,6 +22,7 @@ from core.gate import Gate
 from core.messages import WakeUp
 from ports import Telemetry
 from processor.backoff import Backoff
+from processor.counts import Counts
 from processor.figures import waiting
 from processor.keycheck import KeyCheck
 from processor.minutes import Minutes
@@ -35,12 +36,13 @@ PROBE_LIMIT_MS = 5_000
 
 
 class Processor:
-    """Makes runs. Keeps what an instance remembers between them: the records that can't be read."""
+    """Makes runs. Keeps what an instance remembers between them: unreadable records, and counts in doubt."""
 
     def __init__(self, ports: ProcessorPorts, calls: CallSettings) -> None:
         self._ports = ports
         self._calls = calls
         self._backoff = Backoff()
+        self._counts = Counts()
 
     async def run(self, wake_ups: Sequence[WakeUp] = ()) -> int:
         """Make one run, for the wake-ups that started it; return how many calls it made."""
@@ -49,8 +51,8 @@ class Processor:
         outcomes = Outcomes(ports, slots, calls)
         caller = Caller(ports, slots, outcomes, calls)
         key_check = KeyCheck(ports, slots, call_limit_ms=min(calls.call_limit_ms, PROBE_LIMIT_MS))
-        sweep = Sweep(ports, outcomes, self._backoff)
-        run = Run(ports, slots, caller, outcomes, sweep, key_check, self._backoff, calls)
+        sweep = Sweep(ports, slots, outcomes, self._backoff)
+        run = Run(ports, slots, caller, outcomes, sweep, key_check, self._backoff, self._counts, calls)
         return await run.run(wake_ups)
 
 
@@ -109,4 +111,10 @@ def wire(environment: Mapping[str, str]) -> Services:
     minutes = Minutes(
         ports.store, ports.window_store, DynamoHistory(dynamodb, settings.table), clock, telemetry
     )
-    return Services(secrets, assemble(ports, calls), lambda: waiting(ports.store, clock), minutes, telemetry)
+    return Services(
+        secrets,
+        assemble(ports, calls),
+        lambda: waiting(ports.store, ports.window_store, clock),
+        minutes,
+        telemetry,
+    )

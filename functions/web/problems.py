@@ -82,6 +82,18 @@ BACKLOG_TOO_LONG = Kind(
 TOO_MANY_REQUESTS = Kind(
     429, "too-many-requests", "Too Many Requests", "Too many requests. Please try again."
 )
+CLIENT_BACKLOG_FULL = Kind(
+    429,
+    "client-backlog-full",
+    "Client backlog full",
+    "So many of your own requests wait that one more would leave no room for other callers.",
+)
+MESSAGE_WAITERS_FULL = Kind(
+    429,
+    "message-waiters-full",
+    "Message waiters full",
+    "A thousand requests wait for this message already. Ask again once it is signed.",
+)
 INTERNAL = _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 UPSTREAM_FAILED = Kind(
     502,

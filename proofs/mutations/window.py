@@ -260,7 +260,7 @@ FAULTS = (
     SCHEDULING("jitter shortens", {"retry_at_ms": with_argument(3, lambda *args: -args[3])}),
     SCHEDULING(
         "a newcomer overtakes those who wait",
-        {"may_try_inline": with_argument("fresh_waits", lambda *_, **__: False)},
+        {"may_try_inline": with_argument(0, lambda gate, *_, **__: replace(gate, waiting={}))},
     ),
     SCHEDULING(
         "every caller probes a slow upstream",

@@ -18,7 +18,7 @@ from core.request import Request
 from core.scheduling import Due
 from core.webhook import PostResult
 from core.window import Change
-from ports import Backlog, Conflict, Page, RequestKey, Written
+from ports import Conflict, Page, RequestKey, Written
 from proofs.simulation.checks import Checks, signature_of
 from proofs.simulation.faults import CURRENT, Faults
 from proofs.simulation.link import arrives_by_ms
@@ -104,9 +104,11 @@ class ObservedStore(MemoryJobStore):
         if job and job.scheduled and job.message.startswith("unreadable"):
             raise Unavailable("a job can't be read")
 
-    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
+    async def due_jobs(
+        self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+    ) -> list[Due]:
         """Return what the index shows by now."""
-        return await self._shown().due_jobs(kind, until_ms, limit, after)
+        return await self._shown().due_jobs(kind, until_ms, limit, after, client=client)
 
     async def due_requests(
         self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None
@@ -118,9 +120,9 @@ class ObservedStore(MemoryJobStore):
         """Return what the index shows by now."""
         return await self._shown().ended(kind, limit)
 
-    async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
+    async def count_fresh(self, client: str, until_ms: int, limit: int) -> int:
         """Return what the index shows by now."""
-        return await self._shown().backlog(limit, until_ms)
+        return await self._shown().count_fresh(client, until_ms, limit)
 
     def expire(self) -> None:
         """Delete what may go, as DynamoDB's TTL does now and then."""

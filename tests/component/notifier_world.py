@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from adapters.clock import SystemRandomness
 from calling.outcomes import Outcomes
+from calling.slots import Slots
 from core import job as jobs
 from core import request as requests
 from core import webhook
@@ -235,7 +236,7 @@ class NotifierWorld:
     async def _resend(self) -> None:
         """The part of the processor's sweep that a delivery needs."""
         ports = SweepPorts(self.store, self.queue, self.clock, self.telemetry)
-        sweep = Sweep(cast(Ports, ports), cast(Outcomes, None), Backoff())
+        sweep = Sweep(cast(Ports, ports), cast(Slots, None), cast(Outcomes, None), Backoff())
         while True:
             await sweep.run(self.clock.monotonic_ms() + SWEEP_MS)
             await self.clock.sleep_ms(SWEEP_MS)

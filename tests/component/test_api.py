@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -272,7 +273,77 @@ def test_backlog_that_cannot_be_served_in_time() -> None:
         check_problem(await sign(client, "one more", HOOK), 429, "backlog-too-long")
         assert (await sign(client, "message 0", HOOK)).status_code == 202  # waits already: adds nothing
 
+    in_world(scenario, UPSTREAM_MAX_AGE_SECONDS="120", CLIENT_BACKLOG_PERCENT="100")
+
+
+def test_one_caller_leaves_room_for_another() -> None:
+    """Half of what fits is one caller's at most; the refusal says so, and another one is accepted."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        client = world.client()
+        statuses = [(await sign(client, f"message {number}", HOOK)).status_code for number in range(7)]
+        assert statuses == [202] * 5 + [429] * 2
+        check_problem(response := await sign(client, "one more", HOOK), 429, "client-backlog-full")
+        assert int(response.headers["retry-after"]) <= 60
+        other = {"Authorization": "key-of-bob"}
+        assert (await sign(client, "another's", HOOK, **other)).status_code == 202
+
     in_world(scenario, UPSTREAM_MAX_AGE_SECONDS="120")
+
+
+def test_a_message_has_a_limit_of_waiters() -> None:
+    """One caller can't attach requests to one message without end."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        client = world.client()
+        assert (await sign(client, webhook_url=HOOK)).status_code == 202
+        (first,) = world.table.requests_of(jobs.job_id("hello"))
+        for number in range(999):
+            await world.store.accept(replace(first, id=f"{first.id}{number:03}"))
+        check_problem(await sign(client, "hello", HOOK), 429, "message-waiters-full")
+
+    in_world(scenario)
+
+
+class Counted:
+    """A store that notes which of its methods are called."""
+
+    def __init__(self, store: object) -> None:
+        self._store = store
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls.append(name)
+        return getattr(self._store, name)
+
+
+def test_admission_costs_the_same_whatever_the_backlog() -> None:
+    """No row of the due index is read for it, and the job's and the window's reads are all there are."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        counted = Counted(world.store)
+        client = world.client(store=counted)
+        for number in range(50):
+            await sign(client, f"message {number}", HOOK)
+        counted.calls.clear()
+        assert (await sign(client, "one more", HOOK)).status_code == 202
+        assert counted.calls == ["job", "accept", "write_job"]
+
+    in_world(scenario)
+
+
+def test_an_unknown_backlog_admits_a_safe_share_only() -> None:
+    """While nobody can tell how many wait, an instance accepts what one window serves, and no more."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client(window_store=Down(0))
+        statuses = [(await sign(client, f"message {number}", HOOK)).status_code for number in range(12)]
+        assert statuses == [202] * 10 + [503] * 2
+
+    in_world(scenario)
 
 
 @pytest.mark.parametrize("headers", [{"X": "y"}, {"Authorization": "wrong"}, {"Authorization": "Bearer "}])
@@ -405,11 +476,10 @@ def test_no_window_no_call(hangs_s: float) -> None:
 
 @pytest.mark.parametrize("hangs_s", [0, 30])
 def test_what_an_answer_can_do_without_does_not_fail_it(hangs_s: float) -> None:
-    """Window and due index out of reach: a known signature is answered, and a request is accepted."""
+    """The window out of reach: a known signature is answered, and a request is accepted."""
 
     async def scenario(world: ApiWorld) -> None:
         assert (await sign(world.client())).status_code == 200
-        world.store.backlog = Down(hangs_s).backlog  # type: ignore[assignment, method-assign]
         client = world.client(window_store=Down(hangs_s))
         assert (await sign(client, webhook_url=HOOK)).status_code == 200
         assert (await sign(client, "other", webhook_url=HOOK)).status_code == 202

@@ -1,5 +1,7 @@
 """The processor's note of each minute."""
 
+from dataclasses import replace
+
 from core import job as jobs
 from core import request as requests
 from core import window as windows
@@ -29,8 +31,11 @@ class World:
 
     async def accept(self, text: str) -> Request:
         now_ms = self.clock.now_ms()
-        job = jobs.schedule(None, text, now_ms)
+        job = jobs.schedule(None, text, now_ms, jobs.Waiter(text, "alice"))
         await self.store.write_job(None, job)
+        counts = self.window.gate.waiting if self.window.gate else {}
+        waiting = {**counts, "alice": counts.get("alice", 0) + 1}
+        self.window.gate = replace(self.window.gate, waiting=waiting) if self.window.gate else None
         return await self.store.accept(Request(text, job.id, text, "alice", HOOK, now_ms, due_ms=now_ms))
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from api.settings import ApiSettings
+from core import hints
 from core import job as jobs
 from core import request as requests
 from core import window as windows
@@ -17,7 +18,8 @@ from core.messages import WakeUp, decode_wake_up
 from core.places import DueKind
 from core.request import DeliveryState, Failure, Request, RequestState
 from core.scheduling import Due
-from core.window import Limits
+from core.waiting import field_of
+from core.window import Change, Limits
 from ports import PAGE_MAX, Conflict, Page, Written
 from processor.run import ProcessorPorts
 from processor.wiring import assemble
@@ -54,17 +56,22 @@ class ProcessorWorld:
             telemetry=world.telemetry,
         )
 
-    async def accept(self, message: str) -> Request:
+    async def accept(self, message: str, client: str = "alice") -> Request:
         """Store a request whose job waits for its first call, as the API leaves it."""
         now_ms = self.notifiers.clock.now_ms()
-        await self.notifiers.store.write_job(None, jobs.schedule(None, message, now_ms))
-        return await self.wait_for(message, due_in_ms=5_000, estimated_ms=now_ms + 500)
+        request = await self.wait_for(message, client, due_in_ms=5_000, estimated_ms=now_ms + 500)
+        waiter = jobs.Waiter(request.id, client)
+        await self.notifiers.store.write_job(None, jobs.schedule(None, message, now_ms, waiter))
+        await self.ports.window_store.apply(hints.enter(windows.empty(CALLS.limits), client, now_ms))
+        return request
 
-    async def wait_for(self, message: str, *, due_in_ms: int = 0, estimated_ms: int = 0) -> Request:
+    async def wait_for(
+        self, message: str, client: str = "alice", *, due_in_ms: int = 0, estimated_ms: int = 0
+    ) -> Request:
         """Store a request and no more, as an API does that crashes then."""
         world, now_ms = self.notifiers, self.notifiers.clock.now_ms()
         request = Request(
-            world.randomness.request_id(now_ms), jobs.job_id(message), message, "alice", HOOK, now_ms,
+            world.randomness.request_id(now_ms), jobs.job_id(message), message, client, HOOK, now_ms,
             due_ms=now_ms + due_in_ms, estimated_ms=estimated_ms,
         )  # fmt: skip
         return await world.store.accept(request)
@@ -180,8 +187,10 @@ def test_a_job_that_a_wake_up_names_needs_no_index() -> None:
     async def scenario() -> None:
         world = ProcessorWorld()
 
-        async def nothing(kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
-            del kind, until_ms, limit, after
+        async def nothing(
+            kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+        ) -> list[Due]:
+            del kind, until_ms, limit, after, client
             return []
 
         world.notifiers.store.due_jobs = nothing  # type: ignore[method-assign]
@@ -243,6 +252,60 @@ def test_a_refused_key_fails_no_request(minutes: int) -> None:
         world.upstream.meaning, world.upstream.status = Meaning.SIGNED, 200
         world.upstream.probe_meaning = Meaning.WELCOME
         await world.work(minutes=3)
+        assert (await world.notifiers.now(request)).state is RequestState.SIGNED
+
+    run(scenario())
+
+
+def test_a_flood_of_one_caller_delays_no_other() -> None:
+    """Behind hundreds of another caller's messages a newcomer's first call comes within two windows."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        for number in range(300):
+            await world.accept(f"flood {number}", "mallory")
+        working = asyncio.create_task(world.work(minutes=4))
+        await world.notifiers.clock.sleep_ms(30_000)
+        request = await world.accept("hello", "bob")
+        await working
+        signed = await world.notifiers.now(request)
+        assert signed.state is RequestState.SIGNED
+        assert signed.closed_ms - request.created_ms <= 2 * CALLS.limits.window_ms
+
+    run(scenario())
+
+
+def test_counts_are_set_right_by_what_the_index_shows() -> None:
+    """One that a crash left too high holds newcomers back for a minute or two, not for good."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        await world.ports.window_store.apply(
+            Change(CALLS.limits.version, increments={field_of("gone"): 7, field_of("alice"): 3})
+        )
+        await world.accept("hello")
+        world.upstream.meaning, world.upstream.status = Meaning.LIMITED, 429
+        processor = assemble(world.ports, CALLS)
+        for _ in range(6):
+            await processor.run()
+            await world.notifiers.clock.sleep_ms(20_000)
+        assert world.window.gate
+        assert world.window.gate.waiting.keys() == {"alice"}
+        assert world.window.gate.waiting["alice"] <= 1
+
+    run(scenario())
+
+
+def test_a_caller_that_a_crash_left_out_has_its_turn() -> None:
+    """Its request is looked at when it is due, and enters its caller among those who wait."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        request = await world.wait_for("hello", "bob", due_in_ms=5_000)
+        waiter = jobs.Waiter(request.id, "bob")
+        now_ms = world.notifiers.clock.now_ms()
+        await world.notifiers.store.write_job(None, jobs.schedule(None, "hello", now_ms, waiter))
+        await world.work(minutes=2)
         assert (await world.notifiers.now(request)).state is RequestState.SIGNED
 
     run(scenario())
@@ -349,6 +412,7 @@ def test_a_sweep_ends_when_all_is_done() -> None:
         world = ProcessorWorld()
         store, now_ms = world.notifiers.store, world.notifiers.clock.now_ms()
         await world.accept("hello")
+        await world.notifiers.clock.sleep_ms(1)
         for _ in range(1_100):
             await world.wait_for("hello")
         job = await store.job(jobs.job_id("hello"))
@@ -372,7 +436,8 @@ async def _rows_read_by_one_signature(history: int) -> int:
         await store.write_request(ended, requests.close_signed(ended, SIGNATURE, now_ms, notify=False))
     await world.notifiers.clock.sleep_ms(1_000)
     request = await world.wait_for("hello", due_in_ms=5_000)
-    await store.write_job(None, jobs.schedule(None, "hello", now_ms, request.id))
+    await store.write_job(None, jobs.schedule(None, "hello", now_ms, jobs.Waiter(request.id, "alice")))
+    await world.ports.window_store.apply(hints.enter(windows.empty(CALLS.limits), "alice", now_ms))
     await assemble(world.ports, CALLS).run()
     assert not (await world.notifiers.now(request)).open
     return world.notifiers.table.rows_read
@@ -394,6 +459,7 @@ def test_many_who_wait_are_closed_a_page_at_a_time() -> None:
         world = ProcessorWorld()
         store, in_hand, most = world.notifiers.store, 0, 0
         await world.accept("hello")
+        await world.notifiers.clock.sleep_ms(1)
         for _ in range(1_000):
             await world.wait_for("hello", due_in_ms=HOUR_MS)
         write = store.write_request
@@ -453,12 +519,14 @@ def test_whatever_ends_a_run_its_calls_are_seen_through() -> None:
         drain = assemble(world.ports, CALLS)
         due_jobs, reads = world.notifiers.store.due_jobs, 0
 
-        async def fail_later(kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
+        async def fail_later(
+            kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+        ) -> list[Due]:
             nonlocal reads
             reads += 1
             if reads > 2:
                 raise ZeroDivisionError
-            return await due_jobs(kind, until_ms, limit, after)
+            return await due_jobs(kind, until_ms, limit, after, client=client)
 
         world.notifiers.store.due_jobs = fail_later  # type: ignore[method-assign]
         world.upstream.takes_ms = 8_000

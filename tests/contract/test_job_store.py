@@ -18,7 +18,7 @@ from core.job import Call, Job, Refusal, Signature
 from core.places import DueKind, EndedKind
 from core.request import Delivery, DeliveryState, Failure, Request, Success
 from core.scheduling import Due
-from ports import PAGE_MAX, Backlog, Conflict, JobStore, Page, RequestKey, Written
+from ports import PAGE_MAX, Conflict, JobStore, Page, RequestKey, Written
 from tests.fakes.memory import MemoryJobStore, MemoryTable
 
 NOW_MS = 1_800_000_000_000
@@ -615,14 +615,26 @@ async def test_a_record_of_a_newer_version_costs_only_itself(client: Any, table:
     assert newer in client.scan(TableName=table)["Items"]
 
 
-async def test_the_backlog_counts_those_never_called(store: JobStore) -> None:
-    """How many wait for their first call, since when the oldest does, and how many came before one."""
-    assert await store.backlog(10) == Backlog(0, None)
+async def test_fresh_jobs_stand_apart_by_caller(store: JobStore) -> None:
+    """Each caller's in their order; a job that says no caller, an older version's, stands by itself."""
     for number in range(3):
-        await _stored(store, _waiting(f"fresh {number}", NOW_MS + number))
-    assert await store.backlog(10) == Backlog(3, NOW_MS)
-    assert await store.backlog(10, NOW_MS + 1) == Backlog(2, NOW_MS)
-    assert await store.backlog(2) == Backlog(2, NOW_MS)
+        await _stored(store, replace(_waiting(f"fresh {number}", NOW_MS + number), client="alice"))
+    await _stored(store, replace(_waiting("another's", NOW_MS), client="bob"))
+    await _stored(store, _waiting("nobody's", NOW_MS))
+    rows = await store.due_jobs(DueKind.FRESH, NOW_MS + 9, 10, client="alice")
+    assert [(row.due_ms, row.client) for row in rows] == [(NOW_MS + number, "alice") for number in range(3)]
+    assert len(await store.due_jobs(DueKind.FRESH, NOW_MS + 9, 10, client="bob")) == 1
+    assert len(await store.due_jobs(DueKind.FRESH, NOW_MS + 9, 10)) == 1
+    assert await store.count_fresh("alice", NOW_MS + 1, 10) == 2
+    assert await store.count_fresh("alice", NOW_MS + 9, 2) == 2
+
+
+async def test_who_waits_for_a_message_is_counted(store: JobStore) -> None:
+    """From one request on, and no further than the limit."""
+    accepted = [await store.accept(_request(number)) for number in range(3)]
+    assert await store.count_requests(accepted[0].job_id, "", 10) == 3
+    assert await store.count_requests(accepted[0].job_id, accepted[1].id, 10) == 2
+    assert await store.count_requests(accepted[0].job_id, "", 2) == 2
 
 
 async def test_a_write_that_landed_unheard_is_known_again(client: Any, table: str) -> None:

@@ -18,6 +18,7 @@ from core import window as windows
 from core.answers import Meaning
 from core.errors import Unavailable
 from core.gate import Gate
+from core.waiting import field_of
 from core.window import Change, Grant, Kind, Limits, Slot, Timing, Window
 from ports import Conflict, WindowStore, Written
 from tests.fakes.memory import MemoryWindow, MemoryWindowStore
@@ -218,10 +219,25 @@ async def test_hints_flags_and_blocks(store: WindowStore) -> None:
     assert await store.read() == gate
 
 
+async def test_counts_of_callers_come_and_go(store: WindowStore) -> None:
+    """Whatever a caller is called: counted up and down without a condition, removed on condition."""
+    gate, name = await store.read(), field_of("alice.b#c")
+    up = Change(gate.window.limits.version, increments={name: 1})
+    gate = await changed(store, up)
+    gate = await changed(store, up)
+    assert gate.waiting == {"alice.b#c": 2}
+    assert await store.read() == gate
+    gone = Change(gate.window.limits.version, expected={name: 1}, values={name: ""})
+    assert await store.apply(gone) == Conflict(gate)
+    gate = await changed(store, replace(gone, expected={name: 2}))
+    assert gate.waiting == {}
+
+
 async def test_one_of_many_wakes_the_processor(store: WindowStore) -> None:
     """A write that expects the value that is there lands once."""
     gate = await store.read()
-    wake = hints.announce(gate.hints, gate.window, NOW_MS, at_ms=NOW_MS + 5_000, fresh_waits=True)
+    counts = {field_of("alice.b#c"): 1}
+    wake = hints.announce(gate.hints, gate.window, NOW_MS, at_ms=NOW_MS + 5_000, counts=counts)
     assert wake
     after = await changed(store, wake)
     assert await store.apply(wake) == Conflict(after)
@@ -307,7 +323,7 @@ def test_a_write_costs_what_the_docstring_says(calls: int, expected_units: int) 
     gate = Gate(Window(Limits(calls, 86_400_000, version=12), slots)).having(
         (12_345,) * 8,
         blocked_until_ms=NOW_MS + 1,
-        fresh_queued_at_ms=NOW_MS + 1,
+        served="alice",
         wake_at_ms=NOW_MS + 1,
         blocked_from_ms=NOW_MS,
         block_probe_at_ms=NOW_MS + 1,

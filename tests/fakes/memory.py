@@ -15,11 +15,11 @@ from core.gate import Gate
 from core.history import Minute
 from core.in_flight import InFlight
 from core.job import Job
-from core.places import DueKind, EndedKind
+from core.places import DueKind, EndedKind, partition
 from core.request import Request
 from core.scheduling import Due
 from core.window import Change, Window
-from ports import PAGE_MAX, Backlog, Clock, Conflict, Page, Received, RequestKey, Written
+from ports import PAGE_MAX, Clock, Conflict, Page, Received, RequestKey, Written
 
 FOREVER_MS = 10**15
 
@@ -103,12 +103,14 @@ class MemoryJobStore:
         requests[after.id] = replace(after, revision=self._table.revision())
         return Written(requests[after.id])
 
-    async def due_jobs(self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
+    async def due_jobs(
+        self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+    ) -> list[Due]:
         """Return the scheduled jobs that are due by then."""
         rows = [
-            Due(job.id, place.at_ms, job.oldest_ms)
+            Due(job.id, place.at_ms, job.oldest_ms, client)
             for job in self._table.jobs.values()
-            if (place := job.place) and place.kind is kind and place.at_ms <= until_ms
+            if (place := job.place) and place.partition == partition(kind, client) and place.at_ms <= until_ms
         ]
         later = [due for due in rows if after is None or _order(due) > _order(after)]
         return sorted(later, key=_order)[:limit]
@@ -133,10 +135,14 @@ class MemoryJobStore:
         ]
         return sorted(rows, key=_order)
 
-    async def backlog(self, limit: int, until_ms: int | None = None) -> Backlog:
-        """Count the jobs that wait for their first call."""
-        rows = await self.due_jobs(DueKind.FRESH, FOREVER_MS if until_ms is None else until_ms, limit)
-        return Backlog(len(rows), rows[0].due_ms if rows else None)
+    async def count_fresh(self, client: str, until_ms: int, limit: int) -> int:
+        """Count a caller's jobs that wait for their first call."""
+        return len(await self.due_jobs(DueKind.FRESH, until_ms, limit, client=client))
+
+    async def count_requests(self, job_id: str, first_id: str, limit: int) -> int:
+        """Count a job's requests from this id on."""
+        ids = [request_id for request_id in self._table.requests.get(job_id, {}) if request_id >= first_id]
+        return min(limit, len(ids))
 
 
 def _order(row: Due | RequestKey) -> tuple[int, str]:
@@ -260,7 +266,7 @@ def _changed(gate: Gate, change: Change) -> Gate:
         limits=change.limits or gate.window.limits,
         slots=tuple(slots[index] for index in range(len(slots))),
     )
-    counted = {name: int(gate.value(name)) + number for name, number in change.increments.items()}
+    counted = {name: int(gate.value(name) or 0) + number for name, number in change.increments.items()}
     return replace(gate, window=window).having(change.latencies_ms, **change.values, **counted)
 
 

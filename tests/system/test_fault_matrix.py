@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from adapters.dynamodb_window import KEY, decode
-from core import scheduling
+from core import waiting
 from infra.local.upstream_model import worst_window
 from tests.system.burst import PROMISED_S, Answered, accepted_ids, ask, await_webhooks, check_promises
 from tests.system.fault_proxy import Fault
@@ -140,12 +140,11 @@ async def drained(faulty: FaultyStack, cell: Cell) -> None:
 
 
 def _at_rest(stack: RunningStack) -> bool:
-    """Whether a newcomer would be called at once: every slot is free, and nobody was queued lately."""
+    """Whether a newcomer would be called at once: every slot is free, and nobody waits."""
     table = stack.resources["WindowTable"]
     gate = decode(stack.session.client("dynamodb").get_item(TableName=table, Key=KEY)["Item"])
     now_ms = time.time_ns() // 1_000_000
-    queued_lately = gate.hints.fresh_queued_at_ms > now_ms - scheduling.INDEX_LAG_MS
-    return gate.window.free_slots(now_ms) == CALLS and not queued_lately
+    return gate.window.free_slots(now_ms) == CALLS and not waiting.total(gate.waiting)
 
 
 async def matrix(faulty: FaultyStack) -> list[Cell]:

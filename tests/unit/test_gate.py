@@ -167,32 +167,30 @@ def test_a_wake_up_is_trusted_only_between_two_seconds_and_the_moment(wake_in_ms
 
 
 async def test_of_many_who_leave_something_one_sets_the_wake_up() -> None:
-    """A burst costs one write and one message."""
+    """A burst costs one write of the moment and one message."""
     at_ms = NOW_MS + 30_000
-    change = hints.announce(OPEN.hints, OPEN.window, NOW_MS, at_ms=at_ms, fresh_waits=False)
+    change = hints.announce(OPEN.hints, OPEN.window, NOW_MS, at_ms=at_ms, counts={})
     assert change
     gate = await written(OPEN, change)
     assert gate == OPEN.having(wake_at_ms=at_ms)
     assert await refused(gate, change)
-    assert hints.announce(gate.hints, gate.window, NOW_MS, at_ms=at_ms, fresh_waits=False) is None
-    assert hints.announce(gate.hints, gate.window, NOW_MS, at_ms=None, fresh_waits=False) is None
+    assert hints.announce(gate.hints, gate.window, NOW_MS, at_ms=at_ms, counts={}) is None
+    assert hints.announce(gate.hints, gate.window, NOW_MS, at_ms=None, counts={}) is None
 
 
-async def test_a_burst_is_announced_by_few_writes() -> None:
-    """A job that waits speaks for those of the next quarter of a second."""
-    told = hints.announce(OPEN.hints, OPEN.window, NOW_MS, at_ms=None, fresh_waits=True)
+async def test_each_job_that_begins_to_wait_is_counted() -> None:
+    """Whatever others write meanwhile: the count needs no view of what was there."""
+    told = hints.announce(OPEN.hints, OPEN.window, NOW_MS, at_ms=None, counts={"waits:alice": 1})
     assert told
     assert not told.expected
-    gate = await written(OPEN, told)
-    assert gate == OPEN.having(fresh_queued_at_ms=NOW_MS + 250)
-    assert hints.announce(gate.hints, gate.window, NOW_MS + 250, at_ms=None, fresh_waits=True) is None
-    assert hints.announce(gate.hints, gate.window, NOW_MS + 251, at_ms=None, fresh_waits=True)
+    gate = await written(await written(OPEN, told), told)
+    assert gate.waiting == {"alice": 2}
 
 
 async def test_fields_that_no_decision_was_based_on_are_written_whatever_was_there() -> None:
     """The slots stay as they are."""
-    assert await written(OPEN, windows.note(OPEN.window, fresh_queued_at_ms=5)) == OPEN.having(
-        fresh_queued_at_ms=5
+    assert await written(OPEN, windows.note(OPEN.window, slow_probe_at_ms=5)) == OPEN.having(
+        slow_probe_at_ms=5
     )
 
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from core import job as jobs
-from core.job import Call, Job, JobState, Refusal, Signature
+from core.job import Call, Job, JobState, Refusal, Signature, Waiter
 
 NOW = 1_800_000_000_000
-WAITING = jobs.schedule(None, "hello", NOW)
+WAITER = Waiter("0190-1", "alice")
+WAITING = jobs.schedule(None, "hello", NOW, WAITER)
 RETRYING = replace(WAITING, attempts=2, next_try_ms=NOW + 30_000, due_ms=NOW + 30_000)
 IDLE = jobs.park(RETRYING)
 SIGNED = jobs.signed(WAITING, "signature", NOW)
@@ -125,7 +126,7 @@ def test_parking_remembers_the_attempts_for_a_while() -> None:
 def test_a_fence_taken_back_leaves_what_was_there(before: Job | None, wanted: bool, after: Job) -> None:
     """No slot was to be had: as if there had been no fence, unless somebody came to wait."""
     fenced = _fence(before or NEW)
-    assert jobs.without_call(fenced, before, NOW, wanted=wanted) == after
+    assert jobs.without_call(fenced, before, NOW, WAITER if wanted else None) == after
 
 
 def test_a_fence_taken_back_does_not_forget_who_came_meanwhile() -> None:
@@ -170,7 +171,9 @@ def test_a_failed_call_is_tried_again_only_if_somebody_waits(
     before: Job, counted: bool, wanted: bool, state: JobState, attempts: int, due_ms: int | None
 ) -> None:
     """A call that was never sent does not count; one that nobody waits for leaves the job idle."""
-    failed = jobs.failed(_fence(before), NOW, NOW + 40_000, counted=counted, wanted=wanted)
+    failed = jobs.failed(
+        _fence(before), NOW, NOW + 40_000, counted=counted, waiter=WAITER if wanted else None
+    )
     assert (failed.state, failed.attempts, failed.due_ms) == (state, attempts, due_ms)
     assert (failed.call, failed.next_try_ms) == (None, NOW + 40_000)
     assert (failed.expires_ms is None) is failed.scheduled
@@ -180,3 +183,20 @@ def test_a_refusal_ends_the_outage() -> None:
     """Tried again days later, a message that then fails is retried as one that has only just failed."""
     refused = jobs.refused(_fence(NEW), 404, NOW)
     assert (refused.failing_since_ms, refused.next_try_ms) == (None, 0)
+
+
+def test_a_job_stands_in_the_queue_of_the_caller_whose_turn_comes_first() -> None:
+    """Another caller's request moves a job that was never called only if its own queue is shorter."""
+    later, sooner = Waiter("0190-2", "bob"), Waiter("0190-2", "bob", sooner=True)
+    assert jobs.schedule(WAITING, "hello", NOW, later) is WAITING
+    moved = jobs.schedule(WAITING, "hello", NOW, sooner)
+    assert (moved.client, moved.open_from) == ("bob", "0190-1")
+    assert (jobs.entered(WAITING, moved), jobs.entered(WAITING, WAITING)) == ("bob", None)
+    assert jobs.entered(None, WAITING) == "alice"
+    assert jobs.entered(WAITING, RETRYING) is None
+    assert jobs.schedule(RETRYING, "hello", NOW, sooner) is RETRYING
+
+
+def test_a_job_finds_an_open_request_that_is_older_than_those_before() -> None:
+    """Ids of two hosts may come out of order: what a call reads begins with the smallest."""
+    assert jobs.schedule(WAITING, "hello", NOW, Waiter("0190-0", "alice")).open_from == "0190-0"

@@ -95,6 +95,7 @@ NAMES = (
     "UPSTREAM_MAX_ATTEMPTS",
     "UPSTREAM_MAX_AGE_SECONDS",
     "SIGNATURE_TTL_SECONDS",
+    "CLIENT_BACKLOG_PERCENT",
     "CLOCK_MARGIN_SECONDS",
 )
 VALUES = st.text(max_size=30) | st.integers().map(str) | st.floats().map(str)

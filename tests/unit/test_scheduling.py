@@ -107,18 +107,6 @@ INLINE = {
     "no time left": (IDLE, 99, False, Inline.NO_TIME),
     "just time enough": (IDLE, 500, False, Inline.YES),
     "a fresh request waits": (IDLE, 1_000, True, Inline.OTHERS_WAIT),
-    "one was queued a moment ago": (
-        IDLE.having(fresh_queued_at_ms=NOW_MS - 1_999),
-        1_000,
-        False,
-        Inline.OTHERS_WAIT,
-    ),
-    "the index shows what was queued before": (
-        IDLE.having(fresh_queued_at_ms=NOW_MS - 2_000),
-        1_000,
-        False,
-        Inline.YES,
-    ),
     "no slot is free": (Gate(window_of(BUSY_MS, BUSY_MS)), 1_000, False, Inline.NO_SLOT),
     "calls are blocked": (
         IDLE.having(blocked_until_ms=BUSY_MS, block_probe_at_ms=BUSY_MS),
@@ -145,10 +133,42 @@ INLINE = {
 }
 
 
+def test_callers_take_turns() -> None:
+    """By name from the one served last, each with its oldest job first, whatever the others' queues hold."""
+    flood = [Due(f"flood {number}", NOW_MS - 100 + number, 0, "flood") for number in range(50)]
+    others = [Due("alice", NOW_MS, 0, "alice"), Due("zoe", NOW_MS, 0, "zoe")]
+    rows, order, served = [*flood, *others], list[str](), ""
+    for _ in range(5):
+        turn = scheduling.choose(rows, [], IDLE.window, NOW_MS, old_retry_last=False, served=served)
+        assert turn
+        order.append(turn.due.job_id)
+        rows.remove(turn.due)
+        served = turn.due.client
+    assert order == ["alice", "flood 0", "zoe", "flood 1", "flood 2"]
+
+
+@given(
+    slots=st.lists(st.integers(NOW_MS - 10, NOW_MS + WINDOW_MS), min_size=1, max_size=10),
+    span_ms=st.integers(0, 10 * WINDOW_MS),
+)
+def test_how_many_calls_fit(slots: list[int], span_ms: int) -> None:
+    """As many as start within the span, counted one by one."""
+    gate = Gate(window_of(*slots))
+    fit = scheduling.calls_within(gate, NOW_MS, span_ms)
+    times_ms = scheduling.call_times_ms(gate, NOW_MS, fit + 1)
+    assert all(at_ms <= NOW_MS + span_ms for at_ms in times_ms[:fit])
+    assert times_ms[fit] > NOW_MS + span_ms
+
+
 @pytest.mark.parametrize(("gate", "time_left_ms", "fresh_waits", "expected"), INLINE.values(), ids=INLINE)
 def test_inline_calls(gate: Gate, time_left_ms: int, fresh_waits: bool, expected: Inline) -> None:
     """Never before a fresh request that waits, never without a slot, never if it can't finish in time."""
-    assert scheduling.may_try_inline(gate, NOW_MS, time_left_ms, fresh_waits=fresh_waits) is expected
+    assert (
+        scheduling.may_try_inline(
+            gate.having(None, **({"waits:alice": 1} if fresh_waits else {})), NOW_MS, time_left_ms
+        )
+        is expected
+    )
 
 
 def test_the_next_calls_times() -> None:

@@ -1,0 +1,23 @@
+"""The jobs that wait for their first call: they stand on the due index by caller."""
+
+import asyncio
+
+from core import waiting
+from core.gate import Gate
+from core.places import DueKind
+from core.scheduling import Due
+from ports import JobStore
+
+CALLERS_MAX = 100
+
+
+async def waiting_jobs(store: JobStore, gate: Gate, until_ms: int, limit: int) -> list[Due]:
+    """Return up to `limit` of each caller whose turn comes soon, in the order of `due_ms`.
+
+    Callers that come later than `CALLERS_MAX` others have their turns in the next look.
+    """
+    clients = waiting.in_turn(gate.waiting, gate.hints.served)[:CALLERS_MAX]
+    pages = await asyncio.gather(
+        *(store.due_jobs(DueKind.FRESH, until_ms, limit, client=client) for client in clients)
+    )
+    return sorted((due for page in pages for due in page), key=lambda due: due.due_ms)
