@@ -41,6 +41,9 @@ UNCHANGED = "revision = :revision"
 ABSENT = "attribute_not_exists(PK)"
 CONDITION_FAILED = frozenset({"ConditionalCheckFailedException"})
 TRANSACTION_CANCELED = frozenset({"TransactionCanceledException"})
+TRANSIENT = frozenset({"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+UNKNOWN = frozenset({""})
+ACCEPT_TRIES = 3
 
 
 class DynamoJobStore:
@@ -93,31 +96,37 @@ class DynamoJobStore:
         return Written(after) if job and job.revision == after.revision else Conflict(job)
 
     async def accept(self, request: Request) -> Request:
-        """Store a new request and its pointer, in one transaction."""
+        """Store a new request and its pointer, in one transaction, which may be cancelled for a moment."""
         request = replace(request, revision=_revision())
-        pointer = {
-            **_pointer_key(request.id),
-            "job_id": {"S": request.job_id},
-            "expires_s": {"N": str((request.created_ms + OUTCOME_KEPT_MS * 2 + DAY_MS) // 1000)},
-        }
-        puts = (encode_request(request), pointer)
+        for _ in range(ACCEPT_TRIES):
+            reasons = await self._put_new(encode_request(request), _pointer(request))
+            if not reasons:
+                return request
+            # A repeated write of a transaction that had landed fails its own condition.
+            if stored := await self.request_of(request.job_id, request.id):
+                return stored
+            if not reasons <= TRANSIENT:
+                break
+        raise Unavailable("TransactWriteItems: canceled")
+
+    async def _put_new(self, *rows: Item) -> frozenset[str]:
+        """Put items that are not there yet, all or none; return why they were not put.
+
+        The SDK makes a token for each call: one of ours would be refused with other items.
+        """
         try:
             await in_thread(
                 self._client.transact_write_items,
                 keep=TRANSACTION_CANCELED,
                 TransactItems=[
-                    {"Put": {"TableName": self._table, "Item": item, "ConditionExpression": ABSENT}}
-                    for item in puts
+                    {"Put": {"TableName": self._table, "Item": row, "ConditionExpression": ABSENT}}
+                    for row in rows
                 ],
-                ClientRequestToken=request.id,
             )
         except ClientError as error:
-            # A repeated write of a transaction that had landed fails its own condition.
-            stored = await self.request_of(request.job_id, request.id)
-            if stored is None:
-                raise Unavailable("TransactWriteItems: canceled") from error
-            return stored
-        return request
+            reasons: Any = error.response.get("CancellationReasons", [])
+            return frozenset(reason.get("Code", "") for reason in reasons) or UNKNOWN
+        return frozenset()
 
     async def request(self, request_id: str) -> Request | None:
         """Return a request by its id alone."""
@@ -266,6 +275,15 @@ def _if_readable(row: Item) -> Request | None:
 
 def _pointer_key(request_id: str) -> Item:
     return {"PK": {"S": f"REQ#{request_id}"}, "SK": {"S": "REQ"}}
+
+
+def _pointer(request: Request) -> Item:
+    expires_s = (request.created_ms + OUTCOME_KEPT_MS * 2 + DAY_MS) // 1000
+    return {
+        **_pointer_key(request.id),
+        "job_id": {"S": request.job_id},
+        "expires_s": {"N": str(expires_s)},
+    }
 
 
 def _key_of(row: Item) -> RequestKey:

@@ -3,9 +3,9 @@
     first   take the key ──▶ work ──▶ keep the reply ──▶ answer
     again                take: held ──▶ wait for the reply ──▶ the same answer
 
-An answer that promised nothing (4xx, 5xx) frees the key: the next request is the first one. A crash between
-work and reply leaves a key without one; the next request then goes on with the same request id, under which
-an accepted request is stored once.
+An answer that promised nothing (4xx, 5xx) frees the key: the next request is the first one. After a 503
+nobody knows whether the request was stored, and a crash leaves a key without a reply: then the next request
+goes on with the same request id, under which an accepted request is stored once.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from fastapi import Response
 
-from core.claim import Claim, Reply
+from core.claim import Claim, Reply, freed, given_up
 from core.errors import Unavailable
 from ports import ClaimStore, Clock, Telemetry
 from web.deadline import Deadline
@@ -22,6 +22,7 @@ from web.problems import InvalidParameter, StillAnswering
 
 POLL_MS = 100
 OK_MAX = 299
+SERVICE_UNAVAILABLE = 503
 KEY_LENGTH_MAX = 255
 NAME = "Idempotency-Key"
 
@@ -86,14 +87,19 @@ class Repeats:
 
     async def _keep(self, claim: Claim, response: Response, deadline: Deadline) -> None:
         """Keep what was promised, else free the key. Where that fails, the key is abandoned in a moment."""
-        headers = tuple((name, value) for name, value in response.headers.items() if name != "content-length")
-        reply = Reply(response.status_code, headers, bytes(response.body).decode())
-        promised = response.status_code <= OK_MAX
-        after = replace(claim, reply=reply) if promised else replace(claim, expires_ms=claim.claimed_ms)
         try:
             async with asyncio.timeout(deadline.left_s()):
-                await self._store.write(claim, after)
+                await self._store.write(claim, _answered(claim, response))
         except (Unavailable, TimeoutError) as error:
             self._telemetry.event(
                 "answer_not_kept", request_id=claim.request_id, reason=str(error) or "timeout"
             )
+
+
+def _answered(claim: Claim, response: Response) -> Claim:
+    if response.status_code == SERVICE_UNAVAILABLE:
+        return given_up(claim)
+    if response.status_code > OK_MAX:
+        return freed(claim)
+    headers = tuple((name, value) for name, value in response.headers.items() if name != "content-length")
+    return replace(claim, reply=Reply(response.status_code, headers, bytes(response.body).decode()))

@@ -313,11 +313,12 @@ class Signing:
         now_ms = self._clock.now_ms()
         if signature := job.fresh_signature(now_ms, self._settings.signature_ttl_ms):
             # A 200 whatever comes of this write: if it landed unheard, no webhook would follow a 202.
-            calls = request.calls_of(job)
-            closed = requests.close_signed(request, signature, now_ms, calls=calls, notify=False)
-            await self._try(
-                "not_closed_in_time", deadline.left_s(), self._store.write_request(request, closed)
-            )
+            if request.open:  # else it is a repetition, and was closed by others
+                calls = request.calls_of(job)
+                closed = requests.close_signed(request, signature, now_ms, calls=calls, notify=False)
+                await self._try(
+                    "not_closed_in_time", deadline.left_s(), self._store.write_request(request, closed)
+                )
             return Signed(signature)
         return self._accepted(request, seen, job)
 

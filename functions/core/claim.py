@@ -1,6 +1,6 @@
 """An idempotency key: who holds it, for which parameters, and what was answered. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 KEPT_MS = 24 * 3_600_000
@@ -45,3 +45,13 @@ def new_claim(client: str, key: str, parameters: str, request_id: str, now_ms: i
         now_ms,
         now_ms + KEPT_MS,
     )
+
+
+def given_up(claim: Claim) -> Claim:
+    """Let the next request go on at once, under the same request id."""
+    return replace(claim, claimed_ms=claim.claimed_ms - ABANDONED_MS)
+
+
+def freed(claim: Claim) -> Claim:
+    """Let the next request be the first one."""
+    return replace(claim, expires_ms=claim.claimed_ms)

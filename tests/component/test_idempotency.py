@@ -6,9 +6,13 @@ import httpx
 import pytest
 
 from core import job as jobs
+from core import request as requests
 from core.answers import Meaning
+from core.errors import Unavailable
+from core.places import DueKind
+from core.request import Request
 from tests.component.test_api import AUTH, check_problem, in_world
-from tests.component.world import HOOK, ApiWorld, Down
+from tests.component.world import HOOK, SIGNATURE, ApiWorld, Down
 
 KEY = '"8e03978e-40d5-43e8-bc93-6894a57f9324"'
 DAY_MS = 24 * 3_600_000
@@ -126,6 +130,57 @@ def test_a_crash_before_the_reply_was_kept_loses_nothing() -> None:
         assert again.json()["request_id"] == first.json()["request_id"]
         _, page = await world.store.load(jobs.job_id("hello"))
         assert len(page.requests) == 1
+
+    in_world(scenario)
+
+
+def test_an_acceptance_that_landed_unheard_is_found_by_its_key() -> None:
+    """After a 503 nobody knows whether the request was stored: the key goes on with the same id."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        accept = world.store.accept
+
+        async def accept_unheard(request: Request) -> Request:
+            await accept(request)
+            raise Unavailable("no answer")
+
+        world.store.accept = accept_unheard  # type: ignore[method-assign]
+        first = check_problem(await ask(world.client(), webhook_url=HOOK), 503, "unavailable")
+        world.store.accept = accept  # type: ignore[method-assign]
+        await world.clock.sleep_ms(1_200)
+        again = await ask(world.client(), webhook_url=HOOK)
+        assert (again.status_code, again.json()["request_id"]) == (202, first["request_id"])
+        _, page = await world.store.load(jobs.job_id("hello"))
+        assert len(page.requests) == 1
+
+    in_world(scenario)
+
+
+def test_a_repetition_leaves_an_outcome_as_it_is() -> None:
+    """The request was closed while its repetition was worked at: its webhook stays due."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        write, accept = world.claims.write, world.store.accept
+        world.claims.write = Down().write  # type: ignore[method-assign, assignment]
+        await ask(world.client(), webhook_url=HOOK)
+        world.claims.write = write  # type: ignore[method-assign]
+        await world.clock.sleep_ms(3_000)
+
+        async def close_then_accept(request: Request) -> Request:
+            job, page = await world.store.load(request.job_id)
+            assert job
+            now_ms = world.clock.now_ms()
+            await world.store.write_job(job, jobs.signed(job, SIGNATURE, now_ms))
+            await world.store.write_request(
+                page.requests[0], requests.close_signed(page.requests[0], SIGNATURE, now_ms)
+            )
+            return await accept(request)
+
+        world.store.accept = close_then_accept  # type: ignore[method-assign]
+        assert (await ask(world.client(), webhook_url=HOOK)).json()["signature"] == SIGNATURE
+        assert await world.store.due_requests(DueKind.DELIVERY, world.clock.now_ms() + 60_000, 10)
 
     in_world(scenario)
 

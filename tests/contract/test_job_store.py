@@ -231,6 +231,50 @@ async def test_accepting_twice_changes_nothing(store: JobStore) -> None:
     assert (await store.load(request.job_id))[1] == Page((again,))
 
 
+class Transacting:
+    """DynamoDB: cancels some transactions, and refuses a token that stood for other items."""
+
+    def __init__(self, client: Any, *canceled_for: str) -> None:
+        self._client = client
+        self._canceled_for = list(canceled_for)
+        self._tokens: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def transact_write_items(self, **kwargs: Any) -> Any:
+        token = kwargs.get("ClientRequestToken", uuid4().hex)
+        if self._tokens.setdefault(token, kwargs) != kwargs:
+            raise _refused("IdempotentParameterMismatchException")
+        if self._canceled_for:
+            raise _refused("TransactionCanceledException", self._canceled_for.pop())
+        return self._client.transact_write_items(**kwargs)
+
+
+def _refused(code: str, reason: str = "") -> ClientError:
+    answer: Any = {"Error": {"Code": code}, "CancellationReasons": [{"Code": reason}, {"Code": "None"}]}
+    return ClientError(answer, "TransactWriteItems")
+
+
+async def test_an_acceptance_asked_for_again_is_the_one_that_is_stored(client: Any, table: str) -> None:
+    """After a lost answer the same id comes with another time: that is no fault."""
+    store = DynamoJobStore(Transacting(client), table)
+    request = await store.accept(_request())
+    assert await store.accept(_request(due_ms=NOW_MS + 9_000)) == request
+
+
+@pytest.mark.parametrize("reason", ["TransactionConflict", "ThrottlingError"])
+async def test_an_acceptance_that_was_cancelled_for_a_moment_is_tried_again(
+    client: Any, table: str, reason: str
+) -> None:
+    """It is what a 202 rests on. What stays refused ends as `Unavailable`."""
+    assert await DynamoJobStore(Transacting(client, reason), table).accept(_request())
+    with pytest.raises(Unavailable):
+        await DynamoJobStore(Transacting(client, *[reason] * 3), table).accept(_request(2))
+    with pytest.raises(Unavailable):
+        await DynamoJobStore(Transacting(client, "ValidationError"), table).accept(_request(3))
+
+
 async def test_a_request_keeps_its_delivery(store: JobStore) -> None:
     """Outcome and delivery survive as they were written."""
     request = await store.accept(_request())
