@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 import certifi
@@ -24,7 +25,8 @@ from core.webhook import EGRESS_REASON_PREFIX, PostResult, excerpt
 ANSWER_BYTES_MAX = 64 * 1024
 DEADLINE_S = 15.0
 RESOLVE_LIMIT_S = 5.0
-CONNECT_TIMEOUT_S = 5.0  # per address, so that a dead one leaves time for the next
+CONNECT_TIMEOUT_S = 5.0  # per address
+STAGGER_S = 0.25  # RFC 8305's connection attempt delay
 RESOLVER_THREADS = 250  # as many as webhooks in one process: names that hang must not hold up others
 
 # A time-out is an OSError, and so is whatever TLS raises once it is established.
@@ -32,6 +34,7 @@ BROKEN = (OSError, httpcore.NetworkError, httpcore.ProtocolError)
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """From a name and a port to every address it has; OSError if it has none."""
+Connecting = asyncio.Future[httpcore.AsyncNetworkStream]
 
 
 class ThreadResolver:
@@ -56,11 +59,15 @@ class NoAnswerError(RelayError):
 
 
 class PinnedBackend(httpcore.AsyncNetworkBackend):
-    """Connects to the given addresses only, in order, whatever host it is asked for."""
+    """Connects to the given addresses only, whatever host it is asked for.
+
+    As RFC 8305 says: the next address is tried when one has failed or has not answered for a quarter of a
+    second, IPv6 and IPv4 in turn, and the first connection is used.
+    """
 
     def __init__(self, network: httpcore.AsyncNetworkBackend, addresses: Sequence[str]) -> None:
         self._network = network
-        self._addresses = addresses
+        self._addresses = in_turn(addresses)
 
     async def connect_tcp(
         self,
@@ -70,14 +77,47 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Return a connection to the first address that takes one."""
-        failure: Exception = httpcore.ConnectError("no address")
-        for address in self._addresses:
-            try:
-                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
+        """Return the first connection that stands; raises the last address's failure if none does."""
+
+        def connect(address: str) -> Connecting:
+            connecting = self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+            return asyncio.ensure_future(connecting)
+
+        left, under_way = list(self._addresses), set[Connecting]()
+        failure: BaseException = httpcore.ConnectError("no address")
+        try:
+            while left or under_way:
+                if left:
+                    under_way.add(connect(left.pop(0)))
+                done, under_way = await asyncio.wait(
+                    under_way, timeout=STAGGER_S if left else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                for connected in done:
+                    failure = connected.exception() or failure
+                    if not connected.exception():
+                        under_way |= done - {connected}
+                        return connected.result()
+        finally:
+            await _drop(under_way)
         raise failure
+
+
+async def _drop(connecting: Iterable[Connecting]) -> None:
+    """End connections that nobody needs: those under way, and those that stand by now."""
+    for each in connecting:
+        each.cancel()
+    for stream in await asyncio.gather(*connecting, return_exceptions=True):
+        if isinstance(stream, httpcore.AsyncNetworkStream):
+            await stream.aclose()
+
+
+def in_turn(addresses: Sequence[str]) -> list[str]:
+    """Return the addresses with IPv6 and IPv4 in turn, beginning with the system's first choice."""
+    is_first_kind = [(":" in address) is (":" in addresses[0]) for address in addresses]
+    first = [address for address, is_first in zip(addresses, is_first_kind, strict=True) if is_first]
+    second = [address for address, is_first in zip(addresses, is_first_kind, strict=True) if not is_first]
+    pairs = zip_longest(first, second)
+    return [address for pair in pairs for address in pair if address is not None]
 
 
 # httpcore's trace events, and what it means to get no further.
@@ -202,7 +242,11 @@ class HttpPoster:
         url = httpcore.URL(
             scheme=target.scheme, host=target.host, port=target.port, target=target.path_and_query
         )
-        ours = {"host": target.authority, "user-agent": f"signing-relay/{self.version}"}
+        ours = {
+            "host": target.authority,
+            "accept": "*/*",
+            "user-agent": f"signing-relay/{self.version}",
+        }
         async with (
             httpcore.AsyncHTTPConnection(
                 origin=url.origin,

@@ -18,6 +18,7 @@ from api.settings import ApiSettings
 from api.signing import Accepted, Ask, Signed, Signing
 from api.statuses import Statuses
 from core.claim import new_claim
+from core.egress import with_own
 from core.errors import Unavailable
 from core.secrets import Secrets
 from ports import Clock, Randomness, Telemetry
@@ -118,7 +119,8 @@ class Endpoints:
 
     async def _sign(self, request: Request, client: str, body: SignBody, key: str | None) -> Response:
         services, request_id = self._services, request.state.request_id
-        webhook_url = check_webhook_url(body.webhook_url or "", services.settings.egress)
+        policy = with_own(services.settings.egress, self._base_url(request))
+        webhook_url = check_webhook_url(body.webhook_url or "", policy)
         preferred = preferences(request.headers.getlist("prefer"))
         keep = "respond-async" in preferred
         ask = Ask(request_id, client, body.message, webhook_url, keep, body.reference or "")

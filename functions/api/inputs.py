@@ -1,6 +1,5 @@
 """What callers send to have a message signed: types that refuse what can't be used, and say what could be."""
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -13,22 +12,6 @@ MESSAGE_BYTES_MAX = 2_048
 URL_LENGTH_MAX = 1_024
 REFERENCE_LENGTH_MAX = 200
 REPLACEMENT = "\ufffd"
-
-
-IN_WORDS: Mapping[Verdict, str] = {
-    Verdict.DENY_URL_LENGTH: f"must be at most {URL_LENGTH_MAX} characters",
-    Verdict.DENY_URL_SYNTAX: "must be an absolute URL, percent-encoded",
-    Verdict.DENY_SCHEME: "must start with https://",
-    Verdict.DENY_CREDENTIALS: "must not hold a user name or password",
-    Verdict.DENY_HOST_SYNTAX: "must name its host by a plain host name or address",
-    Verdict.DENY_PORT: "must use a port that is allowed here: 443, unless others are configured",
-    Verdict.DENY_DENIED_HOST: "must not name this host, which the operator refuses",
-    Verdict.DENY_UNLISTED_HOST: "must name a host that the operator allows",
-    **dict.fromkeys(
-        (Verdict.DENY_LOOPBACK, Verdict.DENY_PRIVATE, Verdict.DENY_LINK_LOCAL, Verdict.DENY_METADATA),
-        "must not name an address of a private network",
-    ),
-}
 
 
 def check_message(message: str) -> str:
@@ -107,5 +90,5 @@ def check_webhook_url(url: str, policy: Policy) -> str:
         return ""
     judged = classify_url(url, policy)
     if isinstance(judged, Verdict):
-        raise InvalidParameter("webhook_url", IN_WORDS.get(judged, f"its host is not allowed ({judged})"))
+        raise InvalidParameter("webhook_url", judged.expected)
     return url

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from core.config import CallSettings, Reader, read_policy
-from core.egress import Policy
+from core.egress import Policy, with_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,10 @@ class ApiSettings:
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Parse the environment; raises `SettingError`."""
         reader = Reader(environment)
+        calls, public_url = CallSettings.read(reader), reader.text("PUBLIC_URL", "").rstrip("/")
         return cls(
-            calls=CallSettings.read(reader),
-            egress=read_policy(reader),
+            calls=calls,
+            egress=with_own(read_policy(reader), calls.url, public_url),
             table=reader.text("TABLE_NAME"),
             window_table=reader.text("WINDOW_TABLE_NAME"),
             secret_id=reader.text("SECRET_ID"),
@@ -40,7 +41,7 @@ class ApiSettings:
             fresh_dead_letter_queue_url=reader.text("FRESH_DEAD_LETTER_QUEUE_URL"),
             notification_queue_url=reader.text("NOTIFICATION_QUEUE_URL"),
             notification_dead_letter_queue_url=reader.text("NOTIFICATION_DEAD_LETTER_QUEUE_URL"),
-            public_url=reader.text("PUBLIC_URL", "").rstrip("/"),
+            public_url=public_url,
             cors_origins=reader.names("CORS_ALLOW_ORIGINS"),
             # Behind our own front only: on AWS a client could set the header.
             trust_request_start=reader.flag("TRUST_REQUEST_START", default=False),

@@ -7,7 +7,7 @@ Names are never resolved here: whoever connects judges every address it was give
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -21,7 +21,7 @@ Network = IPv4Network | IPv6Network
 
 
 class Verdict(StrEnum):
-    """Allowed, or the reason why not."""
+    """Allowed, or the reason why not. `expected` says in words what is expected of a webhook URL."""
 
     ALLOW = auto()
     DENY_URL_LENGTH = auto()
@@ -30,6 +30,7 @@ class Verdict(StrEnum):
     DENY_CREDENTIALS = auto()
     DENY_HOST_SYNTAX = auto()
     DENY_PORT = auto()
+    DENY_OWN_HOST = auto()
     DENY_DENIED_HOST = auto()
     DENY_UNLISTED_HOST = auto()
     DENY_UNSPECIFIED = auto()
@@ -41,6 +42,30 @@ class Verdict(StrEnum):
     DENY_RESERVED = auto()
     DENY_EMBEDDED = auto()
 
+    @property
+    def expected(self) -> str:
+        """Return what is expected, in words for the caller whose URL was refused."""
+        return EXPECTED.get(
+            self, "" if self is Verdict.ALLOW else "must not name an address of a special range"
+        )
+
+
+EXPECTED = {
+    Verdict.ALLOW: "",
+    Verdict.DENY_URL_LENGTH: f"must have at most {URL_LENGTH_MAX} characters",
+    Verdict.DENY_URL_SYNTAX: "must be an absolute URL of printable ASCII characters; other characters only "
+    "in the host name, or percent-encoded",
+    Verdict.DENY_SCHEME: "must start with https://",
+    Verdict.DENY_CREDENTIALS: "must not have a user name or password",
+    Verdict.DENY_HOST_SYNTAX: "must name its host by a DNS name, four decimal parts of an IPv4 address, "
+    "or an IPv6 address in brackets; an international name must follow IDNA 2008, which has no emoji",
+    Verdict.DENY_PORT: "must use a port that is allowed here, 443 by default",
+    Verdict.DENY_OWN_HOST: "must not name the signing API or this service",
+    Verdict.DENY_DENIED_HOST: "must not name a host that this service's operator has excluded",
+    Verdict.DENY_UNLISTED_HOST: "must name a host that this service's operator has listed",
+    Verdict.DENY_LOOPBACK: "must not name this machine (localhost or a loopback address)",
+    Verdict.DENY_PRIVATE: "must not name a private address",
+}
 
 # What `allow_private` opens; metadata, link-local and the rest stay shut.
 PRIVATE_VERDICTS = frozenset({Verdict.DENY_LOOPBACK, Verdict.DENY_PRIVATE})
@@ -106,6 +131,8 @@ class Policy:
     allow_hosts: frozenset[str] = frozenset()
     deny_hosts: frozenset[str] = frozenset()
     allow_private: bool = False
+    own: frozenset[tuple[str, int]] = frozenset()
+    """Host and port of the upstream and of this service; `allow_private` opens their other ports."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allow_hosts", frozenset(map(_host_pattern, self.allow_hosts)))
@@ -129,6 +156,13 @@ class Target:
         """The `Host` header: brackets round IPv6, the port unless it is the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+def with_own(policy: Policy, *urls: str) -> Policy:
+    """Return the policy that also refuses webhooks to these hosts of ours: they would come back to us."""
+    targets = [parse_url(url) for url in urls]
+    own = {(target.host, target.port) for target in targets if isinstance(target, Target)}
+    return replace(policy, own=policy.own | own)
 
 
 def classify_address(address: str, policy: Policy) -> Verdict:
@@ -178,6 +212,8 @@ def _judge_target(target: Target, policy: Policy) -> Verdict:
         return Verdict.DENY_SCHEME
     if not (0 < target.port <= PORT_MAX and (policy.allow_private or target.port in policy.ports)):
         return Verdict.DENY_PORT
+    if _is_own(target, policy):
+        return Verdict.DENY_OWN_HOST
     if _is_listed(target.host, policy.deny_hosts):
         return Verdict.DENY_DENIED_HOST
     if policy.allow_hosts and not _is_listed(target.host, policy.allow_hosts):
@@ -186,6 +222,12 @@ def _judge_target(target: Target, policy: Policy) -> Verdict:
     is_localhost = f".{target.host}".endswith(".localhost")
     address = LOOPBACK_ADDRESS if is_localhost else target.address
     return classify_address(address, policy) if address else Verdict.ALLOW
+
+
+def _is_own(target: Target, policy: Policy) -> bool:
+    if policy.allow_private:  # a stack on one machine: its receivers differ by the port alone
+        return (target.host, target.port) in policy.own
+    return any(target.host == host for host, _ in policy.own)
 
 
 def _judge(address: Address, policy: Policy) -> Verdict:
@@ -223,7 +265,9 @@ _URL = re.compile(
         (?:\#[!-~]*)?""",
     re.VERBOSE,
 )
-_AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]{1,5}))?")
+_AUTHORITY = re.compile(
+    r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]{0,5}))?"
+)  # an empty port is the scheme's own (RFC 3986)
 _DOTTED_QUAD = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]+")
 # Underscores are no host name's (RFC 952), but DNS has them, and so have the services of compose files.

@@ -403,6 +403,25 @@ def test_bad_input_names_the_parameter(query: str, parameter: str) -> None:
     in_world(scenario)
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://example.com/", "must start with https://"),
+        ("https://upstream.example/hook", "must not name the signing API or this service"),
+        ("https://relay.example/hook", "must not name the signing API or this service"),
+        ("https://10.0.0.1/hook", "must not name a private address"),
+    ],
+)
+def test_a_webhook_url_is_refused_in_words(url: str, expected: str) -> None:
+    """A caller reads what is expected, not what we call it."""
+
+    async def scenario(world: ApiWorld) -> None:
+        response = await sign(world.client(), webhook_url=url)
+        assert check_problem(response, 422, "invalid-parameter")["detail"] == f"webhook_url: {expected}"
+
+    in_world(scenario)
+
+
 def test_an_unknown_parameter_names_the_nearest_known_one() -> None:
     """A misspelled one would never call anybody; an `&` that is not encoded cuts a URL short."""
 

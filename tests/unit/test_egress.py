@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.egress import HOST_LENGTH_MAX, SPECIAL_IPV4, URL_LENGTH_MAX, Policy, Target, Verdict
+from core.egress import HOST_LENGTH_MAX, SPECIAL_IPV4, URL_LENGTH_MAX, Policy, Target, Verdict, with_own
 from core.egress import classify_address as judge_address
 from core.egress import classify_url as judge_url
 
@@ -98,7 +98,6 @@ URLS = [
     ("https://example.com:0/", Verdict.DENY_PORT),
     ("https://example.com:22/", Verdict.DENY_PORT),
     ("https://example.com:65536/", Verdict.DENY_PORT),
-    ("https://example.com:/", Verdict.DENY_HOST_SYNTAX),
     ("https://example.com:443:443/", Verdict.DENY_HOST_SYNTAX),
     ("https://example.com:-1/", Verdict.DENY_HOST_SYNTAX),
     ("https://example.com:４４３/", Verdict.DENY_HOST_SYNTAX),  # noqa: RUF001
@@ -187,6 +186,8 @@ TARGETS = [
     ("https://example.com?a=1", Target("https", "example.com", 443, "/?a=1", None)),
     ("https://example.com:08443//x/../y", Target("https", "example.com", 8443, "//x/../y", None)),
     ("https://example.com/@user:x", Target("https", "example.com", 443, "/@user:x", None)),
+    ("https://example.com:/a", Target("https", "example.com", 443, "/a", None)),
+    ("https://my_service.internal_net/", Target("https", "my_service.internal_net", 443, "/", None)),
     ("https://notlocalhost/", Target("https", "notlocalhost", 443, "/", None)),
     ("https://1.example2/", Target("https", "1.example2", 443, "/", None)),
     ("https://8.8.8.8/", Target("https", "8.8.8.8", 443, "/", "8.8.8.8")),
@@ -364,3 +365,29 @@ def test_a_name_may_have_underscores() -> None:
     assert isinstance(target, Target)
     assert target.host == "my_app"
     assert isinstance(judge_url("https://exa_mple.com/", PUBLIC), Target)
+
+
+def test_a_webhook_may_not_come_back_to_us() -> None:
+    """Not to the upstream nor to this service, on any port; on one machine the port tells them apart."""
+    ours = ("https://signing.example", "https://relay.example/base")
+    policy, local = with_own(PUBLIC, *ours), with_own(LOCAL, "http://127.0.0.1:8100", "http://127.0.0.1:8000")
+    for url in ("https://Signing.example/hook", "https://signing.example:8443/", "https://relay.example/"):
+        assert judge_url(url, policy) is Verdict.DENY_OWN_HOST
+    assert isinstance(judge_url("https://other.example/", policy), Target)
+    assert judge_url("http://127.0.0.1:8100/hook", local) is Verdict.DENY_OWN_HOST
+    assert isinstance(judge_url("http://127.0.0.1:8200/hook", local), Target)
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_a_refusal_speaks_in_words(verdict: Verdict) -> None:
+    """Each says what is expected, and none is a code."""
+    assert verdict is Verdict.ALLOW or verdict.expected.startswith("must ")
+    assert "deny" not in verdict.expected
+    assert Verdict.DENY_SCHEME.expected == "must start with https://"
+    assert "emoji" in Verdict.DENY_HOST_SYNTAX.expected
+
+
+@pytest.mark.parametrize("url", ["https://💩.example/", "https://☕.example/"])
+def test_an_emoji_domain_is_refused(url: str) -> None:
+    """IDNA 2008 has none, and registries differ in what they make of them."""
+    assert judge_url(url, PUBLIC) is Verdict.DENY_HOST_SYNTAX

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpcore
 import pytest
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from adapters.poster import ANSWER_BYTES_MAX, HttpPoster, ThreadResolver
+from adapters.poster import ANSWER_BYTES_MAX, HttpPoster, ThreadResolver, in_turn
 from core.egress import Policy
 from core.webhook import EXCERPT_LENGTH_MAX, PostResult
 
@@ -230,7 +231,12 @@ async def test_the_exact_bytes_arrive(plain: HttpPoster, network: Switchboard) -
     head, _, body = receiver.requests[0].partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     assert lines[0] == b"POST /a?b=%20c HTTP/1.1"
-    assert {b"webhook-id: 1", b"host: hook.example:8080", b"user-agent: signing-relay/1.2.3"} <= set(lines)
+    assert {
+        b"webhook-id: 1",
+        b"host: hook.example:8080",
+        b"user-agent: signing-relay/1.2.3",
+        b"accept: */*",
+    } <= set(lines)
     assert body == b'{"a":1}'
 
 
@@ -468,6 +474,46 @@ async def test_the_next_address_is_tried_when_one_is_dead(network: Switchboard) 
     async with listening(Receiver(OK)) as network.servers[PUBLIC_ADDRESS]:
         assert (await post(poster, f"http://{HOST}/", {}, b"{}")).status == 200
     assert network.dialled == addresses
+
+
+class DeadAddresses(Switchboard):
+    """Connections to addresses where nobody answers never stand; who waited for one is noted."""
+
+    async def connect_tcp(self, host: str, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
+        if host not in self.servers:
+            self.dialled.append(host)
+            await asyncio.Event().wait()
+        return await super().connect_tcp(host, *args, **kwargs)
+
+
+async def test_dead_addresses_cost_a_moment_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three that never answer before the one that does: the webhook arrives within its deadline."""
+    monkeypatch.setattr("adapters.poster.STAGGER_S", 0.01)
+    network, dead = DeadAddresses(), ["93.184.215.1", "93.184.215.2", "93.184.215.3"]
+    addresses = [*dead, PUBLIC_ADDRESS]
+    poster = HttpPoster(Policy(allow_private=True), "1", resolver=resolving_to(addresses), network=network)
+    async with listening(Receiver(OK)) as port:
+        network.servers[PUBLIC_ADDRESS] = port
+        assert (await post(poster, f"http://{HOST}/", {}, b"{}")).status == 200
+    assert network.dialled == addresses
+
+
+async def test_one_webhook_goes_to_one_address() -> None:
+    """Two connections that stand at once: one request, and the other connection is closed."""
+    network, receivers = Switchboard(), [Receiver(OK), Receiver(OK)]
+    addresses = [PUBLIC_ADDRESS, OTHER_PUBLIC_ADDRESS]
+    poster = HttpPoster(Policy(allow_private=True), "1", resolver=resolving_to(addresses), network=network)
+    async with listening(receivers[0]) as first, listening(receivers[1]) as second:
+        network.servers |= {PUBLIC_ADDRESS: first, OTHER_PUBLIC_ADDRESS: second}
+        assert (await post(poster, f"http://{HOST}/", {}, b"{}")).status == 200
+    assert [len(receiver.requests) for receiver in receivers] == [1, 0]
+
+
+def test_both_kinds_of_address_are_tried_in_turn() -> None:
+    """A host whose IPv6 is broken altogether is reached at the second attempt."""
+    assert in_turn(["2::1", "2::2", "1.1.1.1", "1.1.1.2"]) == ["2::1", "1.1.1.1", "2::2", "1.1.1.2"]
+    assert in_turn(["1.1.1.1", "2::1", "2::2"]) == ["1.1.1.1", "2::1", "2::2"]
+    assert in_turn(["1.1.1.1"]) == ["1.1.1.1"]
 
 
 async def test_nobody_there(plain: HttpPoster) -> None:
