@@ -17,6 +17,7 @@ from core.history import Minute
 from core.places import DueKind, EndedKind, Place
 from core.request import Request
 from core.scheduling import Due
+from core.waiting import total
 from ports import Clock, History, JobStore, RequestKey
 
 JOBS_MAX = 200
@@ -59,6 +60,11 @@ class Reading:
     listed_since_ms: int
     errors: Mapping[str, str]
     hour: Sequence[Minute]
+
+    @property
+    def waiting_count(self) -> int:
+        """How many jobs wait for a first call, listed or not; the index shows some sooner than the count."""
+        return max(len(self.waiting), total(self.gate.waiting))
 
 
 class Reader:
@@ -167,9 +173,9 @@ def facts(reading: Reading, requests: Iterable[Request], dead_letters: int) -> F
     return Facts(
         reading.now_ms,
         reading.gate,
-        len(reading.waiting),
+        reading.waiting_count,
         len(reading.retrying),
-        uncounted=JOBS_MAX in {len(reading.waiting), len(reading.retrying)},
+        uncounted=len(reading.retrying) == JOBS_MAX,
         ran_at_ms=latest.at_ms if latest else None,
         noted_state=latest.state if latest else "",
         noted_since_ms=latest.since_ms if latest else None,

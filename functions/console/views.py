@@ -43,7 +43,7 @@ def overview(request_id: str, seen: Overview, known_etag: str) -> Response:
         "status": 200,
         "headline": headline(seen).model_dump(exclude_none=True),
         "window": _window(reading.gate, reading.now_ms, reading.hour),
-        "waiting": _queue(reading.waiting),
+        "waiting": {**_queue(reading.waiting), "count": reading.waiting_count, "more": False},
         "retrying": _queue(reading.retrying),
         "requests": [_row(row) for row in sorted(seen.rows, key=_order)],
         "more": reading.more,

@@ -266,6 +266,13 @@ def park(job: Job) -> Job:
     return replace(job, due_ms=None)
 
 
+def due_now(job: Job, now_ms: int) -> Job | None:
+    """Let a job be called now instead of later; None if it is due, waits for nothing, or is being called."""
+    if job.due_ms is None or job.due_ms <= now_ms or job.call_live(now_ms):
+        return None
+    return replace(job, next_try_ms=now_ms, due_ms=now_ms)
+
+
 def without_call(current: Job, before: Job | None, now_ms: int, waiter: Waiter | None = None) -> Job:
     """Take a fence back to the job before it; where there was none, to one that was never called.
 

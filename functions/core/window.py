@@ -282,6 +282,12 @@ def give_back(window: Window, permit: Permit) -> Change | None:
     return Change(window.limits.version, {index: seen}, {index: permit.previous})
 
 
+def fill(window: Window, free_at_ms: int) -> Change:
+    """Make every slot busy until then: where calls may have been made that the window does not know."""
+    slots = {index: Slot(max(slot.free_at_ms, free_at_ms)) for index, slot in enumerate(window.slots)}
+    return Change(window.limits.version, expected_slots=dict(enumerate(window.slots)), slots=slots)
+
+
 def _held(window: Window, permit: Permit) -> tuple[int, Slot] | None:
     """Find the permit's slot by its holder: a change of limits may have moved it."""
     for index, slot in enumerate(window.slots):

@@ -15,12 +15,14 @@ from core.errors import RelayError
 from core.secrets import HOLDER_NAME
 from core.window import Limits
 from infra.local.keys import new_token_key, new_webhook_secret
-from infra.ops import actions, dead_letters, show
+from infra.ops import actions, dead_letters, overviews, show
 from infra.ops.actions import Filter, NothingFound, Ports, Standing, State
 from infra.ops.connect import connect
 
 EXIT_FAILED = 1
 EXIT_NOTHING = 3
+LEASE_MS = 42_250
+"""Of the default settings, without W: send limit, time limit of a call, grace and margin."""
 LISTED_MAX = 100
 SIGNERS = {
     "webhook-secrets": (actions.WEBHOOK_SECRETS, "The secrets that sign the webhooks."),
@@ -47,6 +49,10 @@ keys_app = typer.Typer(no_args_is_help=True, help="API keys of callers and opera
 app.add_typer(letters_app, name="dead-letters")
 app.add_typer(limit_app, name="limit")
 app.add_typer(keys_app, name="keys")
+window_app = typer.Typer(no_args_is_help=True, help="The slots of the limit.")
+app.add_typer(window_app, name="window")
+upstream_key_app = typer.Typer(no_args_is_help=True, help="Our key for the upstream, in the secret.")
+app.add_typer(upstream_key_app, name="upstream-key")
 secret_app = typer.Typer(no_args_is_help=True, help="The service's secret.")
 app.add_typer(secret_app, name="secret")
 
@@ -90,10 +96,19 @@ def options(
         str | None, typer.Option(help="An emulator's URL.", envvar="AWS_ENDPOINT_URL", show_default="AWS")
     ] = None,
     region: Annotated[str | None, typer.Option(envvar="AWS_REGION", show_default="as configured")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of tables; may stand anywhere.")
+    ] = False,
 ) -> None:
     """Take the options that all commands share."""
     context.obj = Session(stack, endpoint, region, as_json)
+
+
+@app.command()
+def overview(context: Context) -> None:
+    """Say how the service stands, why, and what to do: what the console's headline says."""
+    session: Session = context.obj
+    show.document(session.run(overviews.document), as_json=session.as_json)
 
 
 @app.command()
@@ -159,12 +174,39 @@ def replay(
     states = frozenset({State.DELIVERED, *actions.ENDED_UNHEARD}) if request_ids else actions.ENDED_UNHEARD
     found = session.run(partial(_found, wanted=wanted, states=states))
     _confirm(session, _standings(found), "Send these webhooks again?", dry_run=dry_run, yes=yes)
-    session.say(replayed=session.run(partial(actions.replay, requests=[row.request for row in found])))
+    _results(session, partial(actions.replay, requests=[row.request for row in found]), actions.REPLAYED)
+
+
+@app.command("retry-now")
+def retry_now(
+    context: Context,
+    request_ids: Ids = None,
+    client: Client = "",
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Whatever is retried.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Try again what waits for its next try, as soon as the window has a slot; the limit is kept.
+
+    \b
+      retry-now 0199a1b2-…
+      retry-now --client billing
+      retry-now --all
+    """  # noqa: D301 - as above
+    session: Session = context.obj
+    wanted = _filter(request_ids, client, "", "")
+    if wanted.empty is not everything:
+        raise typer.BadParameter("say which: ids, --client or --all")
+    found = session.run(partial(_found, wanted=wanted, states=frozenset({State.RETRYING})))
+    _confirm(session, _standings(found), "Try these again now?", dry_run=dry_run, yes=yes)
+    _results(session, partial(actions.retry_now, requests=[row.request for row in found]), actions.DUE_NOW)
 
 
 @app.command()
 def purge(
     context: Context,
+    request_ids: Ids = None,
     client: Client = "",
     since: Since = "",
     until: Until = "",
@@ -173,12 +215,12 @@ def purge(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Empty the backlog: every open request fails, with a reason that says who gave it up.
+    """Give up open requests: those named, those of a caller or time, or all. They fail, and say why.
 
     A call that is under way is not cut off, but nobody waits for it any more. There is no way back.
     """
     session: Session = context.obj
-    wanted = _filter((), client, since, until)
+    wanted = _filter(request_ids, client, since, until)
     found = session.run(partial(_found, wanted=wanted, states=frozenset({State.OPEN})))
     question = f"Fail these requests{'' if notify else ', without telling their callers'}?"
     _confirm(session, _standings(found), question, dry_run=dry_run, yes=yes)
@@ -277,6 +319,48 @@ def limit_set(
     _confirm(session, [row], "Change the limit to this?", dry_run=dry_run, yes=yes)
     changed = session.run(partial(actions.set_limits, calls=calls, window_ms=window_ms))
     session.say(**row, changed=changed)
+
+
+@window_app.command("fill")
+def window_fill(
+    context: Context,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0, help="For how long.", show_default="a lease of the default settings"),
+    ] = None,
+    *,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Make every slot busy for a lease: after a table was restored, calls may be missing in it.
+
+    No call is made until then. With a longer UPSTREAM_TIMEOUT_SECONDS or UPSTREAM_GRACE_SECONDS than the
+    defaults, give the seconds: send limit (2) + timeout + grace + W + margin.
+    """
+    session: Session = context.obj
+
+    async def lease_ms(ports: Ports) -> int:
+        gate = await ports.window_store.read()
+        return round(1000 * seconds) if seconds else LEASE_MS + gate.window.limits.window_ms
+
+    for_ms = session.run(lease_ms)
+    row = {"every_slot_busy_for_seconds": for_ms / 1000}
+    _confirm(session, [row], "Stop calls for so long?", dry_run=dry_run, yes=yes)
+    session.say(**row, changed=session.run(partial(actions.fill_window, for_ms=for_ms)))
+
+
+@upstream_key_app.command("set")
+def upstream_key_set(context: Context) -> None:
+    """Read the upstream's key from standard input, and replace it. Nothing else of the secret changes.
+
+    Functions follow within five minutes; if the upstream refuses the old key, the new one is tried at once.
+    """
+    session: Session = context.obj
+    key = getpass.getpass("The upstream's key: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
+    if not key:
+        raise typer.BadParameter("no key came on standard input")
+    session.run(partial(actions.set_upstream_key, key=key))
+    session.say(upstream_key="replaced")
 
 
 @secret_app.command("init")
@@ -430,6 +514,16 @@ def _rows(session: Session, rows: Sequence[show.Row], limit: int) -> None:
     show.rows(rows[:limit], title, as_json=session.as_json)
 
 
+def _results(
+    session: Session, action: Callable[[Ports], Coroutine[Any, Any, dict[str, str]]], good: str
+) -> None:
+    """Carry out an action on each request, and name each with its result; fail if none was good."""
+    results = session.run(action)
+    _rows(session, [{"id": each, "result": result} for each, result in results.items()], sys.maxsize)
+    if good not in results.values():
+        raise typer.Exit(EXIT_FAILED)
+
+
 def _confirm(session: Session, rows: Sequence[show.Row], question: str, *, dry_run: bool, yes: bool) -> None:
     """Show what would be done, then stop (a dry run) or ask, unless told not to."""
     if dry_run:
@@ -443,7 +537,9 @@ def _confirm(session: Session, rows: Sequence[show.Row], question: str, *, dry_r
 def main() -> None:
     """Run the tool; its exit status says how it went."""
     try:
-        app(prog_name="python -m infra.ops")
+        words = sys.argv[1:]
+        as_json = ["--json"] if "--json" in words else []
+        app(as_json + [word for word in words if word != "--json"], prog_name="python -m infra.ops")
     except RelayError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(EXIT_NOTHING if isinstance(error, NothingFound) else EXIT_FAILED)

@@ -22,11 +22,12 @@ from core.job import Job
 from core.messages import NotificationMessage
 from core.request import Request, close_failed
 from core.window import Change
-from ports import Clock, Conflict, JobStore, Queue, Received, WindowStore, Written
+from ports import Clock, Conflict, History, JobStore, Queue, Received, WindowStore, Written
 
 PURGED = "purged_by_operator"
 PURGED_STATUS = 503
 KEY_BYTES = 32
+REPLAYED, DUE_NOW, NOT_HURRIED = "sent again", "due now", "due already, or being called"
 CLIENTS, OPERATORS = "clients", "operators"
 WEBHOOK_SECRETS, SIGNING_KEYS = "webhook_secrets", "signing_keys"
 TOKEN_KEYS, ONLY_TOKEN_KEY = "token_keys", "token_key"
@@ -92,6 +93,10 @@ class DeadLetterQueue(Protocol):
         """Let others receive them again at once."""
         ...
 
+    async def count(self) -> int:
+        """Return about how many there are that nobody holds."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -103,6 +108,7 @@ class Ports:
     notifications: Queue
     dead_letters: Mapping[str, DeadLetterQueue]
     vault: Vault
+    history: History
     clock: Clock
 
 
@@ -222,15 +228,32 @@ async def _park(ports: Ports, job_id: str) -> None:
         await ports.store.write_job(job, jobs.park(job))
 
 
-async def replay(ports: Ports, requests: Iterable[Request]) -> int:
-    """Start deliveries again, from their first attempt; return how many could be."""
-    started = []
+async def replay(ports: Ports, requests: Iterable[Request]) -> dict[str, str]:
+    """Start deliveries again, from their first attempt; return the result of each, by request."""
+    started, results = [], {}
     for request in requests:
-        with contextlib.suppress(NotReplayable):
-            now_ms = ports.clock.now_ms()
-            started.append(await redelivery.replay(ports.store, request, now_ms))
+        try:
+            started.append(await redelivery.replay(ports.store, request, ports.clock.now_ms()))
+        except NotReplayable as error:
+            results[request.id] = str(error)
+        else:
+            results[request.id] = REPLAYED
     await _notify(ports.notifications, started)
-    return len(started)
+    return results
+
+
+async def retry_now(ports: Ports, requests: Iterable[Request]) -> dict[str, str]:
+    """Let what waits for its next try be called as soon as a slot is free; return each result, by request."""
+    results = {}
+    for request in requests:
+        job = await ports.store.job(request.job_id)
+        after = await amend(
+            job,
+            lambda seen: jobs.due_now(seen, ports.clock.now_ms()) if seen else None,
+            ports.store.write_job,
+        )
+        results[request.id] = DUE_NOW if isinstance(after, Written) else NOT_HURRIED
+    return results
 
 
 async def _change_requests(
@@ -261,6 +284,12 @@ async def resume(ports: Ports) -> bool:
 async def unblock(ports: Ports) -> bool:
     """End what a 429 or a refused key holds back; say whether that changed anything."""
     return await _change_window(ports.window_store, lambda gate: gates.unblock(gate, ports.clock.now_ms()))
+
+
+async def fill_window(ports: Ports, for_ms: int) -> bool:
+    """Make every slot busy for so long; say whether that changed anything."""
+    free_at_ms = ports.clock.now_ms() + for_ms
+    return await _change_window(ports.window_store, lambda gate: windows.fill(gate.window, free_at_ms))
 
 
 async def set_limits(ports: Ports, calls: int, window_ms: int) -> bool:
@@ -318,6 +347,13 @@ async def revoke_key(vault: Vault, name: str, holders: str = CLIENTS) -> None:
         return secret | {holders: {other: key for other, key in known.items() if other != name}}
 
     await _change(vault, revoked)
+
+
+async def set_upstream_key(ports: Ports, key: str) -> None:
+    """Replace the upstream's key, and nothing else; a key that is suspected is tried at once."""
+    await _change(ports.vault, lambda secret: secret | {"upstream_key": key})
+    with contextlib.suppress(NothingFound):  # a window that was never made suspects no key
+        await unblock(ports)
 
 
 async def add_signer(vault: Vault, kind: str, new: str, public_key: str = "") -> None:

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from adapters import aws
 from adapters.aws import in_thread
 from adapters.clock import SystemClock
+from adapters.dynamodb_history import DynamoHistory
 from adapters.dynamodb_jobs import DynamoJobStore
 from adapters.dynamodb_window import DynamoWindowStore
 from adapters.records import decode_request
@@ -52,6 +53,7 @@ def connect(stack: str, endpoint: str | None, region: str | None) -> Ports:
             "notification": SqsDeadLetters(sqs, names["NotificationDeadLetterQueue"], HELD_S),
         },
         vault=SecretsManagerVault(make("secretsmanager"), names["Secret"]),
+        history=DynamoHistory(dynamodb, names["SigningTable"]),
         clock=SystemClock(),
     )
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.gate import Gate
+from core.words import explain
 from infra.ops.actions import Standing
 from infra.ops.dead_letters import Letter
 
@@ -46,8 +47,16 @@ def standing_row(standing: Standing) -> Row:
         "created": time_text(request.created_ms),
         "attempts": standing.attempts if request.open else request.calls,
         "webhook": delivery.state.value,
-        "why": request.failure.reason if request.failure else delivery.reason,
+        "why": _why(standing),
     }
+
+
+def _why(standing: Standing) -> str:
+    """Say what went wrong last: the request's failure, else its webhook's, else its last call's."""
+    request, job = standing.request, standing.job
+    code = request.failure.reason if request.failure else request.delivery.reason
+    code = code or (job.error if job and request.open else "")
+    return explain(code) if code else ""
 
 
 def standing_document(standing: Standing) -> Row:
@@ -99,10 +108,13 @@ def rows(found: Sequence[Row], title: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(list(found)))
         return
+    if not sys.stdout.isatty():
+        _lines(found)
+        return
     table = Table(*(found[0] if found else ()), title=title, title_justify="left")
     for row in found:
         table.add_row(*(_cell(value) for value in row.values()))
-    _console().print(table)
+    Console().print(table)
 
 
 def document(found: Row, *, as_json: bool) -> None:
@@ -110,15 +122,22 @@ def document(found: Row, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found))
         return
+    if not sys.stdout.isatty():
+        for name, value in found.items():
+            print(f"{name}\t{'' if value is None else value}")
+        return
     table = Table.grid(padding=(0, 2))
     for name, value in found.items():
         table.add_row(name, _cell(value))
-    _console().print(table)
+    Console().print(table)
 
 
-def _console() -> Console:
-    """Return a console that cuts nothing off where the output is not a terminal's."""
-    return Console() if sys.stdout.isatty() else Console(width=300)
+def _lines(found: Sequence[Row]) -> None:
+    """Print rows for programs: columns between tabs, their names in the first line."""
+    if found:
+        print("\t".join(found[0]))
+    for row in found:
+        print("\t".join("" if value is None else " ".join(str(value).split()) for value in row.values()))
 
 
 def _cell(value: object) -> str:

@@ -97,5 +97,5 @@ class Operator:
         ports = self._ports
         missing = cast(Any, None)
         return actions.Ports(
-            ports.store, self, ports.window_store, ports.notifications, {}, missing, ports.clock
+            ports.store, self, ports.window_store, ports.notifications, {}, missing, missing, ports.clock
         )

@@ -106,7 +106,7 @@ def test_a_webhook_is_replayed(stack: RunningStack, tool: Tool) -> None:
     assert request_id in {row["id"] for row in tool("list", "--state", "gone")}
     httpx.post(configure, json={"name": "ops", "status": None}, trust_env=False)
     assert [row["id"] for row in tool("replay", request_id, "--dry-run")] == [request_id]
-    assert tool("replay", request_id, "--yes") == {"replayed": 1}
+    assert tool("replay", request_id, "--yes") == [{"id": request_id, "result": "sent again"}]
     assert asyncio.run(statuses_of_two_webhooks(stack, request_id)) == [
         httpx.codes.GONE,
         httpx.codes.NO_CONTENT,

@@ -20,11 +20,12 @@ from core.request import DeliveryState, Failure, Request, RequestState
 from core.secrets import Secrets
 from core.window import Limits
 from infra.local.keys import new_token_key, new_webhook_secret
-from infra.ops import actions, dead_letters, show
+from infra.ops import actions, dead_letters, overviews, show
 from infra.ops.actions import Filter, NothingFound, Ports, Refused, State, StoredSecret
 from ports import Conflict, Received, Written
 from tests.fakes.memory import (
     MemoryDeadLetters,
+    MemoryHistory,
     MemoryJobStore,
     MemoryQueue,
     MemoryTable,
@@ -129,6 +130,7 @@ class World:
             notifications=self.notifications,
             dead_letters={"fresh": self.fresh_dead, "notification": self.notification_dead},
             vault=self.vault,
+            history=MemoryHistory(),
             clock=self.clock,
         )
 
@@ -286,7 +288,8 @@ async def test_a_purge_cuts_no_call_off(world: World) -> None:
 async def test_a_delivery_starts_again(world: World, state: DeliveryState, count: int) -> None:
     """A replay begins at the first attempt, is due, and does not expire; without a webhook there is none."""
     ended = await world.end(await world.accept(1), state)
-    assert await actions.replay(world.ports, [ended]) == count
+    results = await actions.replay(world.ports, [ended])
+    assert (results[ended.id] == actions.REPLAYED) is bool(count)
     after = await world.stored(ended)
     texts = [NotificationMessage(ended.job_id, ended.id, 0).encode()]
     assert world.notifications.texts == texts * count
@@ -331,6 +334,59 @@ async def test_a_pause_holds_until_resumed(world: World) -> None:
     assert not await actions.pause(world.ports, by="otto")
     assert await actions.resume(world.ports)
     assert not (await world.ports.window_store.read()).paused
+
+
+async def test_a_retry_comes_sooner(world: World) -> None:
+    """What waits for its next try is due now; what is due, or being called, is left as it is."""
+    later, due = await world.accept(1), await world.accept(2)
+    job = await world.job_of(later)
+    await world.store.write_job(
+        job, replace(job, attempts=1, due_ms=NOW_MS + 9_000, next_try_ms=NOW_MS + 9_000)
+    )
+    results = await actions.retry_now(world.ports, [later, due])
+    assert results == {later.id: actions.DUE_NOW, due.id: actions.NOT_HURRIED}
+    assert (await world.job_of(later)).due_ms == NOW_MS
+    called = jobs.fence(await world.job_of(later), "call", NOW_MS, call_for_ms=5_000, retry_ms=1_000)
+    await world.store.write_job(await world.job_of(later), called)
+    assert await actions.retry_now(world.ports, [later]) == {later.id: actions.NOT_HURRIED}
+
+
+async def test_a_filled_window_grants_nothing_for_a_lease(world: World) -> None:
+    """And no slot that is busy for longer is freed by it."""
+    assert await actions.fill_window(world.ports, 100_000)
+    assert {slot.free_at_ms for slot in world.window.window.slots} == {NOW_MS + 100_000}
+    await actions.fill_window(world.ports, 1_000)
+    assert {slot.free_at_ms for slot in world.window.window.slots} == {NOW_MS + 100_000}
+
+
+async def test_the_upstreams_key_is_replaced_alone(world: World) -> None:
+    """Callers keep theirs, whatever others changed meanwhile; a suspected key is probed at once."""
+    assert world.window.gate
+    world.window.gate = world.window.gate.having(suspect_since_ms=1, probe_at_ms=NOW_MS + 60_000)
+    before = dict(world.vault.secret)
+    world.vault.meanwhile = [{"clients": {"alice": "key-of-alice", "carol": "key-of-carol"}}]
+    await actions.set_upstream_key(world.ports, "the-new-one")
+    changed = {"upstream_key": "the-new-one", "clients": {"alice": "key-of-alice", "carol": "key-of-carol"}}
+    assert world.vault.secret == before | changed
+    assert world.window.gate.key.probe_at_ms == NOW_MS
+    with pytest.raises(Refused):
+        await actions.set_upstream_key(world.ports, "")
+
+
+async def test_the_overview_is_the_consoles_headline(world: World) -> None:
+    """State, why and what to do, with the figures that it was judged by."""
+    assert world.window.gate
+    world.window.gate = world.window.gate.having(None, **{"waits:alice": 1})
+    document = await overviews.document(world.ports)
+    assert (document["state"], document["waiting"], document["slots_in_use"]) == ("at_limit", "1", "0 of 10")
+    await actions.pause(world.ports, by="olga")
+    document = await overviews.document(world.ports)
+    assert (document["title"], document["todo"]) == (
+        "Calls are paused by olga",
+        "Resume, once whoever paused agrees: `resume`.",
+    )
+    await world.fresh_dead.send(["garbage"])
+    assert (await overviews.document(world.ports))["dead_letters_fresh"] == 1
 
 
 async def test_limits_set_by_an_operator_stand(world: World) -> None:

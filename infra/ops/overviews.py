@@ -1,0 +1,32 @@
+"""How the service stands, for the command line: the same headline as the console's."""
+
+from console.reading import Reader, facts
+from core.headline import headline
+from infra.ops import show
+from infra.ops.actions import Ports
+
+
+async def document(ports: Ports) -> show.Row:
+    """Return the headline and what it was judged by; raises `Unavailable`."""
+    reader = Reader(ports.store, ports.window_store.read, ports.history, ports.clock)
+    reading = await reader.read()
+    letters = {name: await queue.count() for name, queue in ports.dead_letters.items()}
+    known = facts(reading, reading.requests, sum(letters.values()))
+    told = headline(known)
+    more = "+" if known.uncounted else ""
+    return {
+        "state": told.state.value,
+        "title": told.title,
+        "why": told.why,
+        "todo": told.todo,
+        "since": show.time_text(told.since_ms),
+        "slots_in_use": f"{known.used} of {known.gate.window.limits.calls}",
+        "most_in_use_in_the_last_hour": max([known.used, *(minute.used for minute in reading.hour)]),
+        "waiting": f"{known.waiting}{more}",
+        "retrying": f"{known.retrying}{more}",
+        "last_error": known.gate.tally.error,
+        "webhooks_failing": known.webhooks_failing,
+        "webhooks_given_up_in_the_last_hour": known.webhooks_given_up,
+        **{f"dead_letters_{name}": count for name, count in letters.items()},
+        "last_run": show.time_text(known.ran_at_ms),
+    }
