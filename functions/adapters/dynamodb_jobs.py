@@ -27,7 +27,7 @@ from adapters.records import (
     request_key,
 )
 from core.errors import Unavailable
-from core.job import DAY_MS, OUTCOME_KEPT_MS, Job
+from core.job import DAY_MS, Job
 from core.places import DueKind, EndedKind, partition
 from core.request import Request, RequestState
 from core.scheduling import Due
@@ -38,6 +38,8 @@ FOREVER_MS = 10**15
 AFTER = "!"
 """Appended to an id it makes a text that is greater, and smaller than every greater id."""
 UNCHANGED = "revision = :revision"
+POINTER_KEPT_MS = 400 * DAY_MS
+"""Longer than its request, which lives for 14 days after an end that each replay of its webhook puts off."""
 ABSENT = "attribute_not_exists(PK)"
 CONDITION_FAILED = frozenset({"ConditionalCheckFailedException"})
 TRANSACTION_CANCELED = frozenset({"TransactionCanceledException"})
@@ -278,7 +280,7 @@ def _pointer_key(request_id: str) -> Item:
 
 
 def _pointer(request: Request) -> Item:
-    expires_s = (request.created_ms + OUTCOME_KEPT_MS * 2 + DAY_MS) // 1000
+    expires_s = (request.created_ms + POINTER_KEPT_MS) // 1000
     return {
         **_pointer_key(request.id),
         "job_id": {"S": request.job_id},

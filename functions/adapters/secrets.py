@@ -10,6 +10,8 @@ from core.secrets import Secrets
 from ports import Clock
 
 CACHED_MS = 300_000
+STALE_MS_MAX = 3_600_000
+"""For how long a secret is used that can't be fetched again: a key that was revoked must stop working."""
 FETCH_LIMIT_MS = 500
 
 
@@ -33,7 +35,7 @@ def check_signing_keys(found: Secrets) -> None:
 
 
 class SecretsManager:
-    """Fetches the secret, keeps it for five minutes, and keeps a stale one while a refresh fails."""
+    """Fetches the secret and keeps it for five minutes; while a refresh fails, for an hour."""
 
     def __init__(
         self,
@@ -48,9 +50,10 @@ class SecretsManager:
         self._parse = parse
         self._secrets: Secrets | None = None
         self._refresh_at_ms = 0
+        self._fetched_at_ms = 0
 
     async def get(self) -> Secrets:
-        """Return the secret; raises `Unavailable` if it was never fetched."""
+        """Return the secret; raises `Unavailable` if it could not be fetched for an hour."""
         if self._secrets is None or self._clock.monotonic_ms() >= self._refresh_at_ms:
             await self._refresh()
         return self.current()
@@ -58,7 +61,7 @@ class SecretsManager:
     def current(self) -> Secrets:
         """Return the secret as it was last fetched."""
         if self._secrets is None:
-            raise Unavailable("the secret was never fetched")
+            raise Unavailable("there is no secret that may be used")
         return self._secrets
 
     def expire(self) -> None:
@@ -70,6 +73,7 @@ class SecretsManager:
             async with asyncio.timeout(FETCH_LIMIT_MS / 1000):
                 answer = await in_thread(self._client.get_secret_value, SecretId=self._secret_id)
             self._secrets = self._parse(answer.get("SecretString", ""))
+            self._fetched_at_ms = self._clock.monotonic_ms()
         except SettingError as error:
             self._keep_or_raise(f"the secret is unusable, see docs/deploy.md: {error}")
         except (TimeoutError, Unavailable) as error:
@@ -77,6 +81,8 @@ class SecretsManager:
         self._refresh_at_ms = self._clock.monotonic_ms() + CACHED_MS
 
     def _keep_or_raise(self, reason: str) -> None:
-        """Go on with the secret as it was last fetched; raises `Unavailable` if there is none."""
+        """Go on with what was fetched last; raises `Unavailable` if there is nothing, or it is too old."""
+        if self._clock.monotonic_ms() - self._fetched_at_ms > STALE_MS_MAX:
+            self._secrets = None
         if self._secrets is None:
             raise Unavailable(reason)

@@ -10,14 +10,15 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from adapters.dynamodb_jobs import DynamoJobStore
+from adapters.dynamodb_jobs import POINTER_KEPT_MS, DynamoJobStore
 from core import job as jobs
 from core import request as requests
 from core.errors import Unavailable
-from core.job import Call, Job, Refusal, Signature
+from core.job import DAY_MS, OUTCOME_KEPT_MS, Call, Job, Refusal, Signature
 from core.places import DueKind, EndedKind
 from core.request import Delivery, DeliveryState, Failure, Request, Success
 from core.scheduling import Due
+from notifier.settings import DELAYS_S
 from ports import PAGE_MAX, Conflict, JobStore, Page, RequestKey, Written
 from tests.fakes.memory import MemoryJobStore, MemoryTable
 
@@ -712,3 +713,10 @@ async def test_what_may_go_has_a_time_to_live_in_whole_seconds(client: Any, tabl
     assert rows["JOB#JOB"]["expires_s"] == {"N": str((NOW_MS + jobs.IDLE_KEPT_MS) // 1000)}
     assert "expires_s" not in rows["JOB#REQ"]
     assert "expires_s" in rows["REQ#REQ"]
+
+
+def test_a_pointer_outlives_its_request() -> None:
+    """However old a request gets, through a whole schedule and a replay on its last day, its id is found."""
+    age_max_ms = 14 * DAY_MS
+    schedule_ms = sum(float(delay_s) * 1000 for delay_s in DELAYS_S.split(","))
+    assert age_max_ms + 2 * (schedule_ms + OUTCOME_KEPT_MS) < POINTER_KEPT_MS

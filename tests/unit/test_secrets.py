@@ -1,10 +1,12 @@
 import json
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from adapters import ed25519
-from adapters.secrets import parse_and_check
-from core.errors import SettingError
+from adapters.clock import SystemClock
+from adapters.secrets import CACHED_MS, STALE_MS_MAX, SecretsManager, parse_and_check
+from core.errors import SettingError, Unavailable
 from core.secrets import Secrets
 
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -113,3 +115,41 @@ def test_no_key_is_shown() -> None:
     """A secret in a log line or a traceback would be anybody's."""
     shown = repr(parse(signing_keys=[ed25519.generate_private_key()]))
     assert not any(key in shown for key in ("key-of", "upstream'", TOKEN_KEY, "whsec_", "whsk_"))
+
+
+class Vault:
+    """A boto3 client of Secrets Manager that can be made to fail."""
+
+    def __init__(self) -> None:
+        self.fails = False
+
+    def get_secret_value(self, **_: object) -> dict[str, object]:
+        if self.fails:
+            raise EndpointConnectionError(endpoint_url="https://secretsmanager")
+        return {"SecretString": json.dumps(DOCUMENT), "ResponseMetadata": {"RequestId": "id"}}
+
+
+class HandClock(SystemClock):
+    """A clock that is set by hand."""
+
+    at_ms = 1_000_000
+
+    def monotonic_ms(self) -> int:
+        return self.at_ms
+
+
+async def test_a_secret_that_cannot_be_fetched_again_is_used_for_an_hour() -> None:
+    """An outage of Secrets Manager is survived, but a key that was revoked does not work for ever."""
+    vault, clock = Vault(), HandClock()
+    secrets = SecretsManager(vault, "secret", clock)
+    await secrets.get()
+    vault.fails = True
+    clock.at_ms += STALE_MS_MAX
+    assert (await secrets.get()).upstream_key == "upstream"
+    clock.at_ms += CACHED_MS + 1
+    with pytest.raises(Unavailable):
+        await secrets.get()
+    with pytest.raises(Unavailable):
+        secrets.current()
+    vault.fails = False
+    assert (await secrets.get()).upstream_key == "upstream"
