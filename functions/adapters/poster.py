@@ -1,4 +1,4 @@
-"""Posts one webhook: to an address that was judged, once, within a deadline, and believes nothing else.
+"""Posts one webhook, once, within a deadline, to an address that was judged.
 
 httpcore, the engine below httpx, is used directly. What is judged is what is sent (no second URL parser), and
 redirects, cookies, proxies from the environment and decompression are absent rather than switched off.
@@ -29,7 +29,7 @@ CONNECT_TIMEOUT_S = 5.0  # per address
 STAGGER_S = 0.25  # RFC 8305's connection attempt delay
 RESOLVER_THREADS = 250  # as many as webhooks in one process: names that hang must not hold up others
 
-# A time-out is an OSError, and so is whatever TLS raises once it is established.
+# A time-out is an OSError, and so is every error of an established TLS connection.
 BROKEN = (OSError, httpcore.NetworkError, httpcore.ProtocolError)
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -120,7 +120,7 @@ def in_turn(addresses: Sequence[str]) -> list[str]:
     return [address for pair in pairs for address in pair if address is not None]
 
 
-# httpcore's trace events, and what it means to get no further.
+# From httpcore's trace events to the reason if the request gets no further.
 REASON_AFTER_EVENT = {
     "connection.connect_tcp.started": "connect_refused",
     "connection.start_tls.started": "tls_failure",
@@ -215,7 +215,7 @@ class HttpPoster:
         return judged
 
     async def _judged_addresses(self, target: Target) -> Sequence[str]:
-        """Resolve once. One bad address condemns all: which one would answer is up to the attacker."""
+        """Resolve a name. One refused address refuses the name: an attacker chooses which one answers."""
         if target.address:
             return [target.address]
         try:

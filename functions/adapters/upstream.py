@@ -31,7 +31,7 @@ SocketOption = tuple[int, int, int] | tuple[int, int, bytes]
 
 
 def socket_options(grace_ms: int) -> list[SocketOption]:
-    """Return what keeps a call that we gave up from arriving later than the grace.
+    """Return what keeps a call that was given up from arriving later than the grace.
 
     Without them the kernel retransmits for a quarter of an hour after the connection is closed: a request
     that was written to a dropped link arrives when the link is back, in somebody else's window.
@@ -95,7 +95,7 @@ class HttpUpstream:
         self._key = key
         self._key_refused = key_refused
         self._clock = clock
-        # Made at once: it loads forty modules and all certificates, for which no caller should wait.
+        # Made at the start: it loads forty modules and all certificates, and no caller should wait for that.
         self._client = _new_client(grace_ms)
 
     async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:

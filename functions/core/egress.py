@@ -1,9 +1,9 @@
-"""May we call this address? Every answer is a verdict with a reason, the same on every Python.
+"""Whether a webhook may be sent to a URL or an address: a verdict, the same on every Python.
 
-`ipaddress.is_global` is no guard: what it calls global differs between Python versions, and some of them
-pass NAT64, 6to4 and multicast. So the special ranges stand here, from the IANA registries
+`ipaddress.is_global` can't be used: it differs between Python versions, and some of them allow NAT64, 6to4
+and multicast. So the special ranges are listed here, from the IANA registries
 (iana-ipv4-special-registry, iana-ipv6-special-registry), and IPv6 is refused outside `2000::/3`.
-Names are never resolved here: whoever connects judges every address it was given, then uses only those.
+Names are not resolved here: the sender judges every address of a name, and connects only to those.
 """
 
 import re
@@ -75,7 +75,7 @@ def _networks(*rows: tuple[Verdict, str]) -> tuple[tuple[Network, Verdict], ...]
     return tuple((ip_network(network), verdict) for verdict, text in rows for network in text.split())
 
 
-# The first match wins, so the narrower range stands first.
+# The first match wins, so the narrower range comes first.
 SPECIAL_IPV4 = _networks(
     # AWS (and most clouds), ECS tasks, EKS pods, Alibaba, Azure, Oracle.
     (Verdict.DENY_METADATA, "169.254.169.254 169.254.170.2 169.254.170.23"),
@@ -120,7 +120,7 @@ ISATAP_IDENTIFIERS = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Whom we may call.
+    """To whom webhooks may be sent.
 
     A host entry is a name, a literal address, or `*.name` for every name below it. A non-empty `allow_hosts`
     is exhaustive; `deny_hosts` wins. Neither opens a special range: only `allow_private` does (private and
@@ -141,7 +141,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL that may be called, as far as one can tell without DNS."""
+    """A URL that may be called, before its name is resolved."""
 
     scheme: str
     host: str
@@ -174,7 +174,7 @@ def classify_address(address: str, policy: Policy) -> Verdict:
 
 
 def classify_url(url: str, policy: Policy) -> Target | Verdict:
-    """Judge a URL by all that can be known without DNS: a target, or the reason why not."""
+    """Judge a URL before its name is resolved: return a target, or the reason why not."""
     if len(url) > URL_LENGTH_MAX:
         return Verdict.DENY_URL_LENGTH
     target = parse_url(url)
@@ -185,7 +185,7 @@ def classify_url(url: str, policy: Policy) -> Target | Verdict:
 
 
 def parse_url(url: str) -> Target | Verdict:
-    """Take a URL apart; the verdict says why it is none that could be called."""
+    """Parse a URL; a verdict says why it can't be called."""
     parts = _URL.fullmatch(url)
     if parts is None:
         return Verdict.DENY_URL_SYNTAX

@@ -31,7 +31,7 @@ Signer = Callable[[bytes], bytes]
 
 @dataclass(frozen=True, slots=True)
 class PostResult:
-    """What one attempt came to."""
+    """The result of one attempt."""
 
     status: int | None
     """The answer's HTTP status; None if there was no answer."""
@@ -88,7 +88,7 @@ def sign(
 ) -> dict[str, str]:
     """Return the headers of one attempt: one signature per secret (`v1`) and per ed25519 signer (`v1a`).
 
-    During a rotation both keys of a kind sign, and a receiver with either is content.
+    During a rotation both keys of a kind sign, so that a receiver with either can verify.
     """
     if "." in webhook_id:
         raise ValueError("a webhook id with a dot would make the signed content ambiguous")

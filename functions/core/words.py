@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+from core.egress import Verdict
+from core.webhook import EGRESS_REASON_PREFIX
+
 SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS = 1_000, 60_000, 3_600_000, 86_400_000
 UNITS = ((100 * SECOND_MS, SECOND_MS, "s"), (100 * MINUTE_MS, MINUTE_MS, "min"), (48 * HOUR_MS, HOUR_MS, "h"))
 
@@ -19,14 +22,20 @@ SENTENCES: Mapping[str, str] = {
     "RemoteProtocolError": "the connection broke",
     "timeout": "no answer in time",
     "connect_refused": "no connection",
-    "host_busy": "the receiver is busy with others of ours",
-    "host_circuit_open": "the receiver is out of order, and left alone for a while",
+    "dns_failure": "the host name has no address",
+    "tls_failure": "no encrypted connection",
+    "protocol_error": "an answer that is not HTTP",
+    "host_busy": "the receiver's host is busy with other webhooks",
+    "circuit_open": "the receiver fails, and is left alone for a while",
+    "host_circuit_open": "the receiver fails, and is left alone for a while",  # of version 0.1
+    "receiver_failing": "the receiver failed last: waits among the retries",
+    "out_of_time": "waits for the next notifier",
 }
 PREFIXES: Mapping[str, str] = {
     "http_": "HTTP {}",
     "upstream_refused_": "the upstream refuses the message with HTTP {}",
     "upstream_": "HTTP {}",
-    "egress_": "the address is not allowed ({})",
+    EGRESS_REASON_PREFIX: "the webhook URL {}",
 }
 
 
@@ -36,8 +45,14 @@ def explain(code: str) -> str:
         return SENTENCES[code]
     for prefix, sentence in PREFIXES.items():
         if code.startswith(prefix):
-            return sentence.format(code.removeprefix(prefix).replace("_", " "))
+            return sentence.format(_explain_rest(prefix, code.removeprefix(prefix)))
     return code.replace("_", " ")
+
+
+def _explain_rest(prefix: str, rest: str) -> str:
+    if prefix == EGRESS_REASON_PREFIX and rest in set(Verdict):
+        return Verdict(rest).expected
+    return rest.replace("_", " ")
 
 
 def span(ms: int) -> str:

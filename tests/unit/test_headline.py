@@ -127,7 +127,9 @@ def test_since_when_is_told_where_it_is_known() -> None:
     [
         ("http_503", "HTTP 503"),
         ("upstream_refused_403", "the upstream refuses the message with HTTP 403"),
-        ("egress_private", "the address is not allowed (private)"),
+        ("egress_deny_private", "the webhook URL must not name a private address"),
+        ("egress_of_another_version", "the webhook URL of another version"),
+        ("circuit_open", "the receiver fails, and is left alone for a while"),
         ("attempts_exhausted", "given up after the most calls that are allowed"),
         ("something_new", "something new"),
     ],
