@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterable
 
 from core import scheduling, waiting
+from core.errors import Unreadable
 from core.gate import Gate
 from core.job import Job
 from core.places import DueKind
@@ -65,10 +66,16 @@ class DueJobs:
         return self._more and not any(self._due(kind, now_ms) for kind in (DueKind.FRESH, DueKind.RETRY))
 
     async def name(self, job_ids: Iterable[str]) -> None:
-        """Keep the jobs that wake-ups name in mind, if they are there."""
-        for job in await asyncio.gather(*(self._store.job(job_id) for job_id in job_ids)):
+        """Keep the jobs that wake-ups name in mind, if they are there and can be read."""
+        for job in await asyncio.gather(*(self._readable(job_id) for job_id in job_ids)):
             if job:
                 self.keep(job)
+
+    async def _readable(self, job_id: str) -> Job | None:
+        try:
+            return await self._store.job(job_id)
+        except Unreadable:  # where the index shows it, it is told and left alone
+            return None
 
     def keep(self, job: Job) -> None:
         """Keep a job in mind as it is now; one that is not scheduled is forgotten."""
@@ -125,16 +132,16 @@ class DueJobs:
     async def _rows(self, kind: DueKind, client: str = "") -> tuple[dict[str, Due], bool]:
         """Read the index, on past what is left alone for now; say whether it has more."""
         now_ms = self._clock.now_ms()
-        rows, after, more = dict[str, Due](), None, True
+        rows, after = dict[str, Due](), None
         for _ in range(PAGES_MAX):
             page = await self._store.due_jobs(kind, now_ms + AHEAD_MS, ROWS_MAX, after, client=client)
             self.listed += page if kind is DueKind.FRESH else []
             rows |= {row.job_id: row for row in page if not self._left_alone(row.job_id, now_ms)}
             more = len(page) == ROWS_MAX and page[-1].due_ms <= now_ms
             if not more or rows:
-                break
+                return rows, more
             after = page[-1]
-        return rows, more
+        return rows, False  # another look at once would find no more
 
     def _left_alone(self, job_id: str, now_ms: int) -> bool:
         kept = any(job_id in rows for rows in self._kept.values())

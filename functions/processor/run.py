@@ -14,13 +14,13 @@ from calling.outcomes import Outcomes
 from calling.slots import Slots
 from calling.wakeups import WakeUps
 from core.config import CallSettings
-from core.errors import Unavailable, Unreadable
+from core.errors import Unavailable, Unreadable, described
 from core.job import Job
 from core.messages import WakeUp
 from core.scheduling import Next
 from ports import Deployment, Ports
 from processor import limits
-from processor.backoff import Backoff
+from processor.backoff import UNREACHED_MS_MAX, Backoff
 from processor.counts import Counts
 from processor.due import ROWS_MAX, DueJobs
 from processor.keycheck import KeyCheck
@@ -175,11 +175,12 @@ class Run:
     def _handle(self, turn: Next, result: StartedCall | NotStarted | BaseException) -> bool:
         """Take note of what became of a turn; return whether anything did."""
         job_id = turn.due.job_id
-        if isinstance(result, Unavailable):
+        if isinstance(result, Exception):
             self._skip(job_id, result)
             return True
         if isinstance(result, BaseException):
             raise result
+        self._backoff.forget(job_id)
         if isinstance(result, StartedCall):
             self._due.drop(job_id)
             self._old_retry_last = turn.old_retry
@@ -193,13 +194,16 @@ class Run:
                 self._due.keep(result.job)
         return result.denied is None
 
-    def _skip(self, job_id: str, error: Unavailable) -> None:
-        """Leave alone what can't be read: the others go on without it."""
-        unreadable = isinstance(error, Unreadable)
-        wait_ms = UNREADABLE_MS if unreadable else AFTER_FAILURE_MS
-        self._backoff.hold(job_id, self._clock.now_ms(), wait_ms)
-        metrics = {"Unreadable": 1} if unreadable else {"RoundsFailed": 1}
-        self._telemetry.event("job_skipped", metrics, job_id=job_id, reason=str(error))
+    def _skip(self, job_id: str, error: Exception) -> None:
+        """Leave alone what can't be read, and what our code fails at: the others go on without it."""
+        now_ms = self._clock.now_ms()
+        if isinstance(error, Unavailable) and not isinstance(error, Unreadable):
+            self._backoff.hold(job_id, now_ms, AFTER_FAILURE_MS, UNREACHED_MS_MAX)
+            metrics = {"RoundsFailed": 1}
+        else:
+            self._backoff.hold(job_id, now_ms, UNREADABLE_MS)
+            metrics = {"Unreadable": 1}
+        self._telemetry.event("job_skipped", metrics, job_id=job_id, reason=described(error))
 
     def _ended(self, task: asyncio.Task[Job | None]) -> None:
         """Keep the job in mind if it is to be called again: the index may not show that yet."""
@@ -233,6 +237,8 @@ class Run:
             await self._sweep.run(self._stop_ms)
         except Unavailable as error:  # what was not done is due still
             self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - nobody waits for this task: else it would fail unseen
+            self._telemetry.event("not_swept", {"Unreadable": 1}, reason=described(error))
 
     async def _leave(self) -> None:
         """Set the next wake-up. If that fails, the schedule looks each minute."""

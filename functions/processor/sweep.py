@@ -14,7 +14,7 @@ from calling.slots import Slots
 from calling.wakeups import WakeUps
 from core import hints
 from core import job as jobs
-from core.errors import Unavailable, Unreadable
+from core.errors import Unavailable, Unreadable, described
 from core.job import Job, Waiter
 from core.messages import NotificationMessage
 from core.places import DueKind
@@ -66,20 +66,22 @@ class Sweep:
         await self._each((job_id, self._look_at_job(job_id, ids)) for job_id, ids in by_job.items())
 
     async def _each(self, steps: Iterable[tuple[str, Coroutine[Any, Any, None]]]) -> None:
-        """Carry out steps side by side, by record: one that can't be read holds up no other."""
+        """Carry out steps side by side, by record: one that can't be dealt with holds up no other."""
         named = list(steps)
         results = await asyncio.gather(*(step for _, step in named), return_exceptions=True)
         for (record_id, _), result in zip(named, results, strict=True):
-            if isinstance(result, Unreadable):
-                self._skip(record_id, result)
-            elif isinstance(result, Unavailable):  # it is due still
+            if isinstance(result, Unavailable) and not isinstance(result, Unreadable):  # it is due still
                 self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(result))
+            elif isinstance(result, Exception):
+                self._skip(record_id, result)
             elif isinstance(result, BaseException):
                 raise result
 
-    def _skip(self, record_id: str, error: Unreadable) -> None:
+    def _skip(self, record_id: str, error: Exception) -> None:
         self._backoff.hold(record_id, self._clock.now_ms(), UNREADABLE_MS)
-        self._telemetry.event("record_skipped", {"Unreadable": 1}, record_id=record_id, reason=str(error))
+        self._telemetry.event(
+            "record_skipped", {"Unreadable": 1}, record_id=record_id, reason=described(error)
+        )
 
     async def _look_at_job(self, job_id: str, request_ids: set[str]) -> None:
         """Close the due requests that the job has an outcome for; see that it is scheduled for the others."""

@@ -11,7 +11,7 @@ from core import job as jobs
 from core import request as requests
 from core import window as windows
 from core.answers import Meaning
-from core.errors import Unreadable
+from core.errors import Unavailable, Unreadable
 from core.gate import Gate
 from core.job import JobState
 from core.messages import WakeUp, decode_wake_up
@@ -20,7 +20,9 @@ from core.request import DeliveryState, Failure, Request, RequestState
 from core.scheduling import Due
 from core.waiting import field_of
 from core.window import Change, Limits
-from ports import PAGE_MAX, Conflict, Page, Written
+from ports import PAGE_MAX, Conflict, Page, RequestKey, Written
+from processor.backoff import Backoff
+from processor.due import DueJobs
 from processor.run import ProcessorPorts
 from processor.wiring import assemble
 from proofs.simulation.virtual_time import run
@@ -564,6 +566,126 @@ def test_jobs_that_cannot_be_read_hold_up_no_other(count: int) -> None:
         await processor.run()
         assert loads == before
         assert all(each.at_ms >= world.notifiers.clock.now_ms() + 2_000 for each in world.wake_ups())
+
+    run(scenario())
+
+
+def test_a_wake_up_that_names_a_damaged_job_stops_no_other() -> None:
+    """What it names is stepped over, and the run calls what is due."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store = world.notifiers.store
+        damaged, healthy = await world.accept("damaged"), await world.accept("healthy")
+        job, load = store.job, store.load
+
+        async def read(job_id: str) -> jobs.Job | None:
+            if job_id == damaged.job_id:
+                raise Unreadable("a job can't be read")
+            return await job(job_id)
+
+        async def load_damaged(job_id: str) -> tuple[jobs.Job | None, Page]:
+            await read(job_id)
+            return await load(job_id)
+
+        store.job, store.load = read, load_damaged  # type: ignore[method-assign]
+        wake_up = WakeUp(damaged.job_id, world.notifiers.clock.now_ms())
+        assert await assemble(world.ports, CALLS).run([wake_up]) == 1
+        assert (await world.notifiers.now(healthy)).state is RequestState.SIGNED
+
+    run(scenario())
+
+
+def test_a_record_that_breaks_our_code_costs_only_itself() -> None:
+    """A fault that one record provokes ends neither the run nor the sweep, and is told."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store = world.notifiers.store
+        bad, healthy = await world.accept("bad"), await world.accept("healthy")
+        swept = await world.wait_for("swept")
+        bad_swept = await world.wait_for("bad swept")
+        load = store.load
+
+        async def load_bad(job_id: str) -> tuple[jobs.Job | None, Page]:
+            if job_id in {bad.job_id, bad_swept.job_id}:
+                raise ZeroDivisionError
+            return await load(job_id)
+
+        store.load = load_bad  # type: ignore[method-assign]
+        await assemble(world.ports, CALLS).run()
+        assert (await world.notifiers.now(healthy)).state is RequestState.SIGNED
+        assert await store.job(swept.job_id)
+        events = [(name, fields.get("Unreadable")) for name, fields in world.notifiers.telemetry.events]
+        assert events.count(("job_skipped", 1)) == 1
+        assert events.count(("record_skipped", 1)) == 1
+
+    run(scenario())
+
+
+def test_a_sweep_that_breaks_is_told() -> None:
+    """Calls go on without it, and an alarm rings."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+
+        async def broken(*_: object) -> list[RequestKey]:
+            raise ZeroDivisionError
+
+        world.notifiers.store.due_requests = broken  # type: ignore[method-assign, assignment]
+        await world.accept("hello")
+        assert await assemble(world.ports, CALLS).run() == 1
+        told = [fields for name, fields in world.notifiers.telemetry.events if name == "not_swept"]
+        assert [fields["Unreadable"] for fields in told] == [1]
+
+    run(scenario())
+
+
+def test_calls_go_on_seconds_after_a_failure_is_over() -> None:
+    """What can't be reached is tried again and again, however long that takes: it is no damaged record."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        clock, store = world.notifiers.clock, world.notifiers.store
+        request = await world.accept("hello")
+        load, works_at_ms = store.load, clock.now_ms() + 10 * 60_000
+
+        async def load_later(job_id: str) -> tuple[jobs.Job | None, Page]:
+            if clock.now_ms() < works_at_ms:
+                raise Unavailable("throttled")
+            return await load(job_id)
+
+        store.load = load_later  # type: ignore[method-assign]
+        processor = assemble(world.ports, CALLS)
+        while (await world.notifiers.now(request)).open:
+            await processor.run()
+            await clock.sleep_ms(1_000)
+        assert clock.now_ms() - works_at_ms < 20_000
+
+    run(scenario())
+
+
+def test_no_look_at_the_index_is_endless() -> None:
+    """Where nothing that a look could reach may be called, the run does not look again at once."""
+
+    async def scenario() -> None:
+        world, backoff = ProcessorWorld(), Backoff()
+        clock, store = world.notifiers.clock, world.notifiers.store
+
+        async def damaged(
+            kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+        ) -> list[Due]:
+            del kind, until_ms, client
+            first = int(after.job_id) + 1 if after else 0
+            for number in range(first, first + limit):
+                backoff.hold(str(number), clock.now_ms(), 60_000)
+            return [Due(str(number), number, number) for number in range(first, first + limit)]
+
+        store.due_jobs = damaged  # type: ignore[method-assign]
+        due = DueJobs(store, clock, backoff)
+        assert world.window.gate
+        await due.look(world.window.gate, 5_000)
+        assert not due.used_up
 
     run(scenario())
 
