@@ -28,8 +28,8 @@ from benchmarks.runtime import (
 
 WARM_REQUESTS = 300
 BUDGET_MS = 2_000
-INIT_RATIO_MAX = 1.15
-BUDGET_SHARE_MAX = 0.6
+INIT_RATIO_MAX = 1.2
+BUDGET_SHARE_MAX = 0.3
 SIZES_MAX_MB = {"ApiFunction": 20, "NotifierFunction": 26, "ProcessorFunction": 8}
 TOP = 12
 

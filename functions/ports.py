@@ -116,6 +116,14 @@ class Page:
     next_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OwnKey:
+    """A row of a caller's own requests: in the order of acceptance, then of ids."""
+
+    request_id: str
+    created_ms: int
+
+
 class JobStore(Protocol):
     """Jobs and requests. Reads by key are strongly consistent, those of the due index eventually."""
 
@@ -171,6 +179,10 @@ class JobStore(Protocol):
 
     async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
         """Return the requests that ended last, newest first."""
+        ...
+
+    async def own(self, client: str, limit: int, before: OwnKey | None = None) -> list[OwnKey]:
+        """Return a caller's requests, newest first; those `before` a row."""
         ...
 
     async def count_fresh(self, client: str, until_ms: int, limit: int) -> int:

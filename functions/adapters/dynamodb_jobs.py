@@ -2,7 +2,7 @@
 
     PK=JOB#<job id>      SK=JOB               the job
     PK=JOB#<job id>      SK=REQ#<request id>  a request: the truth
-    PK=REQ#<request id>  SK=REQ               an immutable pointer to it
+    PK=REQ#<request id>  SK=REQ               an immutable pointer to it, in its caller's partition
 
 The sparse index `due` (hash `due_kind`, range `due_ms`) holds whatever is to be looked at; and, in partitions
 of their own, the requests that have ended, by when they did, until TTL takes them.
@@ -28,10 +28,10 @@ from adapters.records import (
 )
 from core.errors import Unavailable
 from core.job import DAY_MS, Job
-from core.places import DueKind, EndedKind, partition
+from core.places import DueKind, EndedKind, own_partition, partition
 from core.request import Request, RequestState
 from core.scheduling import Due
-from ports import PAGE_MAX, Conflict, Page, RequestKey, Written
+from ports import PAGE_MAX, Conflict, OwnKey, Page, RequestKey, Written
 
 INDEX = "due"
 FOREVER_MS = 10**15
@@ -183,6 +183,13 @@ class DynamoJobStore:
         answer = await self._query_due(name, until_ms, limit, Select="COUNT")
         return int(answer["Count"])
 
+    async def own(self, client: str, limit: int, before: OwnKey | None = None) -> list[OwnKey]:
+        """Return a caller's requests, newest first, by their pointers."""
+        name = own_partition(client)
+        start = _index_key(name, _pointer_key(before.request_id), before.created_ms) if before else None
+        rows = await self._due(name, FOREVER_MS, limit, start, newest_first=True)
+        return [OwnKey(row["PK"]["S"].removeprefix("REQ#"), int(row["due_ms"]["N"])) for row in rows]
+
     async def count_requests(self, job_id: str, first_id: str, limit: int) -> int:
         """Count a job's requests from this id on, up to `limit`."""
         answer = await in_thread(
@@ -282,7 +289,7 @@ def _pointer_key(request_id: str) -> Item:
 def _pointer(request: Request) -> Item:
     expires_s = (request.created_ms + POINTER_KEPT_MS) // 1000
     return {
-        **_pointer_key(request.id),
+        **_index_key(own_partition(request.client), _pointer_key(request.id), request.created_ms),
         "job_id": {"S": request.job_id},
         "expires_s": {"N": str(expires_s)},
     }

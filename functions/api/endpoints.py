@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from api import responses
 from api.inputs import Message, Reference, SignBody, WebhookUrl, check_webhook_url
 from api.models import Welcome
+from api.own import Own
 from api.repeats import Repeats, parse_key
 from api.settings import ApiSettings
 from api.signing import Accepted, Ask, Signed, Signing
@@ -20,11 +21,13 @@ from api.statuses import Statuses
 from core.claim import new_claim
 from core.egress import with_own
 from core.errors import Unavailable
+from core.request import Request as SigningRequest
 from core.secrets import Secrets
 from ports import Clock, Randomness, Telemetry
 from web import pages
-from web.access import Access, Caller
-from web.bodies import status
+from web.access import Access, Caller, Viewer
+from web.bodies import Found, status
+from web.deadline import Deadline
 from web.models import Absent, Headline, reply
 from web.negotiation import preferences, wants_page
 from web.problems import NotFound
@@ -33,6 +36,8 @@ from web.strict import JsonBody
 NAME = "Signing Relay"
 STATUS_PAGE = Path(__file__).parent / "status.html"
 DOCS_PAGE = Path(__file__).parent / "docs.html"
+LISTED_MAX = 100
+OwnState = Literal["open", "signed", "failed", "cancelled"]
 HEALTH_LIMIT_S = 1.0
 HEALTH_LEAST_S = 0.3
 ENDPOINTS = {
@@ -74,6 +79,8 @@ class Services:
     signing: Signing
     repeats: Repeats
     statuses: Statuses
+    own: Own
+    replay: Callable[[str, Viewer, Deadline], Awaitable[SigningRequest | None]]
     access: Access
     mounted: Sequence[APIRouter]
     headline: Callable[[Request], Awaitable[Headline | None]]
@@ -163,6 +170,39 @@ class Endpoints:
         if found is None:
             raise NotFound
         return status(found)
+
+    async def own(
+        self,
+        request: Request,
+        client: Caller,
+        state: Annotated[OwnState | Absent, Query(description="Only those in this state")] = None,
+        limit: Annotated[int, Query(ge=1, le=LISTED_MAX, description="How many are looked at")] = 20,
+        cursor: Annotated[str | Absent, Query(description="`next_cursor` of the page before")] = None,
+    ) -> Response:
+        """List the caller's own requests."""
+        states = frozenset({state}) if state else frozenset()
+        listing = await self._services.own.page(client, states, limit, cursor or "", request.state.deadline)
+        return responses.own(request.state.request_id, listing)
+
+    async def cancel(
+        self,
+        request: Request,
+        request_id: str,
+        client: Caller,
+        notify: Annotated[bool, Query(description="Send the webhook, with the outcome `cancelled`")] = True,
+    ) -> Response:
+        """Give an open request up."""
+        deadline = request.state.deadline
+        return status(
+            Found(await self._services.own.cancel(request_id, Viewer(client), deadline, notify=notify))
+        )
+
+    async def replay(self, request: Request, request_id: str, client: Caller) -> Response:
+        """Start the delivery of the caller's own webhook again."""
+        replayed = await self._services.replay(request_id, Viewer(client), request.state.deadline)
+        if replayed is None:
+            raise NotFound
+        return status(Found(replayed))
 
     async def status_page(self, request_id: str, token: Token = None) -> Response:
         """Show a page without any data, which asks for the same as JSON."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from web.models import Absent, Answer, Headline, Model, Signature, Time, Url
+from web.models import Absent, Answer, Delivery, Failure, Headline, Model, RequestId, Signature, Time, Url
 
 
 class SignAnswer(Answer):
@@ -70,9 +70,31 @@ class Signed(Answer):
 class Failed(Answer):
     """A webhook: why there will be no signature."""
 
-    status: Annotated[int, Field(ge=500, le=599, examples=[502])]
+    status: Annotated[int, Field(ge=400, le=599, examples=[502])]
     message: Annotated[
         str, Field(examples=["The upstream failed to sign the message as often as we may try."])
     ]
     detail: Annotated[str, Field(examples=["attempts_exhausted"])]
     reference: Annotated[str | Absent, Field(description="Yours", examples=["order-17"])] = None
+
+
+class OwnRequest(Model):
+    """A request in a list. `open`: it waits or is retried."""
+
+    request_id: RequestId
+    state: Literal["open", "signed", "failed", "cancelled"]
+    reference: Annotated[str | Absent, Field(description="Yours", examples=["order-17"])] = None
+    created_at: Time
+    finished_at: Time | Absent = None
+    failure: Failure | Absent = None
+    delivery: Delivery
+
+
+class OwnRequests(Answer):
+    """Your requests, newest first. A page may be short: `next_cursor` says whether there are more."""
+
+    status: Literal[200]
+    requests: list[OwnRequest]
+    next_cursor: Annotated[
+        str | Absent, Field(examples=["1800000000000.01a209d9-5b1c-7c3e-9d52-0f2b8f0b6a11"])
+    ] = None

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 Json = dict[str, Any]
-METHODS = ("get", "post")
+METHODS = ("get", "post", "delete")
 
 
 def content(document: Json) -> str:

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from fastapi import Response
 
-from api.models import Health, Key, KeySet, SignAnswer
+from api.models import Health, Key, KeySet, OwnRequest, OwnRequests, SignAnswer
+from api.own import Listing
 from api.signing import Accepted, Declined, Reason, Signed
 from core import webhook
 from web import problems
-from web.bodies import timestamp
+from web.bodies import delivery, failure, timestamp
 from web.deadline import BUDGET_MS
 from web.models import Headline, reply
 from web.problems import Kind, problem
@@ -66,6 +67,26 @@ def accepted(result: Accepted, status_url: str, now_ms: int) -> Response:
 def whole_seconds(text: str) -> int | None:
     """Return a preferred wait from 1 s to the two seconds that every answer has; None for any other."""
     return min(int(text), BUDGET_MS // 1000) if text.isascii() and text.isdigit() and int(text) else None
+
+
+def own(request_id: str, listing: Listing) -> Response:
+    """Return a page of a caller's requests."""
+    rows = [
+        OwnRequest(
+            request_id=request.id,
+            state=request.public_state,
+            reference=request.reference or None,
+            created_at=timestamp(request.created_ms),
+            finished_at=timestamp(request.closed_ms or None),
+            failure=failure(request),
+            delivery=delivery(request),
+        )
+        for request in listing.requests
+    ]
+    body = OwnRequests(
+        request_id=request_id, status=200, requests=rows, next_cursor=listing.next_cursor or None
+    )
+    return reply(body, headers=NO_STORE)
 
 
 def health(request_id: str, parts: Mapping[str, bool], headline: Headline | None) -> Response:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Header
 
 from api.endpoints import Endpoints
-from api.models import Failed, Health, KeySet, SignAnswer, Signed, Welcome
+from api.models import Failed, Health, KeySet, OwnRequests, SignAnswer, Signed, Welcome
 from web import problems
 from web.access import caller
 from web.described import (
@@ -101,6 +101,7 @@ def _add_signing(routes: APIRouter, endpoints: Endpoints) -> None:
         callbacks=_outcome("{$request.body#/webhook_url}", "receiveOutcomeOfPosted"),
         **signing,
     )(endpoints.sign_posted)
+    _add_own(routes, endpoints)
     routes.get(
         "/crypto/requests/{request_id}",
         operation_id="getRequest",
@@ -125,6 +126,48 @@ def _add_signing(routes: APIRouter, endpoints: Endpoints) -> None:
         responses=PAGE,
         openapi_extra=OPEN,
     )(endpoints.status_page)
+
+
+def _add_own(routes: APIRouter, endpoints: Endpoints) -> None:
+    own: dict[str, Any] = {"tags": ["signing"], "dependencies": [Depends(caller), Depends(strict_query)]}
+    refusals = {**UNAUTHORIZED, **INVALID, **failures()}
+    routes.get(
+        "/crypto/requests",
+        operation_id="listRequests",
+        summary="Your own requests, newest first",
+        description="A request appears a moment after its acceptance. With `state`, a page may be short or "
+        "empty: go on while there is a `next_cursor`.",
+        response_model=OwnRequests,
+        responses=refusals,
+        **own,
+    )(endpoints.own)
+    routes.api_route(
+        "/crypto/requests/{request_id}",
+        methods=["DELETE"],
+        operation_id="cancelRequest",
+        summary="Give an open request of yours up",
+        description="Its outcome is `cancelled`. The upstream is not called for it any more; a call under "
+        "way ends, and its signature is kept for others.",
+        response_model=RequestStatus,
+        responses={
+            **refusals,
+            **NOT_FOUND,
+            **refused("It has another outcome already", problems.ALREADY_ENDED),
+        },
+        **own,
+    )(endpoints.cancel)
+    routes.post(
+        "/crypto/requests/{request_id}/replay",
+        operation_id="replayRequest",
+        summary="Send a webhook of yours again, from its first attempt",
+        response_model=RequestStatus,
+        responses={
+            **refusals,
+            **NOT_FOUND,
+            **refused("There is no webhook to send again now", problems.NOT_REPLAYABLE),
+        },
+        **own,
+    )(endpoints.replay)
 
 
 def _outcome(expression: str, operation_id: str) -> list[Any]:

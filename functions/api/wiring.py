@@ -14,6 +14,7 @@ from adapters.sqs import SqsQueue
 from adapters.telemetry import JsonTelemetry
 from adapters.upstream import HttpUpstream
 from api.endpoints import Services
+from api.own import Own
 from api.repeats import Repeats
 from api.settings import ApiSettings
 from api.signing import Signing
@@ -48,7 +49,8 @@ def assemble(ports: ApiPorts, settings: ApiSettings) -> Services:
     """Return what the application serves."""
     calls = settings.calls
     slots = Slots(ports.window_store, ports.clock, ports.randomness, calls.timing)
-    caller = Caller(ports, slots, Outcomes(ports, slots, calls), calls)
+    outcomes = Outcomes(ports, slots, calls)
+    caller = Caller(ports, slots, outcomes, calls)
     access = Access(ports.secrets, ports.clock, calls.age_max_ms)
     dead_letters = DeadLetters(ports.dead_letters, ports.clock, ports.telemetry)
     console = Console(ports, slots, ports.history, dead_letters)
@@ -57,6 +59,8 @@ def assemble(ports: ApiPorts, settings: ApiSettings) -> Services:
         signing=Signing(ports, slots, caller, calls),
         repeats=Repeats(ports.claims, ports.clock, ports.telemetry),
         statuses=Statuses(ports.store, slots, ports.clock),
+        own=Own(ports.store, outcomes, ports.clock),
+        replay=console.replay,
         access=access,
         mounted=[router(console_routes)],
         headline=console_routes.headline,

@@ -63,7 +63,7 @@ class ConsoleRequest(Model):
 
     request_id: RequestId
     client: str
-    state: Literal["waiting", "retrying", "signed", "failed"]
+    state: Literal["waiting", "retrying", "signed", "failed", "cancelled"]
     attempts: Annotated[Count | None, Field(description="Calls since it was accepted, once it has finished")]
     created_at: Time
     estimated_ready_at: Time | None

@@ -20,6 +20,11 @@ class EndedKind(StrEnum):
     UNDELIVERABLE = "undeliverable"  # its webhook was given up
 
 
+def own_partition(client: str) -> str:
+    """Return the partition where a caller's requests stand by their acceptance, for good."""
+    return f"client#{client}"
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A row of the index. `at_ms`: when it is due, or when it ended."""

@@ -19,7 +19,7 @@ transition was made from. Times are integer milliseconds since the epoch.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from core.job import OUTCOME_KEPT_MS, Job
 from core.places import DueKind, EndedKind, Place
@@ -33,6 +33,10 @@ DELIVERY_LIVE_MS = 30_000
 PARKED_MS = 3_600_000
 EARLY_MS = 1_000
 """How much too early an attempt may begin: clocks differ, and a dropped message costs RESEND_MS."""
+
+
+CANCELLED = "cancelled"
+CANCELLED_STATUS = 410
 
 
 class RequestState(StrEnum):
@@ -138,6 +142,18 @@ class Request:
         return self.outcome if isinstance(self.outcome, Failure) else None
 
     @property
+    def cancelled(self) -> bool:
+        """Whether its caller gave it up. Stored as a failure, which older versions know."""
+        return self.failure is not None and self.failure.reason == CANCELLED
+
+    @property
+    def public_state(self) -> Literal["open", "signed", "failed", "cancelled"]:
+        """What became of it, as callers are told."""
+        if self.outcome is None:
+            return "open"
+        return "signed" if isinstance(self.outcome, Success) else "cancelled" if self.cancelled else "failed"
+
+    @property
     def delivery_due(self) -> bool:
         """Whether its webhook is still to be delivered."""
         return self.delivery.state is DeliveryState.PENDING
@@ -194,6 +210,11 @@ def close_failed(
 ) -> Request:
     """Record the one outcome: a failure, with the HTTP status and reason that the caller is told."""
     return _close(request, Failure(status, reason), now_ms, calls=calls, notify=notify)
+
+
+def cancelled(request: Request, now_ms: int, *, calls: int | None, notify: bool) -> Request:
+    """Record the one outcome: its caller gave it up."""
+    return _close(request, Failure(CANCELLED_STATUS, CANCELLED), now_ms, calls=calls, notify=notify)
 
 
 def _close(

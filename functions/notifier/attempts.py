@@ -14,6 +14,7 @@ DELAY_MS_MAX = 900_000
 FAILURE_MESSAGES: Mapping[str, str] = {
     "attempts_exhausted": "The upstream failed to sign the message as often as we may try.",
     "too_old": "The upstream failed to sign the message for as long as we may try.",
+    "cancelled": "Its caller cancelled the request before it was signed.",
     "purged_by_operator": "The operator of this service gave the request up before it was signed.",
 }
 

@@ -4,14 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 from fastapi import Response
 
 from core.job import Job
 from core.request import Request
 from core.words import explain
-from web.models import Delivery, Failure, RequestStatus, reply
+from web.models import Delivery, Failure, Progress, RequestStatus, reply
 from web.problems import BodyTooLarge, InvalidParameter, MalformedBody, UnsupportedMediaType
 
 BODY_BYTES_MAX = 32_768
@@ -88,13 +88,18 @@ def status(found: Found) -> Response:
         last_error=explain(job.error) if request.open and job and job.error else None,
         finished_at=timestamp(request.closed_ms or None),
         signature=request.signature or None,
-        failure=Failure(status=request.failure.status, reason=request.failure.reason)
-        if request.failure
-        else None,
+        failure=failure(request),
         has_webhook=bool(request.webhook_url),
         delivery=delivery(request),
     )
     return reply(body, headers={"Cache-Control": "no-store"})
+
+
+def failure(request: Request) -> Failure | None:
+    """Return why a request has no signature."""
+    if request.failure is None:
+        return None
+    return Failure(status=request.failure.status, reason=request.failure.reason)
 
 
 def delivery(request: Request) -> Delivery:
@@ -111,8 +116,8 @@ def delivery(request: Request) -> Delivery:
     )
 
 
-def state(request: Request, *, called: bool) -> Literal["waiting", "retrying", "signed", "failed"]:
+def state(request: Request, *, called: bool) -> Progress:
     """Return a request's state as callers are told it; `called`: a call since its acceptance has failed."""
-    if not request.open:
-        return "signed" if request.signature else "failed"
-    return "retrying" if called else "waiting"
+    if request.public_state == "open":
+        return "retrying" if called else "waiting"
+    return request.public_state

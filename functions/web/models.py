@@ -10,6 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 TIME_EXAMPLE = "2027-01-15T08:00:31.963Z"
 SIGNATURE_EXAMPLE = "bZ5S0Z0c2lnbmF0dXJlIG9mIGhlbGxvLCAxMjggYnl0ZXMgaW4gYmFzZTY0Li4u"
 
+Progress = Literal["waiting", "retrying", "signed", "failed", "cancelled"]
 Absent = SkipJsonSchema[None]
 """A member that is left out, and never null."""
 
@@ -94,7 +95,7 @@ class Delivery(Model):
 class Failure(Model):
     """Why a request has no signature."""
 
-    status: Annotated[int, Field(ge=500, le=599)]
+    status: Annotated[int, Field(ge=400, le=599, examples=[502])]
     reason: Annotated[str, Field(examples=["attempts_exhausted"])]
 
 
@@ -102,7 +103,7 @@ class RequestStatus(Answer):
     """Where an accepted request stands."""
 
     status: Literal[200]
-    state: Literal["waiting", "retrying", "signed", "failed"]
+    state: Progress
     reference: Annotated[str | Absent, Field(description="Yours", examples=["order-17"])] = None
     attempts: Annotated[
         Count | Absent,

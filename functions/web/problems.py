@@ -44,6 +44,7 @@ UNAUTHORIZED = Kind(
 )
 NOT_FOUND = _plain(HTTPStatus.NOT_FOUND)
 NOT_REPLAYABLE = Kind(409, "not-replayable", "Not replayable", "an attempt is under way")
+ALREADY_ENDED = Kind(409, "already-ended", "Already ended", "It has an outcome already: ask for its status.")
 STILL_ANSWERING = Kind(
     409,
     "still-answering",
@@ -153,6 +154,12 @@ class NotFound(RequestProblem):
     kind = NOT_FOUND
 
 
+class AlreadyEnded(RequestProblem):
+    """What was to be cancelled has an outcome."""
+
+    kind = ALREADY_ENDED
+
+
 class StillAnswering(RequestProblem):
     """The first request with this key has no answer yet."""
 
@@ -207,6 +214,8 @@ def first_refusal(errors: Sequence[Any], *, name_at: int) -> InvalidParameter:
         return InvalidParameter(parameter, str(error["ctx"]["error"]))
     if error["type"] == "string_type":
         return InvalidParameter(parameter, "must be a string")
+    if error["type"] == "literal_error":
+        return InvalidParameter(parameter, f"must be {error['ctx']['expected']}")
     return InvalidParameter(parameter, error["msg"][:1].lower() + error["msg"][1:])
 
 

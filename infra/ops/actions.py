@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from adapters.secrets import parse_and_check
 from calling import redelivery
 from calling.conditional import amend, amend_gate, amend_request
+from calling.parking import park_unless_wanted
 from calling.redelivery import NotReplayable
 from core import gate as gates
 from core import job as jobs
@@ -215,17 +216,8 @@ async def purge(ports: Ports, requests: Iterable[Request], *, notify: bool) -> i
     closed = await _change_requests(ports.store, requests, given_up)
     await _notify(ports.notifications, closed)
     for job_id in {request.job_id for request in closed}:
-        await _park(ports, job_id)
+        await park_unless_wanted(ports.store, job_id, ports.clock.now_ms())
     return len(closed)
-
-
-async def _park(ports: Ports, job_id: str) -> None:
-    """Leave a job alone that nobody waits for; after a call that is under way, the processor does so."""
-    job, page = await ports.store.load(job_id)
-    while not (wanted := any(request.open for request in page.requests)) and page.next_id:
-        page = await ports.store.page(job_id, page.next_id)
-    if job and job.scheduled and not wanted and not job.call_live(ports.clock.now_ms()):
-        await ports.store.write_job(job, jobs.park(job))
 
 
 async def replay(ports: Ports, requests: Iterable[Request]) -> dict[str, str]:

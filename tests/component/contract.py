@@ -42,7 +42,8 @@ async def conforms(response: httpx.Response) -> None:
 def _described(method: str, path: str) -> dict[str, Any] | None:
     paths = document()["paths"]
     if path not in paths and path.startswith("/crypto/requests/"):
-        path = "/crypto/requests/{request_id}" + ("/page" if path.endswith("/page") else "")
+        _, _, below = path.removeprefix("/crypto/requests/").partition("/")
+        path = "/crypto/requests/{request_id}" + (f"/{below}" if below else "")
     found: dict[str, Any] | None = paths.get(path, {}).get(method)
     return found
 

@@ -15,7 +15,7 @@ from infra.openapi import document as describe
 from tests.component.contract import document, errors_of
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
-METHODS = {"get", "post"}
+METHODS = {"get", "post", "delete"}
 
 
 def operations() -> Iterator[tuple[str, dict[str, Any]]]:

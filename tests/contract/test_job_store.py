@@ -19,7 +19,7 @@ from core.places import DueKind, EndedKind
 from core.request import Delivery, DeliveryState, Failure, Request, Success
 from core.scheduling import Due
 from notifier.settings import DELAYS_S
-from ports import PAGE_MAX, Conflict, JobStore, Page, RequestKey, Written
+from ports import PAGE_MAX, Conflict, JobStore, OwnKey, Page, RequestKey, Written
 from tests.fakes.memory import MemoryJobStore, MemoryTable
 
 NOW_MS = 1_800_000_000_000
@@ -720,3 +720,18 @@ def test_a_pointer_outlives_its_request() -> None:
     age_max_ms = 14 * DAY_MS
     schedule_ms = sum(float(delay_s) * 1000 for delay_s in DELAYS_S.split(","))
     assert age_max_ms + 2 * (schedule_ms + OUTCOME_KEPT_MS) < POINTER_KEPT_MS
+
+
+async def test_a_caller_s_requests_are_listed_newest_first(store: JobStore) -> None:
+    """By pages, also of requests that were accepted in the same millisecond; nobody else's."""
+    ids = [f"00000000-0000-7000-8000-00000000000{number}" for number in range(5)]
+    for number, request_id in enumerate(ids):
+        created_ms = NOW_MS + max(1, number)  # the first two at once
+        await store.accept(_request(id=request_id, client="lister", created_ms=created_ms))
+    await store.accept(_request(id="00000000-0000-7000-8000-000000000009", client="another"))
+    found: list[OwnKey] = []
+    while page := await store.own("lister", 2, found[-1] if found else None):
+        found += page
+    assert [key.request_id for key in found[:3]] == ids[:1:-1]
+    assert {key.request_id for key in found[3:]} == {*ids[:2]}
+    assert [key.created_ms for key in found] == [NOW_MS + 4, NOW_MS + 3, NOW_MS + 2, NOW_MS + 1, NOW_MS + 1]

@@ -19,7 +19,7 @@ from core.places import DueKind, EndedKind, partition
 from core.request import Request
 from core.scheduling import Due
 from core.window import Change, Window
-from ports import PAGE_MAX, Clock, Conflict, Page, Received, RequestKey, Written
+from ports import PAGE_MAX, Clock, Conflict, OwnKey, Page, Received, RequestKey, Written
 
 FOREVER_MS = 10**15
 
@@ -143,6 +143,18 @@ class MemoryJobStore:
         """Count a job's requests from this id on."""
         ids = [request_id for request_id in self._table.requests.get(job_id, {}) if request_id >= first_id]
         return min(limit, len(ids))
+
+    async def own(self, client: str, limit: int, before: OwnKey | None = None) -> list[OwnKey]:
+        """Return a caller's requests, newest first."""
+        own = [
+            OwnKey(request.id, request.created_ms)
+            for requests in self._table.requests.values()
+            for request in requests.values()
+            if request.client == client
+        ]
+        newest = sorted(own, key=lambda key: (key.created_ms, key.request_id), reverse=True)
+        last = (before.created_ms, before.request_id) if before else None
+        return [key for key in newest if last is None or (key.created_ms, key.request_id) < last][:limit]
 
 
 def _order(row: Due | RequestKey) -> tuple[int, str]:

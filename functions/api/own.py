@@ -1,0 +1,90 @@
+"""What is a caller's own: its requests, newest first, and giving one of them up."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from calling.outcomes import Outcomes
+from calling.parking import park_unless_wanted
+from core.errors import Unavailable
+from core.messages import REQUEST_ID
+from core.request import Request, cancelled
+from ports import Clock, JobStore, OwnKey
+from web.access import Viewer
+from web.deadline import Deadline
+from web.problems import AlreadyEnded, InvalidParameter, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page of requests, of which those in another state were left out. `next_cursor`: empty at the end."""
+
+    requests: Sequence[Request]
+    next_cursor: str
+
+
+class Own:
+    """Lists and cancels requests."""
+
+    def __init__(self, store: JobStore, outcomes: Outcomes, clock: Clock) -> None:
+        self._store = store
+        self._outcomes = outcomes
+        self._clock = clock
+
+    async def page(
+        self, client: str, states: frozenset[str], limit: int, cursor: str, deadline: Deadline
+    ) -> Listing:
+        """Return requests of a caller, of any state if none is given.
+
+        Reads `limit` requests, however many the caller has. Raises `InvalidParameter` and `Unavailable`.
+        """
+        try:
+            async with asyncio.timeout(deadline.left_s()):
+                keys = await self._store.own(client, limit, _parse(cursor) if cursor else None)
+                found = await asyncio.gather(*(self._store.request(key.request_id) for key in keys))
+        except TimeoutError:
+            raise Unavailable("timeout") from None
+        requests = [
+            request for request in found if request and (not states or request.public_state in states)
+        ]
+        return Listing(requests, _cursor(keys[-1]) if len(keys) == limit else "")
+
+    async def cancel(self, request_id: str, viewer: Viewer, deadline: Deadline, *, notify: bool) -> Request:
+        """Give an open request up, and return it; one that was cancelled before is returned as it is.
+
+        A call under way ends, and its signature is kept for others. Raises `NotFound`, `AlreadyEnded` and
+        `Unavailable`.
+        """
+        try:
+            async with asyncio.timeout(deadline.left_s()):
+                request = await self._find(request_id, viewer)
+                if request.open:
+                    job = await self._store.job(request.job_id)
+                    now_ms = self._clock.now_ms()
+                    after = cancelled(request, now_ms, calls=request.calls_of(job), notify=notify)
+                    await self._outcomes.close([(request, after)])
+                    await park_unless_wanted(self._store, request.job_id, now_ms)
+                    request = await self._find(request_id, viewer)
+        except TimeoutError:
+            raise Unavailable("timeout") from None
+        if not request.cancelled:
+            raise AlreadyEnded
+        return request
+
+    async def _find(self, request_id: str, viewer: Viewer) -> Request:
+        request_id = request_id.lower()
+        request = await self._store.request(request_id) if REQUEST_ID.fullmatch(request_id) else None
+        if request is None or not viewer.sees(request):
+            raise NotFound
+        return request
+
+
+def _cursor(key: OwnKey) -> str:
+    return f"{key.created_ms}.{key.request_id}"
+
+
+def _parse(cursor: str) -> OwnKey:
+    created, _, request_id = cursor.partition(".")
+    if not (created.isascii() and created.isdigit() and REQUEST_ID.fullmatch(request_id)):
+        raise InvalidParameter("cursor", "must be the next_cursor of an earlier page")
+    return OwnKey(request_id, int(created))
