@@ -106,6 +106,18 @@ def let_busy_workers_finish() -> None:
     service.invalidate_worker, service.release_worker = invalidate, release
 
 
+def take_concurrency_as_a_number() -> None:
+    """Read an event source mapping's concurrency as AWS does: a parameter's value arrives as a text."""
+    service: Any = importlib.import_module("ministack.services.lambda_svc")
+    concurrency = service._sqs_esm_concurrency  # noqa: SLF001 - the version is pinned
+
+    def as_number(mapping: dict[str, Any], *arguments: Any) -> Any:
+        scaling = {name: int(value) for name, value in (mapping.get("ScalingConfig") or {}).items()}
+        return concurrency({**mapping, "ScalingConfig": scaling}, *arguments)
+
+    service._sqs_esm_concurrency = as_number  # noqa: SLF001
+
+
 def _log_file(name: str, path: Path) -> logging.Logger:
     log = logging.getLogger(name)
     log.propagate = False
@@ -163,6 +175,7 @@ def main() -> None:
     os.nice(NICENESS)
     write_function_logs(Path(os.environ["FUNCTION_LOG"]))
     let_busy_workers_finish()
+    take_concurrency_as_a_number()
     asyncio.run(serve(os.environ["BIND_HOST"], int(os.environ["GATEWAY_PORT"])))
 
 
