@@ -80,6 +80,8 @@ class Outcomes:
         calls waited for a suspected key or an operator's pause does not count.
         """
         now_ms, calls = self._clock.now_ms(), request.calls_of(job)
+        if job.outcome and not job.answers(request.created_ms, self._settings.signature_ttl_ms):
+            return None
         if job.signature:
             return requests.close_signed(request, job.signature, now_ms, calls=calls)
         if job.state is JobState.REFUSED:

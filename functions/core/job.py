@@ -163,6 +163,10 @@ class Job:
         """Whether there is an outcome that may still answer new callers."""
         return self.outcome is not None and now_ms < self.outcome.at_ms + ttl_ms
 
+    def answers(self, accepted_ms: int, ttl_ms: int) -> bool:
+        """Whether its outcome is a request's too: it was valid at the acceptance, or came later."""
+        return self.outcome_is_fresh(accepted_ms, ttl_ms)
+
     def callable_by_api(self, now_ms: int, ttl_ms: int) -> bool:
         """Whether a new caller may try it inline: nobody else waits for it, and its next try is due."""
         if self.call_live(now_ms) or self.refuses(now_ms, ttl_ms) or self.scheduled:

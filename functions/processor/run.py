@@ -13,6 +13,7 @@ from calling.calls import Caller, NotStarted, StartedCall
 from calling.outcomes import Outcomes
 from calling.slots import Slots
 from calling.wakeups import WakeUps
+from core import clocks
 from core.config import CallSettings
 from core.errors import Unavailable, Unreadable, described
 from core.job import Job
@@ -124,6 +125,7 @@ class Run:
         await limits.apply_deployed(
             self._slots, self._settings.limits, self._ports.deployment, self._telemetry
         )
+        await self._slots.amend(lambda gate: clocks.bounded(gate, self._clock.now_ms()))
         await self._key_check.run()
         gate = self._slots.gate or await self._slots.refresh()
         await asyncio.gather(self._due.look(gate, LOOK_MS), self._due.name(named))

@@ -12,8 +12,9 @@ from calling.conditional import amend_job
 from calling.outcomes import Outcomes
 from calling.slots import Slots
 from calling.wakeups import WakeUps
-from core import hints
+from core import clocks, hints, scheduling
 from core import job as jobs
+from core.config import CallSettings
 from core.errors import Unavailable, Unreadable, described
 from core.job import Job, Waiter
 from core.messages import NotificationMessage
@@ -29,7 +30,9 @@ UNREADABLE_MS = 60_000
 class Sweep:
     """Looks at open requests and pending deliveries that are due."""
 
-    def __init__(self, ports: Ports, slots: Slots, outcomes: Outcomes, backoff: Backoff) -> None:
+    def __init__(
+        self, ports: Ports, slots: Slots, outcomes: Outcomes, backoff: Backoff, settings: CallSettings
+    ) -> None:
         self._ports = ports
         self._store = ports.store
         self._notifications = ports.notifications
@@ -38,6 +41,8 @@ class Sweep:
         self._slots = slots
         self._outcomes = outcomes
         self._backoff = backoff
+        self._settings = settings
+        self._wait_max_ms = 2 * max(settings.retry_ms, settings.age_max_ms // scheduling.OUTAGE_SHARE)
 
     async def run(self, stop_mono_ms: int) -> None:
         """Do what is missing, page by page, until that moment. Raises `Unavailable`: it is due still."""
@@ -93,17 +98,21 @@ class Sweep:
         due = [request for request in found.values() if request.open]
         if not due:
             return
-        job = await self._scheduled(job, min(due, key=lambda request: request.id))
-        now_ms = self._clock.now_ms()
-        closing = [(request, self._outcomes.outcome(job, request, after_call=False)) for request in due]
+        closing = [(request, self._outcome(job, request)) for request in due]
         await self._outcomes.close([(request, after) for request, after in closing if after])
-        await asyncio.gather(
-            *(
-                self._store.write_request(request, look_again(request, job, now_ms))
-                for request, after in closing
-                if after is None
-            )
-        )
+        waiting = [request for request, after in closing if after is None]
+        if waiting:
+            await self._wait_on(job, waiting)
+
+    def _outcome(self, job: Job | None, request: Request) -> Request | None:
+        return self._outcomes.outcome(job, request, after_call=False) if job else None
+
+    async def _wait_on(self, job: Job | None, waiting: Sequence[Request]) -> None:
+        """See that a job is scheduled for the requests that wait for it, and look at them again later."""
+        scheduled = await self._scheduled(job, min(waiting, key=lambda request: request.id))
+        now_ms = self._clock.now_ms()
+        later = [(request, look_again(request, scheduled, now_ms)) for request in waiting]
+        await asyncio.gather(*(self._store.write_request(before, after) for before, after in later))
 
     async def _readable(self, job_id: str, request_id: str) -> Request | None:
         """Return a request; None if there is none that can be read."""
@@ -116,11 +125,13 @@ class Sweep:
     async def _scheduled(self, job: Job | None, oldest: Request) -> Job:
         """Return the job as it is, scheduled if it has no outcome: one that is gone or idle is revived."""
         waiter = Waiter(oldest.id, oldest.client)
-        scheduled = await amend_job(
-            self._store,
-            job,
-            lambda seen: jobs.schedule(seen, oldest.message, self._clock.now_ms(), waiter),
-        )
+
+        def decide(seen: Job | None) -> Job:
+            now_ms, ttl_ms = self._clock.now_ms(), self._settings.signature_ttl_ms
+            job = jobs.schedule(seen, oldest.message, now_ms, waiter, outcome_ttl_ms=ttl_ms)
+            return clocks.bounded_job(job, now_ms, self._wait_max_ms)
+
+        scheduled = await amend_job(self._store, job, decide)
         if scheduled is not job:
             self._telemetry.event("job_revived", job_id=scheduled.id, state=scheduled.state)
         await self._enter(scheduled)

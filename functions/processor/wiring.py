@@ -51,7 +51,7 @@ class Processor:
         outcomes = Outcomes(ports, slots, calls)
         caller = Caller(ports, slots, outcomes, calls)
         key_check = KeyCheck(ports, slots, call_limit_ms=min(calls.call_limit_ms, PROBE_LIMIT_MS))
-        sweep = Sweep(ports, slots, outcomes, self._backoff)
+        sweep = Sweep(ports, slots, outcomes, self._backoff, calls)
         run = Run(ports, slots, caller, outcomes, sweep, key_check, self._backoff, self._counts, calls)
         return await run.run(wake_ups)
 

@@ -15,6 +15,7 @@ from core import job as jobs
 from core import request as requests
 from core import webhook
 from core.circuit import Receiver
+from core.config import CallSettings, Reader
 from core.in_flight import InFlight
 from core.messages import NotificationMessage
 from core.request import Request
@@ -142,6 +143,9 @@ class SweepPorts(NamedTuple):
     telemetry: Silent
 
 
+SETTINGS = CallSettings.read(Reader({"UPSTREAM_URL": "https://upstream.example"}))
+
+
 class NotifierWorld:
     """Notifiers behind their event source, in virtual time."""
 
@@ -236,7 +240,7 @@ class NotifierWorld:
     async def _resend(self) -> None:
         """The part of the processor's sweep that a delivery needs."""
         ports = SweepPorts(self.store, self.queue, self.clock, self.telemetry)
-        sweep = Sweep(cast(Ports, ports), cast(Slots, None), cast(Outcomes, None), Backoff())
+        sweep = Sweep(cast(Ports, ports), cast(Slots, None), cast(Outcomes, None), Backoff(), SETTINGS)
         while True:
             await sweep.run(self.clock.monotonic_ms() + SWEEP_MS)
             await self.clock.sleep_ms(SWEEP_MS)

@@ -16,7 +16,7 @@ from core.gate import Gate
 from core.job import JobState
 from core.messages import WakeUp, decode_wake_up
 from core.places import DueKind
-from core.request import DeliveryState, Failure, Request, RequestState
+from core.request import DeliveryState, Failure, Request, RequestState, Success
 from core.scheduling import Due
 from core.waiting import field_of
 from core.window import Change, Limits
@@ -309,6 +309,41 @@ def test_a_caller_that_a_crash_left_out_has_its_turn() -> None:
         await world.notifiers.store.write_job(None, jobs.schedule(None, "hello", now_ms, waiter))
         await world.work(minutes=2)
         assert (await world.notifiers.now(request)).state is RequestState.SIGNED
+
+    run(scenario())
+
+
+def test_a_host_that_is_a_day_ahead_stops_nobody_for_a_day() -> None:
+    """The slots that it leased until tomorrow are free after the longest lease there is."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        now_ms = world.notifiers.clock.now_ms()
+        ahead = windows.full(CALLS.limits, now_ms + 24 * HOUR_MS)
+        world.window.gate = Gate(ahead).having(probe_at_ms=now_ms + 24 * HOUR_MS, suspect_since_ms=now_ms)
+        request = await world.accept("hello")
+        await world.work(minutes=20)
+        signed = await world.notifiers.now(request)
+        assert signed.state is RequestState.SIGNED
+        assert signed.closed_ms - request.created_ms <= 20 * 60_000
+
+    run(scenario())
+
+
+def test_an_expired_signature_answers_nobody_who_came_later() -> None:
+    """Whoever was accepted while it was valid gets it; for who came after, the message is signed again."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store, clock = world.notifiers.store, world.notifiers.clock
+        early = await world.wait_for("hello", due_in_ms=5_000)
+        await store.write_job(None, jobs.signed(jobs.new_job("hello", 0), "old", clock.now_ms() + 1))
+        await clock.sleep_ms(CALLS.signature_ttl_ms + 2)
+        late = await world.wait_for("hello", due_in_ms=5_000)
+        await world.work(minutes=3)
+        assert (await world.notifiers.now(early)).outcome == Success("old")
+        assert (await world.notifiers.now(late)).outcome == Success(SIGNATURE)
+        assert world.upstream.calls == ["hello"]
 
     run(scenario())
 
