@@ -13,6 +13,7 @@ from core.config import CallSettings, Reader
 from core.errors import SettingError
 from infra import FUNCTIONS as CODE
 from infra import ROOT
+from infra.docker.environment import VARIABLES
 from infra.local.deploy import parameter_name
 from infra.local.settings import TEMPLATE_SETTINGS
 from infra.local.upstream_model import Behaviour
@@ -101,6 +102,14 @@ def test_a_parameter_allows_what_its_setting_does(setting: str, parameter: dict[
         CallSettings.read(Reader({"UPSTREAM_URL": "http://upstream", setting: f"{value}"}))
         with pytest.raises(SettingError, match=setting):
             CallSettings.read(Reader({"UPSTREAM_URL": "http://upstream", setting: f"{value + beyond}"}))
+
+
+def test_what_sam_local_is_told_is_what_the_functions_read() -> None:
+    """Each variable that names a resource is in the file that `infra.docker.environment` prints."""
+    blocks = [TEMPLATE["Globals"]["Function"], *map(properties, FUNCTIONS.values())]
+    given = {name: value for block in blocks for name, value in block["Environment"]["Variables"].items()}
+    resources = {name for name, value in given.items() if value.get("Ref") in TEMPLATE["Resources"]}
+    assert resources | {"TABLE_NAME", "WINDOW_TABLE_NAME"} == {*VARIABLES}
 
 
 @pytest.mark.parametrize("package", FUNCTIONS)
