@@ -1,44 +1,65 @@
-"""The OpenAPI document as HTML: no script, no other resource, everything escaped."""
+"""The OpenAPI document as HTML: no other resource, everything escaped."""
 
 import json
 from collections.abc import Iterator
 from html import escape
 from typing import Any
 
+from api.openapi import example
+from api.samples import Sample
+
 Json = dict[str, Any]
 METHODS = ("get", "post", "delete")
 
 
 def content(document: Json) -> str:
-    """Return the body of the page."""
-    return "\n".join(_content(document))
+    """Return the contents list and the body of the page."""
+    return "\n".join(["<nav>", *_contents(document), "</nav>", "<main>", *_content(document), "</main>"])
+
+
+def _operations(document: Json, tag: str) -> Iterator[tuple[str, str, Json]]:
+    for path, methods in document["paths"].items():
+        for method in METHODS:
+            if tag in methods.get(method, {}).get("tags", ()):
+                yield path, method, methods[method]
+
+
+def _contents(document: Json) -> Iterator[str]:
+    for tag in document["tags"]:
+        yield f"<p>{escape(tag['name'].title())}</p><ul>"
+        for path, method, operation in _operations(document, tag["name"]):
+            name = f"{method.upper()} {path}"
+            yield f'<li><a href="#{escape(operation["operationId"])}">{escape(name)}</a></li>'
+        yield "</ul>"
+    yield '<p><a href="#bodies">Bodies</a></p>'
 
 
 def _content(document: Json) -> Iterator[str]:
     info = document["info"]
     yield f"<h1>{escape(info['title'])} <small>{escape(info['version'])}</small></h1>"
+    yield '<p>For programs: <a href="openapi.json">openapi.json</a>. '
+    yield 'To look on: <a href="console">the console</a>.</p>'
     for paragraph in info["description"].split("\n\n"):
         yield f"<p>{_text(paragraph)}</p>"
     yield f"<p>Base URL: <code>{escape(document['servers'][0]['url'])}</code></p>"
-    for name, scheme in document["components"]["securitySchemes"].items():
-        yield f"<p>{escape(name.title())}: <code>{escape(scheme['name'])}</code>, in the {scheme['in']}. "
+    for scheme in document["components"]["securitySchemes"].values():
+        yield f"<p>Key: <code>{escape(scheme['name'])}</code>, in the {scheme['in']}. "
         yield f"{_text(scheme['description'])}.</p>"
+    yield '<p><label>Key to try with <input id="key" type="password" autocomplete="off"></label> '
+    yield "It stays in this page, and is sent only in that header.</p>"
     for tag in document["tags"]:
         yield f"<h2>{escape(tag['name'].title())}</h2><p>{_text(tag['description'])}.</p>"
-        yield from _operations(document, tag["name"])
-    yield "<h2>Bodies</h2>"
+        for path, method, operation in _operations(document, tag["name"]):
+            yield from _operation(f"{method.upper()} {path}", operation, document)
+            yield from _samples(path, method, operation, document)
+            yield "</section>"
+    yield '<h2 id="bodies">Bodies</h2>'
     for name, schema in document["components"]["schemas"].items():
         yield f'<h3 id="{escape(name)}">{escape(name)}</h3>{_json(schema)}'
 
 
-def _operations(document: Json, tag: str) -> Iterator[str]:
-    for path, methods in document["paths"].items():
-        for method in METHODS:
-            if tag in methods.get(method, {}).get("tags", ()):
-                yield from _operation(f"{method.upper()} {path}", methods[method], document)
-
-
 def _operation(title: str, operation: Json, document: Json) -> Iterator[str]:
+    """Describe an operation; whoever asks ends its section."""
     yield f'<section id="{escape(operation["operationId"])}"><h3><code>{escape(title)}</code></h3>'
     yield f"<p>{_text(operation['summary'])}. {_text(operation.get('description', ''))}</p>"
     if parameters := operation.get("parameters"):
@@ -62,7 +83,31 @@ def _operation(title: str, operation: Json, document: Json) -> Iterator[str]:
         for target, methods in callback.items():
             yield "<h4>We call you</h4>"
             yield from _operation(f"POST {target}", methods["post"], document)
-    yield "</section>"
+            yield "</section>"
+
+
+def _samples(path: str, method: str, operation: Json, document: Json) -> Iterator[str]:
+    """Show one request in three languages, and a form that sends it to this service."""
+    body = None
+    if "requestBody" in operation:
+        body = example(document, operation["requestBody"]["content"]["application/json"]["schema"])
+    sample = Sample(document["servers"][0]["url"], path, method, operation, body)
+    for name, text in (
+        ("curl", sample.curl()),
+        ("Python", sample.python()),
+        ("JavaScript", sample.javascript()),
+    ):
+        opened = " open" if name == "curl" else ""
+        yield f"<details{opened}><summary>{name}</summary>{_code(text)}</details>"
+    yield f'<details><summary>Try it</summary><form data-method="{method}" data-path="{escape(path)}">'
+    for given in operation.get("parameters", ()):
+        name, place = escape(given["name"]), given["in"]
+        required = " required" if given.get("required") else ""
+        yield f'<label>{name} <input name="{name}" data-in="{place}"{required} autocomplete="off"></label>'
+    if body is not None:
+        text = escape(json.dumps(body, indent=2))
+        yield f'<label>Body <textarea data-in="body" rows="6" spellcheck="false">{text}</textarea></label>'
+    yield '<button>Send</button><pre tabindex="0" hidden><code role="status"></code></pre></form></details>'
 
 
 def _media(media: Json) -> Iterator[str]:
@@ -70,13 +115,16 @@ def _media(media: Json) -> Iterator[str]:
         name = described["schema"].get("$ref", "").rpartition("/")[2]
         link = f': <a href="#{escape(name)}">{escape(name)}</a>' if name else ""
         yield f"<p><code>{escape(media_type)}</code>{link}</p>"
-        for example in described.get("examples", {}).values():
-            yield _json(example["value"])
+        for given in described.get("examples", {}).values():
+            yield _json(given["value"])
 
 
 def _json(value: Any) -> str:
-    text = escape(json.dumps(value, indent=2, ensure_ascii=False))
-    return f'<pre tabindex="0"><code>{text}</code></pre>'
+    return _code(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _code(text: str) -> str:
+    return f'<pre tabindex="0"><code>{escape(text)}</code></pre>'
 
 
 def _text(markdown: str) -> str:

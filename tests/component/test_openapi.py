@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from api import reference
+from api.samples import Sample
 from infra.openapi import document as describe
 from tests.component.contract import document, errors_of
 
@@ -70,7 +73,7 @@ def test_every_answer_has_an_example() -> None:
 
 
 def test_the_page_shows_every_operation_and_no_more_than_text() -> None:
-    """`/docs` needs no script and nothing from elsewhere, and escapes what it shows."""
+    """`/docs` takes nothing from elsewhere, and escapes what it shows: in text, samples and forms."""
     hostile = describe("https://example.com/<script>alert(1)</script>")
     page = reference.content(hostile)
     assert "<script" not in page
@@ -79,9 +82,37 @@ def test_the_page_shows_every_operation_and_no_more_than_text() -> None:
     class Links(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             assert tag not in {"script", "img", "link", "iframe"}
-            assert all((value or "").startswith("#") for name, value in attrs if name in {"href", "src"})
+            links = [value or "" for name, value in attrs if name in {"href", "src"}]
+            assert all(link.startswith("#") or link in {"openapi.json", "console"} for link in links)
 
     Links().feed(page)
+
+
+def test_the_page_shows_a_request_of_each_operation() -> None:
+    """In curl, Python and JavaScript, with what must be given; and a form that sends it."""
+    page = reference.content(document())
+    for language in ("curl", "Python", "JavaScript"):
+        assert page.count(f"<summary>{language}</summary>") == len([*operations()])
+    assert page.count("<form ") == len([*operations()])
+    assert escape("curl -i 'http://127.0.0.1:8000/crypto/sign?message=hello'") in page
+
+
+def test_python_samples_run() -> None:
+    """Each is Python, and asks with the method and URL that are described."""
+    for path, methods in document()["paths"].items():
+        for method in METHODS & methods.keys():
+            sample = Sample("https://relay.example", path, method, methods[method], {"message": "it's"})
+            asked: list[tuple[object, ...]] = []
+
+            class Recorder:
+                @staticmethod
+                def request(*arguments: object, **_: object) -> httpx.Response:
+                    asked.append(arguments)  # noqa: B023 - called in this turn
+                    return httpx.Response(200)
+
+            code = sample.python().replace("import httpx", "")
+            exec(compile(code, path, "exec"), {"httpx": Recorder, "print": lambda *_: None})  # noqa: S102
+            assert asked == [(method.upper(), sample.url)]
 
 
 def test_a_cold_start_does_not_pay_for_it() -> None:

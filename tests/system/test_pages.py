@@ -246,6 +246,20 @@ def test_an_operator_sees_dead_letters(pages_stack: RunningStack, context: Brows
     expect(page.locator("#letters")).to_be_hidden()
 
 
+def test_the_documentation_tries_it(pages_stack: RunningStack, context: BrowserContext) -> None:
+    """An operation is asked from its form, with the key that is typed above; the answer stands below."""
+    page = context.new_page()
+    page.goto(f"{pages_stack.api_url}/docs")
+    page.get_by_label("Key to try with").fill(API_KEY)
+    section = page.locator("section#listRequests")
+    section.get_by_text("Try it").click()
+    section.get_by_label("limit").fill("1")
+    section.get_by_role("button", name="Send").click()
+    expect(section.locator("[role=status]")).to_contain_text("200")
+    expect(section.locator("[role=status]")).to_contain_text('"requests"')
+    check_contrast(page)
+
+
 def tab_to(page: Page, name: str) -> None:
     """Press Tab until a control of this name has the focus."""
     script = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
