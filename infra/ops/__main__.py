@@ -60,6 +60,7 @@ Ids = Annotated[list[str] | None, typer.Argument(help="Request ids.", show_defau
 Client = Annotated[str, typer.Option(help="Only this caller's.", show_default=False)]
 Since = Annotated[str, typer.Option(help="Accepted then or later: 30m, 2h, 3d (ago) or ISO 8601.")]
 Until = Annotated[str, typer.Option(help="Accepted before then.")]
+Retire = Annotated[bool, typer.Option("--retire", help="Sign with the newest one only from here on.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 Operator = Annotated[bool, typer.Option("--operator", help="Of an operator, who sees all in the console.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -404,7 +405,7 @@ def keys_list(context: Context, *, operator: Operator = False) -> None:
 
 @keys_app.command("add")
 def keys_add(context: Context, name: str, *, operator: Operator = False) -> None:
-    """Give a caller, or an operator, a key, shown this once.
+    """Give a caller, or an operator, a key; a caller also a secret that signs its webhooks. Shown this once.
 
     Functions know it after five minutes at most. The local stacks take their keys from CLIENT_API_KEYS and
     OPERATOR_API_KEYS anew at every start.
@@ -412,8 +413,24 @@ def keys_add(context: Context, name: str, *, operator: Operator = False) -> None
     session: Session = context.obj
     if not HOLDER_NAME.fullmatch(name):
         raise typer.BadParameter("letters, digits, _ . and - only, at most 64")
-    key = session.run(lambda ports: actions.add_key(ports.vault, name, _holders(operator=operator)))
-    session.say(**_holder(name, operator=operator), key=key)
+    webhook_secret = "" if operator else new_webhook_secret()
+    holders = _holders(operator=operator)
+    key = session.run(lambda ports: actions.add_key(ports.vault, name, holders, webhook_secret))
+    shown = {"webhook_secret": webhook_secret} if webhook_secret else {}
+    session.say(**_holder(name, operator=operator), key=key, **shown)
+
+
+@keys_app.command("webhook-secret")
+def keys_webhook_secret(context: Context, name: str, *, retire: Retire = False) -> None:
+    """Sign a caller's webhooks with a new secret of its own, shown this once, and with the older one."""
+    session: Session = context.obj
+    if retire:
+        session.run(lambda ports: actions.retire_client_secrets(ports.vault, name))
+        session.say(client=name, retired=True)
+        return
+    secret = new_webhook_secret()
+    session.run(lambda ports: actions.add_client_secret(ports.vault, name, secret))
+    session.say(client=name, webhook_secret=secret)
 
 
 @keys_app.command("revoke")

@@ -31,6 +31,7 @@ KEY_BYTES = 32
 REPLAYED, DUE_NOW, NOT_HURRIED = "sent again", "due now", "due already, or being called"
 CLIENTS, OPERATORS = "clients", "operators"
 WEBHOOK_SECRETS, SIGNING_KEYS = "webhook_secrets", "signing_keys"
+CLIENT_WEBHOOK_SECRETS = "client_webhook_secrets"
 TOKEN_KEYS, ONLY_TOKEN_KEY = "token_keys", "token_key"
 PUBLIC_KEYS, RETIRED_PUBLIC_KEYS = "public_keys", "retired_public_keys"
 
@@ -315,22 +316,59 @@ def new_key() -> str:
     return secrets.token_urlsafe(KEY_BYTES)
 
 
-async def add_key(vault: Vault, name: str, holders: str = CLIENTS) -> str:
-    """Give a caller, or an operator, a key and return it; it is shown only now."""
+async def add_key(vault: Vault, name: str, holders: str = CLIENTS, webhook_secret: str = "") -> str:
+    """Give a caller, or an operator, a key and return it; it is shown only now.
+
+    `webhook_secret`: what signs the webhooks of this caller alone.
+    """
     key = new_key()
 
     def added(secret: Secret) -> Secret:
         known = secret.get(holders, {})
         if name in known:
             raise Refused(f"{name} has a key already: revoke it first")
-        return secret | {holders: {**known, name: key}}
+        own = {CLIENT_WEBHOOK_SECRETS: _signed_with(secret, name, [webhook_secret])} if webhook_secret else {}
+        return secret | {holders: {**known, name: key}} | own
 
     await _change(vault, added)
     return key
 
 
+async def add_client_secret(vault: Vault, name: str, new: str) -> None:
+    """Sign a caller's webhooks with a secret of its own; one that it has already signs them too."""
+
+    def added(secret: Secret) -> Secret:
+        _require_client(secret, name)
+        old = secret.get(CLIENT_WEBHOOK_SECRETS, {}).get(name, secret.get(WEBHOOK_SECRETS, []))
+        return secret | {CLIENT_WEBHOOK_SECRETS: _signed_with(secret, name, [new, *old])}
+
+    await _change(vault, added)
+
+
+async def retire_client_secrets(vault: Vault, name: str) -> None:
+    """Sign a caller's webhooks with its newest secret only."""
+
+    def retired(secret: Secret) -> Secret:
+        _require_client(secret, name)
+        newest, *older = secret.get(CLIENT_WEBHOOK_SECRETS, {}).get(name) or [None]
+        if not older:
+            raise NothingFound(f"{name} has no older secret")
+        return secret | {CLIENT_WEBHOOK_SECRETS: _signed_with(secret, name, [newest])}
+
+    await _change(vault, retired)
+
+
+def _require_client(secret: Secret, name: str) -> None:
+    if name not in secret.get(CLIENTS, {}):
+        raise NothingFound(f"{name} has no key")
+
+
+def _signed_with(secret: Secret, name: str, secrets_: list[Any]) -> dict[str, Any]:
+    return {**secret.get(CLIENT_WEBHOOK_SECRETS, {}), name: secrets_}
+
+
 async def revoke_key(vault: Vault, name: str, holders: str = CLIENTS) -> None:
-    """Take a key away."""
+    """Take a key away. What was accepted is delivered still, signed as its receiver expects."""
 
     def revoked(secret: Secret) -> Secret:
         known = secret.get(holders, {})

@@ -35,6 +35,7 @@ from tests.fakes.memory import (
 
 NOW_MS = 1_800_000_000_000
 HOOK = "https://receiver.example/hook"
+OWN_SECRET, NEW_SECRET = "whsec_" + "B" * 32, "whsec_" + "C" * 32
 OLD_SECRET, OLD_TOKEN_KEY = "whsec_" + "A" * 32, "T" * 32
 SIGNING_KEY, OTHER_SIGNING_KEY = (ed25519.generate_private_key() for _ in range(2))
 
@@ -415,6 +416,29 @@ async def test_the_first_secret_is_made_once(world: World) -> None:
     assert world.vault.secret == {}
     await actions.init_secret(world.vault, document)
     assert world.vault.secret == document
+
+
+async def test_a_caller_has_a_secret_of_its_own(world: World) -> None:
+    """No caller can sign a webhook to another: its secret comes with its key and outlives it."""
+    await actions.add_key(world.vault, "bob", webhook_secret=OWN_SECRET)
+    assert world.vault.secret["client_webhook_secrets"]["bob"] == [OWN_SECRET]
+    await actions.add_client_secret(world.vault, "bob", NEW_SECRET)
+    assert world.vault.secret["client_webhook_secrets"]["bob"] == [NEW_SECRET, OWN_SECRET]
+    await actions.retire_client_secrets(world.vault, "bob")
+    assert world.vault.secret["client_webhook_secrets"]["bob"] == [NEW_SECRET]
+    with pytest.raises(NothingFound):
+        await actions.retire_client_secrets(world.vault, "bob")
+    await actions.revoke_key(world.vault, "bob")
+    assert world.vault.secret["client_webhook_secrets"]["bob"] == [NEW_SECRET]
+    with pytest.raises(NothingFound):
+        await actions.add_client_secret(world.vault, "bob", OWN_SECRET)
+
+
+async def test_a_caller_of_before_keeps_its_secret_while_it_changes_over(world: World) -> None:
+    """Whose webhooks the shared secret signed gets one of its own beside it."""
+    shared = world.vault.secret["webhook_secrets"]
+    await actions.add_client_secret(world.vault, "alice", OWN_SECRET)
+    assert world.vault.secret["client_webhook_secrets"]["alice"] == [OWN_SECRET, *shared]
 
 
 async def test_keys_are_added_and_revoked(world: World) -> None:
