@@ -29,6 +29,7 @@ PURGED = "purged_by_operator"
 PURGED_STATUS = 503
 KEY_BYTES = 32
 REPLAYED, DUE_NOW, NOT_HURRIED = "sent again", "due now", "due already, or being called"
+GOOD = frozenset({REPLAYED, DUE_NOW, NOT_HURRIED})
 CLIENTS, OPERATORS = "clients", "operators"
 WEBHOOK_SECRETS, SIGNING_KEYS = "webhook_secrets", "signing_keys"
 CLIENT_WEBHOOK_SECRETS = "client_webhook_secrets"
