@@ -6,6 +6,7 @@ from typing import Any
 
 from adapters.aws import in_thread
 from core.config import CallSettings, Reader
+from core.errors import SettingError, Unavailable
 from core.window import Limits
 
 
@@ -26,4 +27,7 @@ class LambdaDeployment:
             lambda **arguments: self._client.get_function_configuration(**arguments),  # noqa: PLW0108 - made in the thread
             FunctionName=self._function,
         )
-        return CallSettings.read(Reader(answer["Environment"]["Variables"])).limits
+        try:
+            return CallSettings.read(Reader(answer["Environment"]["Variables"])).limits
+        except (KeyError, SettingError) as error:  # we may not read them, or they are another version's
+            raise Unavailable("the deployed settings can't be read") from error

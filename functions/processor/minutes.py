@@ -14,6 +14,7 @@ from ports import Clock, History, JobStore, RequestKey, Telemetry, WindowStore
 ROWS_MAX = 200
 EVERY_MS = 45_000
 """A run that comes sooner after an item notes nothing: runs are started by messages too."""
+LIMIT_S = 3
 BEFORE_MS = 600_000
 HOUR_MS = 3_600_000
 
@@ -33,9 +34,10 @@ class Minutes:
     async def note(self) -> None:
         """Write this minute's item, if there is none yet."""
         try:
-            await self._note()
-        except Unavailable as error:
-            self._telemetry.event("minute_not_noted", reason=str(error))
+            async with asyncio.timeout(LIMIT_S):
+                await self._note()
+        except (Unavailable, TimeoutError) as error:
+            self._telemetry.event("minute_not_noted", reason=str(error) or "timeout")
 
     async def _note(self) -> None:
         now_ms = self._clock.now_ms()

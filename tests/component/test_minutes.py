@@ -69,3 +69,16 @@ def test_a_note_that_fails_stops_no_run() -> None:
         assert [name for name, _ in world.telemetry.events] == ["minute_not_noted"]
 
     run(scenario())
+
+
+def test_a_database_that_hangs_delays_no_run() -> None:
+    """The note has a few seconds: a run needs the rest of the function's time for calls."""
+
+    async def scenario() -> None:
+        world = World()
+        started_ms = world.clock.monotonic_ms()
+        await world.minutes(store=Down(60)).note()
+        assert world.clock.monotonic_ms() - started_ms <= 3_000
+        assert [name for name, _ in world.telemetry.events] == ["minute_not_noted"]
+
+    run(scenario())

@@ -14,14 +14,15 @@ VARIABLES = {"UPSTREAM_URL": "https://upstream", "UPSTREAM_LIMIT": "5", "UPSTREA
 class Lambda:
     """A boto3 client that answers for one function."""
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, environment: dict[str, Any] | None = None) -> None:
         self._request_id = request_id
+        self._environment = {"Variables": VARIABLES} if environment is None else environment
 
     def get_function_configuration(self, **arguments: Any) -> dict[str, Any]:
         assert arguments == {"FunctionName": "processor"}
         return {
             "ResponseMetadata": {"RequestId": self._request_id},
-            "Environment": {"Variables": VARIABLES},
+            "Environment": self._environment,
         }
 
 
@@ -34,3 +35,10 @@ async def test_an_answer_that_is_not_lambda_s_says_nothing() -> None:
     """Like every failure it is `Unavailable`."""
     with pytest.raises(Unavailable):
         await LambdaDeployment(lambda: Lambda(""), "processor").limits()
+
+
+@pytest.mark.parametrize("environment", [{"Error": {"ErrorCode": "AccessDenied"}}, {"Variables": {}}])
+async def test_settings_that_cannot_be_read_end_no_run(environment: dict[str, Any]) -> None:
+    """Variables under a key that we may not use, or of another version: the limits stand as they are."""
+    with pytest.raises(Unavailable):
+        await LambdaDeployment(lambda: Lambda("1", environment), "processor").limits()
