@@ -307,4 +307,5 @@ def _due_of(row: Item, client: str) -> Due:
 
 
 def _number(row: Item, name: str) -> int:
-    return int(row[name]["N"]) if name in row else 0
+    """Return a number of an index row, 0 if there is none: one damaged row must not hide the others."""
+    return int(row.get(name, {}).get("N", 0))

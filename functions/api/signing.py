@@ -428,6 +428,8 @@ class Signing:
         if queue is not None:
             due = (job.due_ms or 0) <= self._clock.now_ms()
             counts[queue] = counts.get(queue, 0) + due
+            if before and before.queue:  # it waited in another queue, and has moved
+                counts[before.queue] = counts.get(before.queue, 0) - due
         return {waiting.field_of(name): count for name, count in counts.items() if count}
 
     async def _notify_processor(self, job: Job, counts: dict[str, int]) -> None:

@@ -717,6 +717,26 @@ def test_an_error_nobody_foresaw() -> None:
     in_world(scenario)
 
 
+def test_a_message_that_moves_to_another_queue_is_counted_once() -> None:
+    """It stands in the shorter of two callers' queues, and in that one only."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        client = world.client()
+        for message in ("one", "two"):
+            assert (await sign(client, message, HOOK)).status_code == 202
+        bobs = {"Authorization": "key-of-bob"}
+        params = {"message": "two", "webhook_url": HOOK}
+        assert (await client.get("/crypto/sign", params=params, headers=bobs)).status_code == 202
+        job = await world.store.job(jobs.job_id("two"))
+        assert job
+        assert job.client == "bob"
+        assert world.window.gate
+        assert world.window.gate.waiting == {"alice": 1, "bob": 1}
+
+    in_world(scenario)
+
+
 def test_a_slow_upstream_makes_nobody_wait_for_a_turn() -> None:
     """A server works at so many at a time, but what waits for the upstream keeps none of them busy."""
 

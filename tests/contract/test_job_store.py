@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from adapters.dynamodb_jobs import POINTER_KEPT_MS, DynamoJobStore
+from adapters.records import encode_job
 from core import job as jobs
 from core import request as requests
 from core.errors import Unavailable
@@ -658,6 +659,15 @@ async def test_a_record_of_a_newer_version_costs_only_itself(client: Any, table:
     with pytest.raises(Unavailable):
         await store.request(first.id)
     assert newer in client.scan(TableName=table)["Items"]
+
+
+async def test_a_damaged_row_of_the_index_hides_no_other(client: Any, table: str) -> None:
+    """Its age is not known; the rows beside it are read."""
+    store = DynamoJobStore(client, table)
+    damaged, healthy = await _stored(store, _waiting("damaged")), await _stored(store, _waiting("healthy"))
+    client.put_item(TableName=table, Item={**encode_job(damaged), "oldest_ms": {"S": "damaged"}})
+    due = await store.due_jobs(DueKind.FRESH, NOW_MS, 10, client=damaged.client)
+    assert {row.job_id for row in due} == {damaged.id, healthy.id}
 
 
 async def test_fresh_jobs_stand_apart_by_caller(store: JobStore) -> None:
