@@ -63,7 +63,8 @@ class Own:
                     now_ms = self._clock.now_ms()
                     after = cancelled(request, now_ms, calls=request.calls_of(job), notify=notify)
                     await self._outcomes.close([(request, after)])
-                    await park_unless_wanted(self._store, request.job_id, now_ms)
+                    if parked := await park_unless_wanted(self._store, request.job_id, now_ms):
+                        await self._outcomes.leave_queue(parked)
                     request = await self._find(request_id, viewer)
         except TimeoutError:
             raise Unavailable("timeout") from None

@@ -5,13 +5,14 @@ before its notification is sent. A crash in between leaves a request on the due 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
+from calling import parking
 from calling.conditional import amend_request
 from calling.slots import Slots
-from core import job as jobs
+from core import hints, scheduling
 from core import request as requests
-from core import scheduling
 from core.config import CallSettings
 from core.errors import Unavailable
 from core.job import Job, JobState
@@ -70,8 +71,19 @@ class Outcomes:
 
     async def park(self, job: Job) -> None:
         """Take a job without open requests off the schedule."""
-        if job.scheduled and not job.call_live(self._clock.now_ms()):
-            await self._store.write_job(job, jobs.park(job))
+        if parked := await parking.park(self._store, job, self._clock.now_ms()):
+            await self.leave_queue(parked)
+
+    async def leave_queue(self, parked: Job) -> None:
+        """Count a parked job no more: while anything seems to wait, no newcomer is called at once.
+
+        If that fails, the processor sets the count right.
+        """
+        queue = parked.queue
+        if queue is None or (parked.due_ms or 0) > self._clock.now_ms():  # it was not counted
+            return
+        with contextlib.suppress(Unavailable):
+            await self._slots.amend(lambda gate: hints.leave(gate.window, gate.waiting, queue))
 
     def outcome(self, job: Job, request: Request, *, after_call: bool) -> Request | None:
         """Return the request closed with the job's outcome; None if it is to wait on.

@@ -64,6 +64,13 @@ def enter(window: Window, client: str, now_ms: int) -> Change:
     )
 
 
+def leave(window: Window, waiting: Mapping[str, int], client: str) -> Change | None:
+    """Count one job less of a caller: it waits no more, and was not called. None if none is counted."""
+    if waiting.get(client, 0) <= 0:
+        return None
+    return Change(window.limits.version, increments={field_of(client): -1})
+
+
 def announce(
     hints: Hints, window: Window, now_ms: int, *, at_ms: int | None, counts: Mapping[str, int]
 ) -> Change | None:

@@ -69,6 +69,19 @@ def test_a_list_by_state() -> None:
     in_world(scenario)
 
 
+def test_who_cancels_holds_no_newcomer_back() -> None:
+    """A message that nobody waits for any more counts as waiting no more: others are answered at once."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        request_id = await accepted(world, client, "a")
+        await client.delete(f"/crypto/requests/{request_id}", headers=AUTH)
+        world.fill_window(0)
+        assert (await sign(client, "b", **BOB)).status_code == 200
+
+    in_world(scenario)
+
+
 @pytest.mark.parametrize("query", ["cursor=x", "cursor=1.x", "limit=0", "limit=101", "status=open"])
 def test_a_list_that_can_t_be(query: str) -> None:
     """422, as for signing."""
