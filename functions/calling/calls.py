@@ -243,6 +243,8 @@ class Caller:
             now_ms, current.failing_since_ms or now_ms, self._settings.retry_ms, self._randomness.fraction()
         )
         key_refused = answer.meaning is Meaning.KEY_REFUSED
+        if key_refused:
+            next_try_ms = min(next_try_ms, now_ms + key_guard.TRY_AGAIN_MS)
         counted = self.counts(call, answer)
         failed = jobs.failed(current, now_ms, next_try_ms, counted=counted, waiter=waiter, error=answer.error)
         return jobs.with_key_refused(failed, now_ms) if key_refused else failed

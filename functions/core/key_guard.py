@@ -12,7 +12,9 @@ from core.answers import Meaning
 from core.window import Change, Window
 
 GOOD_FOR_MS = 60_000
-"""How long an answer speaks for the key: longer than a message's distance to its next try."""
+"""How long an answer speaks for the key."""
+TRY_AGAIN_MS = 30_000
+"""When a message that met a 401 or 403 is tried again at the latest: while a probe's answer still counts."""
 PROBE_EVERY_MS = 60_000
 SHOWS_GOOD_KEY = frozenset({Meaning.SIGNED, Meaning.WELCOME, Meaning.REFUSED, Meaning.FAILED})
 

@@ -235,10 +235,21 @@ def slot_for_retry_at_ms(gate: Gate, now_ms: int) -> int:
 
 
 def next_call_at_ms(gate: Gate, now_ms: int, due_ms: int, *, fresh: bool) -> int | None:
-    """When a job that is due then may be called, or the key probed before; None while calls are paused."""
+    """When a job that is due then may be called, or the key probed before; None while calls are paused.
+
+    A call in flight holds its slot for a whole lease until it is answered: look when the answer will have
+    freed it, not when the lease ends.
+    """
     if gate.paused:
         return None
     if gate.key.suspected:
         return max(now_ms, gate.key.probe_at_ms)
     slot_at_ms = slot_for_fresh_at_ms if fresh else slot_for_retry_at_ms
-    return slot_at_ms(gate, max(now_ms, due_ms))
+    return slot_at_ms(_answered(gate, now_ms), max(now_ms, due_ms))
+
+
+def _answered(gate: Gate, now_ms: int) -> Gate:
+    """Return the gate as it will be once every call in flight is answered as soon as the last ones were."""
+    cycle_ms = gate.window.limits.window_ms + gate.hints.latency_ms
+    slots = (replace(slot, free_at_ms=min(slot.free_at_ms, now_ms + cycle_ms)) for slot in gate.window.slots)
+    return replace(gate, window=replace(gate.window, slots=tuple(slots)))

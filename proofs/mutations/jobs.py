@@ -1,6 +1,6 @@
 """Faults in the order of the handlers' writes and in the transitions: each must make the simulation fail."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -14,11 +14,14 @@ from core.places import DueKind
 from core.request import Request
 from core.webhook import Outcome, OutcomeKind
 from core.window import Grant, NotBefore
+from ports import Queue
 from proofs.mutations.fault import Breaking, Fault, Function
 from proofs.mutations.window import with_argument, with_result, without_reset
 
 MARGIN_MS = 250
 NEVER_MS = 10**10
+LATE_MS = 20_000
+PROCESSOR = ("component/test_processor.py",)
 
 # Stores and ports
 
@@ -115,14 +118,6 @@ def _without_live_calls(right: Function) -> Function:
     return wrong
 
 
-def _live_calls_judged(right: Function) -> Function:
-    def outcome(outcomes: Any, job: Job, request: Request, *, after_call: bool) -> Any:
-        live = job.call_live(outcomes._clock.now_ms())  # noqa: SLF001
-        return _without_live_calls(right)(outcomes, job, request, after_call=after_call or live)
-
-    return outcome
-
-
 def _due_at_once(job: Job, _: Job, __: str, now_ms: int, **___: Any) -> Job:
     return replace(job, due_ms=now_ms) if job.scheduled else job
 
@@ -150,6 +145,48 @@ def _signed_again(
 def _unconditional(taken: Grant | NotBefore, *_: Any, **__: Any) -> Grant | NotBefore:
     """Make a take depend on nothing but the slot."""
     return replace(taken, change=replace(taken.change, expected={})) if isinstance(taken, Grant) else taken
+
+
+# Wake-ups
+
+
+class _Nowhere:
+    """A queue that loses everything."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    async def send(self, texts: Sequence[str], *, delay_ms: int = 0) -> None: ...
+
+
+class _Late(_Nowhere):
+    """A queue that delivers everything 20 s late."""
+
+    async def send(self, texts: Sequence[str], *, delay_ms: int = 0) -> None:
+        await self._queue.send(texts, delay_ms=delay_ms + LATE_MS)
+
+
+def _sent_by(queue: type[_Nowhere]) -> Breaking:
+    def breaking(right: Function) -> Function:
+        async def leave(wake_ups: Any, *args: Any, **named: Any) -> None:
+            with patch.object(wake_ups, "_queue", queue(wake_ups._queue)):  # noqa: SLF001
+                await right(wake_ups, *args, **named)
+
+        return leave
+
+    return breaking
+
+
+def _only_the_first(right: Function) -> Function:
+    """Trust a wake-up whose time is over."""
+    return lambda hints, *args: not hints.wake_at_ms and right(hints, *args)
+
+
+async def _nothing(*_: Any) -> None: ...
+
+
+def _raised(_: Any, __: str, error: Unavailable) -> None:
+    raise error
 
 
 # Requests and deliveries
@@ -201,7 +238,6 @@ FAULTS = (
     Fault("notified before it is closed", _notified_first()),
     Fault("closed before the outcome is on the job", {"Caller._record_and_close": lambda _: _close_first}),
     Fault("parked while requests are open", {"Outcomes.finish": _park_at_last}),
-    Fault("given up by attempts while a call is live", {"Outcomes.outcome": _live_calls_judged}),
     Fault(
         "a request that is never due",
         {"MemoryJobStore.accept": with_argument(1, lambda _, request: replace(request, due_ms=None))},
@@ -238,5 +274,19 @@ FAULTS = (
     ),
     Fault("a failed attempt taken for a delivery", {"classify_answer": with_result(_delivered)}),
     Fault("an old view of the gate takes a slot while paused", {"gate.take": with_result(_unconditional)}),
+    Fault("a wake-up that is set and not sent", {"WakeUps.leave": _sent_by(_Nowhere)}),
+    Fault("a wake-up that is sent too late", {"WakeUps.leave": _sent_by(_Late)}),
+    Fault("an overdue wake-up that is never replaced", {"wake_up_needed": _only_the_first}),
+    Fault("a run that ends without a wake-up", {"Run._leave": lambda _: _nothing}),
+    Fault(
+        "a run that does not look at its time",
+        {"run_limit_ms": lambda _: lambda _: NEVER_MS},
+        tests=PROCESSOR,
+    ),
+    Fault(
+        "a record that can't be read stops the others",
+        {"Run._skip": lambda _: _raised},
+        tests=PROCESSOR,
+    ),
     Fault("a call that was given up is kept by the kernel", {"socket_options": with_result(without_reset)}),
 )

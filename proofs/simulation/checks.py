@@ -9,7 +9,7 @@ from api.signing import Accepted, Declined, Signed
 from core.gate import Gate
 from core.job import Job, JobState, job_id
 from core.request import EARLY_MS, Delivery, DeliveryState, Failure, Request, RequestState, Success
-from core.scheduling import GivingUp
+from core.scheduling import RESERVE_MAX, GivingUp
 from core.webhook import PostResult
 from core.window import SEND_LIMIT_MS, Limits
 from infra.ops.actions import PURGED
@@ -27,6 +27,7 @@ OVERLOOKED_MS_MAX = 200_000
 """A request whose API instance crashed is looked at after a minute, by the next run of the schedule."""
 LAG_MS_MAX = 8_000
 COUNTED_MS_MAX = 90_000
+LATE_MS_MAX = 6_000
 CLOSED_MS_MAX = 20_000
 TOLD_MS_MAX = 5_000
 WITHOUT_CLOCKS = ("no rest", "unforeseen", "status", "G3: no outcome", "G3: not told", "G3: wrong", "G3: two")
@@ -55,6 +56,7 @@ class Checks:
         self._arrivals_ms: list[int] = []
         self._limits = [(0, plan.settings.limits)]
         self._paused_ms: int | None = None
+        self._closed_ms = 0
         self._granted = 0
         self._sent = 0
         self._sends: defaultdict[str, int] = defaultdict(int)
@@ -152,6 +154,23 @@ class Checks:
         if len(self._arrivals_ms) <= limits.calls:
             return False
         return self._arrivals_ms[-1] - self._arrivals_ms[-1 - limits.calls] < limits.window_ms
+
+    def no_call_is_late(self, gate: Gate) -> None:
+        """Without faults a call starts soon after it may: when it is due, and a slot is free for it."""
+        if gate.closed(_now_ms()):
+            self._closed_ms = _now_ms()
+        then_ms = _now_ms() - LATE_MS_MAX
+        if not self._calm or self._closed_ms > then_ms:
+            return
+        free = gate.window.free_slots(then_ms)
+        for job in self._table.jobs.values():
+            enough = free > (RESERVE_MAX if job.attempts else 0)
+            late = job.due_ms is not None and job.due_ms <= then_ms and not job.call_live(then_ms)
+            self.expect(not (late and enough), "not called in time", job.message)
+
+    def ended_in_time(self, *, ended: bool, name: str) -> None:
+        """Without faults nothing is stopped by its function's time limit."""
+        self.expect(ended or not self._calm, "stopped at its time limit:", name)
 
     # G3, G6: records
 
@@ -255,6 +274,8 @@ class Checks:
             self._given_up(before, after, job)
 
     def _given_up(self, before: Request, after: Request, job: Job | None) -> None:
+        live = job is not None and job.call_live(_now_ms() + MARGIN_MS)
+        self.expect(not live, "G3: given up while a call was under way", after.id)
         if after.failure and after.failure.reason == GivingUp.AGE:
             old = _now_ms() - before.created_ms >= self._settings.age_max_ms - MARGIN_MS
             self.expect(old, "G3: given up too young", after.id)

@@ -200,6 +200,7 @@ class Simulation:
         self._spawn(self._deliver_wake_ups())
         self._spawn(self._disturb())
         self._spawn(self._end_wrong_clocks())
+        self._spawn(self._watch())
         self._spawn(self._deploy())
         for act in self.plan.acts:
             self._spawn(self._operate(act))
@@ -260,6 +261,12 @@ class Simulation:
                 queue.purge()
             for text in GARBAGE:
                 await self.rng.choice(queues).send([text])
+
+    async def _watch(self) -> None:
+        """See every second that no call is late."""
+        while True:
+            await asyncio.sleep(1)
+            self._checks.no_call_is_late(await self._window.read())
 
     async def _end_wrong_clocks(self) -> None:
         """When the faults end, so do the hosts whose clocks are wrong."""
@@ -389,6 +396,7 @@ class Simulation:
         task = instance.start(work)
         await asyncio.wait({task}, timeout=limit_ms / 1000)
         ended = task.done()
+        self._checks.ended_in_time(ended=ended, name=instance.name)
         if not ended or instance.dead or task.cancelled():
             instance.crash()
             return None

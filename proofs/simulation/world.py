@@ -10,7 +10,7 @@ from random import Random
 from typing import TypeVar
 
 from core.answers import Answer, Meaning
-from core.errors import Unavailable
+from core.errors import Unreadable
 from core.gate import Gate
 from core.job import Job
 from core.places import DueKind, EndedKind
@@ -90,19 +90,19 @@ class ObservedStore(MemoryJobStore):
         return result
 
     async def job(self, job_id: str) -> Job | None:
-        """Return the job; raises `Unavailable` for one whose record can't be read."""
+        """Return the job; raises `Unreadable` for one whose record can't be read."""
         self._require_readable(job_id)
         return await super().job(job_id)
 
     async def load(self, job_id: str) -> tuple[Job | None, Page]:
-        """Return the job and its first page; raises `Unavailable` for one whose record can't be read."""
+        """Return the job and its first page; raises `Unreadable` for one whose record can't be read."""
         self._require_readable(job_id)
         return await super().load(job_id)
 
     def _require_readable(self, job_id: str) -> None:
         job = self._table.jobs.get(job_id)
         if job and job.scheduled and job.message.startswith("unreadable"):
-            raise Unavailable("a job can't be read")
+            raise Unreadable("a job can't be read")
 
     async def due_jobs(
         self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""

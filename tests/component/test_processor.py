@@ -23,7 +23,7 @@ from core.window import Change, Limits
 from ports import PAGE_MAX, Conflict, Page, RequestKey, Written
 from processor.backoff import Backoff
 from processor.due import DueJobs
-from processor.run import ProcessorPorts
+from processor.run import FUNCTION_LIMIT_MS, ProcessorPorts
 from processor.wiring import assemble
 from proofs.simulation.virtual_time import run
 from tests.component.notifier_world import TIMEOUT, NotifierWorld
@@ -156,6 +156,24 @@ def test_a_run_that_ends_sets_the_next_wake_up() -> None:
     run(scenario())
 
 
+def test_a_run_ends_before_its_function_is_stopped() -> None:
+    """However much there is to do: what is left has a wake-up."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        settings = replace(CALLS, limits=Limits(1, 1_000))
+        world.window.gate, world.deployment.deployed = Gate(windows.empty(settings.limits)), settings.limits
+        for number in range(300):
+            await world.accept(f"message {number}")
+        clock = world.notifiers.clock
+        began_ms = clock.now_ms()
+        await assemble(world.ports, settings).run()
+        assert clock.now_ms() - began_ms < FUNCTION_LIMIT_MS
+        assert len(world.wake_ups()) == 1
+
+    run(scenario())
+
+
 def test_what_is_due_in_a_moment_is_waited_for() -> None:
     """Slots are used again to the millisecond: a run sleeps the fraction of a second."""
 
@@ -175,7 +193,9 @@ def test_what_is_due_much_later_is_left_to_the_schedule() -> None:
 
     async def scenario() -> None:
         world = ProcessorWorld()
-        world.window.window = windows.full(CALLS.limits, world.notifiers.clock.now_ms() + 91_000)
+        probe_at_ms = world.notifiers.clock.now_ms() + 91_000
+        assert world.window.gate
+        world.window.gate = world.window.gate.having(suspect_since_ms=1, probe_at_ms=probe_at_ms)
         await world.accept("hello")
         await assemble(world.ports, CALLS).run()
         assert world.wake_ups() == []
@@ -344,6 +364,21 @@ def test_an_expired_signature_answers_nobody_who_came_later() -> None:
         assert (await world.notifiers.now(early)).outcome == Success("old")
         assert (await world.notifiers.now(late)).outcome == Success(SIGNATURE)
         assert world.upstream.calls == ["hello"]
+
+    run(scenario())
+
+
+def test_a_message_refused_with_403_alone_is_refused_however_far_apart_retries_are() -> None:
+    """Its second call comes while the probe after the first still shows that the key is good."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.upstream.forbidden = frozenset({"forbidden"})
+        request = await world.accept("forbidden")
+        for _ in range(5):
+            await assemble(world.ports, replace(CALLS, retry_ms=240_000)).run()
+            await world.notifiers.clock.sleep_ms(31_000)
+        assert (await world.notifiers.now(request)).outcome == Failure(502, "upstream_refused_403")
 
     run(scenario())
 

@@ -258,3 +258,11 @@ def test_when_a_retry_can_be_made(slots: list[Slot], blocked_ms: int) -> None:
     ):
         expected_ms += 1
     assert scheduling.slot_for_retry_at_ms(Gate(window), NOW_MS) == expected_ms
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_slot_in_flight_is_looked_at_when_its_answer_will_have_freed_it(fresh: bool) -> None:
+    """Not when the lease ends: a job that is left while all slots are leased would be called too late."""
+    leased = Gate(window_of(NOW_MS + 2 * WINDOW_MS)).having((300,))
+    at_ms = scheduling.next_call_at_ms(leased, NOW_MS, NOW_MS, fresh=fresh)
+    assert at_ms == NOW_MS + WINDOW_MS + 300
