@@ -282,7 +282,7 @@ def without_call(current: Job, before: Job | None, now_ms: int, waiter: Waiter |
 
     A job that somebody came to wait for meanwhile is scheduled. An earlier call that had expired stays ended.
     """
-    restored = replace(before, call=None) if before else new_job(current.message, now_ms)
+    restored = replace(before or new_job(current.message, now_ms), call=None, others=current.others)
     if waiter is None and current.scheduled and not restored.scheduled:
         waiter = Waiter(current.open_from, current.client)
     return schedule(restored, current.message, now_ms, waiter) if waiter else restored
