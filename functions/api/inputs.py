@@ -17,8 +17,8 @@ REPLACEMENT = "\ufffd"
 def check_message(message: str) -> str:
     """Return the message; raises ValueError.
 
-    U+FFFD is what invalid UTF-8 is decoded to: it can't be told from that, so it is refused, lest we sign
-    what was never sent.
+    U+FFFD is what invalid UTF-8 is decoded to: it can't be told from that, so it is refused:
+    what was never sent is not signed.
     """
     if not message:
         raise ValueError("must not be empty")

@@ -17,7 +17,7 @@ from web.problems import AlreadyEnded, InvalidParameter, NotFound
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A page of requests, of which those in another state were left out. `next_cursor`: empty at the end."""
+    """A page of requests, without those in another state. `next_cursor`: empty at the end."""
 
     requests: Sequence[Request]
     next_cursor: str

@@ -22,7 +22,10 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "How to authenticate",
         "schema": {"type": "string"},
     },
-    "ETag": {"description": "Names this state", "schema": {"type": "string"}},
+    "ETag": {
+        "description": "Names this state; weak, since each answer has an id of its own",
+        "schema": {"type": "string"},
+    },
 }
 
 

@@ -21,7 +21,7 @@ HEADERS = {"Authorization": API_KEY, "Idempotency-Key": '"cut-off"'}
 
 def test_a_lost_202_is_given_again(start_stack: StartStack) -> None:
     """The connection is cut before the answer is read; the same key brings the same id, and one webhook."""
-    stack = start_stack(UPSTREAM_LIMIT="1", UPSTREAM_WINDOW_SECONDS="5")
+    stack = start_stack(UPSTREAM_LIMIT="1", UPSTREAM_WINDOW_SECONDS="5", STANDIN_OUTAGE_SHARE="0")
     with httpx.Client(base_url=stack.api_url, headers=HEADERS, trust_env=False, timeout=LIMIT_S) as client:
         key = {"Idempotency-Key": "another"}
         assert client.get("/crypto/sign", params={"message": "hello"}, headers=key).status_code == 200
