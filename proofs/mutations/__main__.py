@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from proofs.mutations import jobs, webhooks, window
+from proofs.mutations import callers, jobs, webhooks, window
 from proofs.mutations.catching import caught_all
 
-LISTS = {"window": window.FAULTS, "jobs": jobs.FAULTS, "webhooks": webhooks.FAULTS}
+LISTS = {"window": window.FAULTS, "jobs": jobs.FAULTS, "webhooks": webhooks.FAULTS, "callers": callers.FAULTS}
 
 
 def main() -> int:

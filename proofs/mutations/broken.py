@@ -3,9 +3,9 @@
 import runpy
 import sys
 
-from proofs.mutations import jobs, webhooks, window
+from proofs.mutations import callers, jobs, webhooks, window
 
-FAULTS = {fault.name: fault for fault in (*window.FAULTS, *jobs.FAULTS, *webhooks.FAULTS)}
+FAULTS = {fault.name: fault for fault in (*window.FAULTS, *jobs.FAULTS, *webhooks.FAULTS, *callers.FAULTS)}
 
 
 def main() -> None:

@@ -1,0 +1,85 @@
+"""Faults in what keeps one caller, message, header or clock from stopping the others."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from core.scheduling import Due
+from core.window import Change
+from proofs.mutations.fault import Fault, Function
+from proofs.mutations.window import with_argument, with_awaited, with_result
+
+API = "component/test_api.py::"
+PROCESSOR = "component/test_processor.py::"
+BLOCK = partial(Fault, tests=("unit/test_window.py",))
+
+
+def _not_done(_: Function) -> Function:
+    async def nothing(*_args: Any, **_named: Any) -> None:
+        return
+
+    return nothing
+
+
+def _of_one_caller(fresh: list[Due], *_: Any, **__: Any) -> list[Due]:
+    return [replace(due, client="") for due in fresh]
+
+
+def _believed(change: Change | None, *_: Any) -> Change | None:
+    """Let no call test the block before its end."""
+    return change and replace(
+        change, values={**change.values, "block_probe_at_ms": change.values["blocked_until_ms"]}
+    )
+
+
+FAULTS = (
+    Fault(
+        "callers take no turns", {"choose": with_argument(0, _of_one_caller)}, ("unit/test_scheduling.py",)
+    ),
+    Fault(
+        "one caller fills the backlog",
+        {"admits": with_argument("client_share", lambda *_, **__: 1.0)},
+        (API + "test_one_caller_leaves_room_for_another",),
+    ),
+    Fault(
+        "a message has waiters without end",
+        {"Signing._full": with_awaited(lambda _: None)},
+        (API + "test_a_message_has_a_limit_of_waiters",),
+    ),
+    Fault(
+        "an unknown backlog admits everything",
+        {"admits_unseen": with_result(lambda *_, **__: True)},
+        (API + "test_an_unknown_backlog_admits_a_safe_share_only",),
+    ),
+    Fault(
+        "a call reads the history of its message",
+        {"schedule": with_result(lambda job, *_, **__: replace(job, open_from=""))},
+        (PROCESSOR + "test_a_message_costs_the_same_whatever_its_history",),
+    ),
+    Fault(
+        "a caller that a crash left out has no turn",
+        {"Sweep._enter": _not_done},
+        (PROCESSOR + "test_a_caller_that_a_crash_left_out_has_its_turn",),
+    ),
+    Fault(
+        "wrong counts stay wrong",
+        {"Counts.set_right": _not_done},
+        (PROCESSOR + "test_counts_are_set_right_by_what_the_index_shows",),
+    ),
+    Fault(
+        "a message that is refused with 403 stops the others",
+        {"KeyGuard.good_lately": with_result(lambda *_: False)},
+        (PROCESSOR + "test_messages_that_are_refused_with_403_delay_nobody",),
+    ),
+    BLOCK("a far Retry-After is believed", {"window.block": with_result(_believed)}),
+    Fault(
+        "what a wrong clock has stored stands",
+        {"bounded": with_result(lambda *_: None)},
+        (PROCESSOR + "test_a_host_that_is_a_day_ahead_stops_nobody_for_a_day",),
+    ),
+    Fault(
+        "an expired signature answers who came later",
+        {"Job.answers": with_result(lambda *_: True)},
+        (PROCESSOR + "test_an_expired_signature_answers_nobody_who_came_later",),
+    ),
+)
