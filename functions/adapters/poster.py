@@ -27,7 +27,7 @@ DEADLINE_S = 15.0
 RESOLVE_LIMIT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0  # per address
 STAGGER_S = 0.25  # RFC 8305's connection attempt delay
-RESOLVER_THREADS = 250  # as many as webhooks in one process: names that hang must not hold up others
+RESOLVER_THREADS = 400  # as many as webhooks in one process: names that hang must not hold up others
 
 # A time-out is an OSError, and so is every error of an established TLS connection.
 BROKEN = (OSError, httpcore.NetworkError, httpcore.ProtocolError)

@@ -14,7 +14,7 @@ from core.errors import Unavailable, described
 from notifier.lines import Lines
 from ports import Queue, Received, Telemetry
 
-MESSAGES_MAX = 250
+MESSAGES_MAX = 400
 RECEIVE_MAX = 10
 RECEIVE_WAIT_MS = 1_000
 QUICK_S = 0.25

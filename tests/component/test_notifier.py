@@ -247,7 +247,7 @@ def test_a_fast_receiver_gets_its_webhooks_fast() -> None:
         states = {(await world.now(request)).delivery.state for request in [*requests, *others]}
         assert states == {DeliveryState.DELIVERED}
 
-    world = in_world(always(answered(204), 5), scenario, randomness=Seeded(3), instances_max=5)
+    world = in_world(always(answered(204), 5), scenario, randomness=Seeded(3), instances_max=3)
     assert max(world.receivers.in_flight_max.values()) <= PLACES_MAX
     assert messages_deferred(world) == 0
 
@@ -269,7 +269,7 @@ def test_a_thousand_bad_receivers_delay_no_good_one(result: tuple[PostResult, in
             await world.run(5_000)
             assert (await world.now(good)).delivery.state is DeliveryState.DELIVERED
 
-    in_world(behave, scenario, randomness=Seeded(2), instances_max=5)
+    in_world(behave, scenario, randomness=Seeded(2), instances_max=3)
 
 
 @pytest.mark.parametrize("result", [(TIMEOUT, HANGS_MS), (answered(500), 5)], ids=["hanging", "failing"])
@@ -288,7 +288,7 @@ def test_a_good_path_is_served_beside_a_bad_one(result: tuple[PostResult, int], 
             await world.run(5_000)
             assert (await world.now(good)).delivery.state is DeliveryState.DELIVERED
 
-    world = in_world(behave, scenario, randomness=Seeded(4), instances_max=5)
+    world = in_world(behave, scenario, randomness=Seeded(4), instances_max=3)
     assert world.receivers.in_flight_max["receiver.example"] <= PLACES_MAX
 
 
@@ -306,7 +306,7 @@ def test_hanging_paths_of_one_caller_leave_a_place_for_another() -> None:
         await world.run(5_000)
         assert (await world.now(good)).delivery.state is DeliveryState.DELIVERED
 
-    world = in_world(behave, scenario, randomness=Seeded(5), instances_max=5)
+    world = in_world(behave, scenario, randomness=Seeded(5), instances_max=3)
     assert world.receivers.in_flight_max["receiver.example"] <= PLACES_MAX
 
 
