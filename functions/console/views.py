@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ SCRIPTS = ("service", "words", "headline", "window", "charts", "rows", "console"
 RATE_MS = 300_000
 
 
+@cache
 def pieces() -> Mapping[str, str]:
     """Return what goes into the page, which is sent as one document: its style and its script."""
     script = "".join((FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)

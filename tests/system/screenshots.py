@@ -53,7 +53,7 @@ def take_console(context: BrowserContext, stack: RunningStack) -> None:
     page.get_by_label("Your API key").fill(DEFAULT_OPERATOR_KEY)
     page.keyboard.press("Enter")
     expect(page.locator("#delivered")).to_contain_text(re.compile("^[4-9]"), timeout=120_000)
-    expect(page.locator("#calls-chart rect.signed").first).to_be_attached()
+    expect(page.locator("#calls-chart rect.signed").first).to_be_attached(timeout=180_000)
     page.screenshot(path=FOLDER / "console.png")
     page.close()
 
