@@ -19,9 +19,9 @@ from core.answers import Answer, Meaning
 from core.config import CallSettings
 from core.gate import Gate
 from core.job import Job
-from core.messages import NotificationMessage, decode_notification
+from core.messages import NotificationMessage, WakeUp, decode_notification, decode_wake_up
 from core.window import Change, Limits, Timing
-from ports import Conflict, Written
+from ports import Conflict, Received, Written
 from processor.run import ProcessorPorts
 from processor.wiring import assemble
 from proofs.simulation.virtual_time import EPOCH_MS, VirtualClock, run
@@ -31,6 +31,7 @@ from web.deadline import Deadline
 
 SCHEDULE_S = 60
 START_MS = 250
+RUNS_MAX = 2
 SIGNATURE = base64.b64encode(bytes(128)).decode()
 NOTIFIED_TOGETHER = 10
 SETTINGS = CallSettings(
@@ -47,7 +48,7 @@ SETTINGS = CallSettings(
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What one run has cost. Hints in the window (awake, fresh queued) are written apart from its slots.
+    """What one run has cost. Hints in the window (wake-up, fresh queued) are written apart from its slots.
 
     `sqs_requests`: sends, receives and deletes, the notifier's without its empty receives, where it gets one
     message at a time; `sqs_requests_batched`: the same where it gets ten.
@@ -164,6 +165,7 @@ class _Service:
         self.upstream = _Upstream(self.trace, self.store, self.clock, len(messages))
         self.randomness = _Randomness(random)
         self.eta_s: dict[int, float] = {}
+        self.runs = self.billed_ms = 0
         self._notifier_requests = 0
         self._first_schedule_s = random.uniform(0, SCHEDULE_S)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -192,16 +194,31 @@ class _Service:
         """Start a processor run every minute."""
         await asyncio.sleep(self._first_schedule_s)
         while True:
-            await self.wake()
+            self.start(self._process([]))
             await asyncio.sleep(SCHEDULE_S)
 
-    async def wake(self) -> None:
-        """Start a processor run; this is the API's waker too."""
-        self.start(self._process())
+    async def map_events(self) -> None:
+        """Start a processor run for each batch of wake-ups, two at once, as the event source mapping does."""
+        free = asyncio.Semaphore(RUNS_MAX)
+        while True:
+            await free.acquire()
+            received = await self.work_queue.receive(NOTIFIED_TOGETHER, 20_000)
+            if received:
+                self.start(self._wake(received, free))
+            else:
+                free.release()
 
-    async def _process(self) -> None:
+    async def _wake(self, received: Sequence[Received], free: asyncio.Semaphore) -> None:
+        await self._process([decode_wake_up(message.text) for message in received])
+        await self.work_queue.delete([message.receipt for message in received])
+        free.release()
+
+    async def _process(self, wake_ups: Sequence[WakeUp]) -> None:
         await self.clock.sleep_ms(START_MS)
-        await assemble(self._ports(), SETTINGS).run()
+        self.runs += 1
+        began_ms = self.clock.monotonic_ms()
+        await assemble(self._ports(), SETTINGS).run(wake_ups)
+        self.billed_ms += self.clock.monotonic_ms() - began_ms
 
     def _ports(self) -> ProcessorPorts:
         return ProcessorPorts(
@@ -272,6 +289,7 @@ class _Service:
 async def _serve(messages: Sequence[Message], random: Random) -> Relayed:
     service = _Service(messages, random)
     service.start(service.schedule())
+    service.start(service.map_events())
     service.start(service.notify())
     for number in range(len(messages)):
         service.start(service.ask(number))

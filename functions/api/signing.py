@@ -158,15 +158,14 @@ class Signing:
         return ask.may_wait and isinstance(result, Declined) and result.reason is not Reason.REFUSED
 
     async def _look(self, ask: Ask, deadline: Deadline) -> Snapshot:
-        """Read job and window side by side. Only the job is needed for every answer."""
+        """Read the job, and the window unless the job answers by itself: a known signature costs one read."""
         began_ms = self._clock.monotonic_ms()
         # A cold start may have used most of the time: then half of what is left, and the put has the rest.
         limit_s = max(deadline.left_s(reserve_ms=DURABLE_MS), deadline.left_s() / 2)
         async with asyncio.timeout(limit_s):
-            job, gate = await asyncio.gather(
-                self._store.job(jobs.job_id(ask.message)),
-                _if_readable(self._slots.refresh, limit_s / 2),
-            )
+            job = await self._store.job(jobs.job_id(ask.message))
+            known = job and job.outcome_is_fresh(self._clock.now_ms(), self._settings.signature_ttl_ms)
+            gate = None if known else await _if_readable(self._slots.refresh, limit_s / 2)
         return Snapshot(job, gate, self._clock.monotonic_ms() - began_ms)
 
     async def _answer_or_start(
