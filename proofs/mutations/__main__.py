@@ -3,10 +3,16 @@
 import argparse
 import sys
 
-from proofs.mutations import callers, jobs, webhooks, window
+from proofs.mutations import callers, jobs, wakeups, webhooks, window
 from proofs.mutations.catching import caught_all
 
-LISTS = {"window": window.FAULTS, "jobs": jobs.FAULTS, "webhooks": webhooks.FAULTS, "callers": callers.FAULTS}
+LISTS = {
+    "window": window.FAULTS,
+    "jobs": jobs.FAULTS,
+    "webhooks": webhooks.FAULTS,
+    "callers": callers.FAULTS,
+    "wakeups": wakeups.FAULTS,
+}
 
 
 def main() -> int:

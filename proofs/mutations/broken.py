@@ -3,9 +3,10 @@
 import runpy
 import sys
 
-from proofs.mutations import callers, jobs, webhooks, window
+from proofs.mutations import callers, jobs, wakeups, webhooks, window
 
-FAULTS = {fault.name: fault for fault in (*window.FAULTS, *jobs.FAULTS, *webhooks.FAULTS, *callers.FAULTS)}
+LISTS = (window.FAULTS, jobs.FAULTS, webhooks.FAULTS, callers.FAULTS, wakeups.FAULTS)
+FAULTS = {fault.name: fault for faults in LISTS for fault in faults}
 
 
 def main() -> None:
