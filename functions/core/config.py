@@ -12,7 +12,7 @@ from core.window import CALLS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN, Limits, Timing
 TRUE = frozenset({"true", "1", "yes", "on"})
 FALSE = frozenset({"false", "0", "no", "off"})
 WEBHOOK_RETRIES_MAX = 20
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 
 
 class Reader:
