@@ -1,4 +1,4 @@
-"""What the functions share: taking slots, calling the upstream, recording and telling outcomes.
+"""What the functions share: taking slots, calling the upstream, recording outcomes, sending notifications.
 
-Knows the core and the ports, never an adapter.
+These modules import the core and the ports, never an adapter.
 """

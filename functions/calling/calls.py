@@ -1,8 +1,8 @@
-"""One upstream call, from the fence on its job to the outcome told. Only this calls the upstream to sign.
+"""One upstream call, from its fence to the notifications. Only this module asks the upstream to sign.
 
 start      fence the job (nobody else calls it), then take a slot of the window
 send       the one HTTP request
-complete   settle the slot, and beside it write the outcome on the job
+complete   settle the slot and, at the same time, write the outcome on the job
 carry_out  send and complete, then close the requests that waited and notify their callers
 """
 
@@ -29,7 +29,7 @@ from ports import Ports, Written
 class StartedCall:
     """A call that may be sent: the job is fenced and a slot is leased.
 
-    `before`: what the fence replaced. `request_id`: the request that waits for it, or the first of several.
+    `before`: the job before the fence. `request_id`: the oldest request that waits for the call.
     """
 
     before: Job | None
@@ -41,13 +41,13 @@ class StartedCall:
 
     @property
     def logged(self) -> dict[str, Any]:
-        """What each of its log lines names."""
+        """The fields that every log line of this call has."""
         return {"job_id": self.fenced.id, "request_id": self.request_id}
 
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """No call: another one holds the job (`job` is how it is now), or there is no slot (`denied`)."""
+    """No call was begun: another call has the job (`job`: as stored now), or no slot is free (`denied`)."""
 
     job: Job | None
     denied: NotBefore | None = None
@@ -80,9 +80,9 @@ class Caller:
         open_from: str | None = None,
         hints: Mapping[str, FieldValue] | None = None,
     ) -> StartedCall | NotStarted:
-        """Fence the job, then take a slot; without one the fence is taken back. Raises `Unavailable`.
+        """Fence the job, then take a slot. Without a slot the fence is undone. Raises `Unavailable`.
 
-        Where the window can't be written the fence is taken back; if that fails too, it expires.
+        If the window can't be written, the fence is undone; if that fails too, it expires.
         """
         timing = self._settings.timing
         mono_ms, now_ms = self._clock.monotonic_ms(), self._clock.now_ms()
@@ -118,9 +118,9 @@ class Caller:
         return StartedCall(before, fenced, lease, call_limit_ms, may_send, request_id)
 
     async def cancel(self, call: StartedCall, *, waiter: Waiter | None = None) -> Job | None:
-        """Give up a call before it is sent, and return the job: it and the slot are what they were.
+        """Cancel a call before it is sent: restore the job and the slot. Return the job.
 
-        `waiter`: a request that was accepted meanwhile and waits for it.
+        `waiter`: a request that was accepted during the call and waits for the job.
         """
         self._telemetry.event("call_cancelled", {"SlotsTaken": 1}, **call.logged)
         job, _ = await asyncio.gather(
@@ -130,21 +130,21 @@ class Caller:
         return job
 
     async def _unfence(self, before: Job | None, fenced: Job, *, waiter: Waiter | None = None) -> Job | None:
-        """Take a fence back and return the job as it is then; an expired one stays."""
+        """Undo a fence and return the job as it is stored then; an expired fence is not undone."""
         now_ms = self._clock.now_ms()
 
         def decide(current: Job | None) -> Job | None:
-            ours = current and current.call == fenced.call and current.call_live(now_ms)
-            return jobs.without_call(current, before, now_ms, waiter) if current and ours else None
+            same_call = current and current.call == fenced.call and current.call_live(now_ms)
+            return jobs.without_call(current, before, now_ms, waiter) if current and same_call else None
 
         return (await amend(fenced, decide, self._jobs.write_job)).record
 
     async def send(self, call: StartedCall) -> Answer:
-        """Send the one HTTP request. Whatever happens is an `Answer`."""
+        """Send the one HTTP request. Errors are returned as an `Answer` too; none is raised."""
         answer = await self._upstream.sign(
             call.fenced.message, call_limit_ms=call.call_limit_ms, may_send=call.may_send
         )
-        answer = self._told_from_key(call, answer)
+        answer = self._judge_key_refusal(call, answer)
         self._telemetry.event(
             "upstream_call",
             {"SlotsTaken": 1, "UpstreamCalls": 1, f"Upstream{answer.meaning.title().replace('_', '')}": 1},
@@ -157,8 +157,8 @@ class Caller:
         )
         return answer
 
-    def _told_from_key(self, call: StartedCall, answer: Answer) -> Answer:
-        """Tell a message that the upstream refuses from a key that it refuses."""
+    def _judge_key_refusal(self, call: StartedCall, answer: Answer) -> Answer:
+        """Decide whether a 401 or 403 refuses the key or only this message."""
         gate = self._slots.gate
         if answer.meaning is not Meaning.KEY_REFUSED or gate is None:
             return answer
@@ -168,11 +168,11 @@ class Caller:
     async def complete(
         self, call: StartedCall, answer: Answer, *, waiter: Waiter | None = None
     ) -> Job | None:
-        """Settle the slot, record the answer on the job beside it, and return the job as it is then.
+        """Settle the slot and, at the same time, record the answer on the job. Return the job as stored.
 
-        Requests that were accepted by others while the call was under way are closed too. `waiter`: our own
-        caller's request. Raises `Unavailable` if the answer can't be recorded; a slot that can't be settled
-        stays leased.
+        Requests that were accepted during the call are closed too. `waiter`: the request that this call was
+        begun for. Raises `Unavailable` if the answer can't be recorded. A slot that can't be settled stays
+        leased.
         """
         job, settled = await asyncio.gather(
             self._record(call, answer, waiter=waiter),
@@ -183,39 +183,39 @@ class Caller:
             raise settled
         if isinstance(job, BaseException):
             raise job
-        if job and job.outcome and job.open_from != call.fenced.open_from:  # it was scheduled meanwhile
+        if job and job.outcome and job.open_from != call.fenced.open_from:  # scheduled during the call
             await self._outcomes.finish(job.id)
         return job
 
     async def carry_out(self, call: StartedCall) -> Job | None:
         """Send a call and complete it, close the requests that waited for it, and notify their callers.
 
-        Returns the job as it was recorded; None where that is not known.
+        Returns the job as stored; None if it is not known.
         """
         try:
             answer = await self.send(call)
             job, _ = await asyncio.gather(self._record_and_close(call, answer), self._settle(call, answer))
-        except Exception as error:  # noqa: BLE001 - nobody waits for this task: fence and lease expire
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task; fence and lease expire
             self._telemetry.event("call_lost", {"CallsLost": 1}, **call.logged, reason=described(error))
             return None
         return job
 
     async def _record_and_close(self, call: StartedCall, answer: Answer) -> Job | None:
-        """The outcome is on the job before any request is closed."""
+        """Record the answer on the job, then close the requests: in this order, so that none is lost."""
         job = None
         try:
             job = await self._record(call, answer)
             if job is not None and answer.meaning is not Meaning.KEY_REFUSED:
                 await self._outcomes.finish(job.id)
-        except Unavailable as error:  # every open request stays on the due index, and is found there
+        except Unavailable as error:  # every open request stays on the due index; the sweep finds it
             self._telemetry.event("outcome_not_told", **call.logged, reason=str(error))
         return job
 
     async def _record(self, call: StartedCall, answer: Answer, *, waiter: Waiter | None = None) -> Job | None:
-        """Write the outcome of a call on its job and return the job as it is then.
+        """Write the result of a call on its job and return the job as stored.
 
-        A refused write, or one of unknown fate, is followed by a read before anything is dropped. Raises
-        `Unavailable` if that fails too.
+        If the write is refused, or may or may not have happened, the job is read and the write is decided
+        again. Raises `Unavailable` if that fails too.
         """
         result = await amend(
             call.fenced,
@@ -228,7 +228,7 @@ class Caller:
     def _recorded(
         self, current: Job | None, call: StartedCall, answer: Answer, *, waiter: Waiter | None
     ) -> Job | None:
-        """Return the job to write; None if there is nothing of this call's to write."""
+        """Return the job to write; None if this call changes nothing on it."""
         now_ms = self._clock.now_ms()
         if answer.meaning is Meaning.SIGNED:
             job = current or call.fenced
@@ -237,7 +237,7 @@ class Caller:
             return None
         if answer.meaning is Meaning.REFUSED:
             return jobs.refused(current, answer.status, now_ms)
-        if self._cut_off(call, answer):  # it waits with the fresh ones, not behind them
+        if self._cut_off(call, answer):  # the job stays fresh, so it does not wait behind the fresh ones
             return jobs.failed(current, now_ms, now_ms, counted=False, waiter=waiter)
         next_try_ms = scheduling.retry_at_ms(
             now_ms, current.failing_since_ms or now_ms, self._settings.retry_ms, self._randomness.fraction()
@@ -250,17 +250,17 @@ class Caller:
         return jobs.with_key_refused(failed, now_ms) if key_refused else failed
 
     def counts(self, call: StartedCall, answer: Answer) -> bool:
-        """Whether the call counts as one of its message's: then the next one waits behind the fresh ones."""
+        """Whether the call counts as an attempt. If it does, the job's next call is a retry."""
         counted = answer.counted or answer.meaning is Meaning.KEY_REFUSED
         return counted and not self._cut_off(call, answer)
 
     def _cut_off(self, call: StartedCall, answer: Answer) -> bool:
-        """Whether our own short limit ended the call: that says nothing about the message."""
+        """Whether the API's short time limit ended the call: that says nothing about the message."""
         shortened = call.call_limit_ms < self._settings.call_limit_ms
         return shortened and answer.meaning is Meaning.UNANSWERED
 
     async def _settle(self, call: StartedCall, answer: Answer, *, at_once: bool = False) -> None:
-        """Tell the window what the answer proves. If that fails, the lease stands: nothing is risked."""
+        """Settle the slot in the window. If that fails, the slot stays leased, which is always safe."""
         try:
             await self._slots.settle(call.lease, answer, at_once=at_once)
             await self._pause_if_asked(call, answer)
@@ -268,7 +268,7 @@ class Caller:
             self._telemetry.event("settle_failed", **call.logged, reason=str(error))
 
     async def _pause_if_asked(self, call: StartedCall, answer: Answer) -> None:
-        """Stop all calls for a while where the answer says so."""
+        """Stop all calls for a while after a 429, or if the answer makes the key suspected."""
         now_ms = self._clock.now_ms()
         if answer.meaning is Meaning.LIMITED:
             until_ms = now_ms + (answer.retry_after_ms or call.lease.permit.limits.window_ms)

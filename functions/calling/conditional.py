@@ -1,7 +1,7 @@
 """Optimistic locking: read, decide, write if nothing changed meanwhile, else decide again.
 
-Every record of this service is changed by this one loop. A write lands only if the stored record is still the
-one that was read; a refused write brings what is stored, and the decision is made anew on that.
+Every record of this service is changed by this one loop. A write lands only if the stored record has not
+changed since it was read. A refused write returns the stored record, and the decision is made again on that.
 """
 
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ class TooManyConflicts(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Unchanged(Generic[Record]):
-    """Nothing was to be written; `record` is what was seen last."""
+    """The decision was to write nothing; `record` is the record as last read."""
 
     record: Record | None
 
@@ -40,8 +40,8 @@ async def amend(
 ) -> Written[Record] | Unchanged[Record]:
     """Write what `decide` returns (None: nothing), and decide again on what is stored after a conflict.
 
-    `seen`: the record as last seen; it may be stale. `read`: if given, a write of unknown fate is followed by
-    a read and another decision. Raises `TooManyConflicts`, and `Unavailable`.
+    `seen`: the record as last read; it may be stale. `read`: if given, it is called after a write that may or
+    may not have happened, and the decision is made again. Raises `TooManyConflicts`, and `Unavailable`.
     """
     for _ in range(TRIES_MAX):
         wanted = decide(seen)

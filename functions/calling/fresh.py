@@ -1,4 +1,4 @@
-"""The jobs that wait for their first call: they stand on the due index by caller."""
+"""Reads the jobs that wait for their first call. The due index has a partition of them for each caller."""
 
 import asyncio
 
@@ -12,9 +12,9 @@ CALLERS_MAX = 100
 
 
 async def waiting_jobs(store: JobStore, gate: Gate, until_ms: int, limit: int) -> list[Due]:
-    """Return up to `limit` of each caller whose turn comes soon, in the order of `due_ms`.
+    """Return up to `limit` waiting jobs of each of the next `CALLERS_MAX` callers, in the order of `due_ms`.
 
-    Callers that come later than `CALLERS_MAX` others have their turns in the next look.
+    Further callers are read the next time, when others have had their turns.
     """
     clients = waiting.in_turn(gate.waiting, gate.hints.served)[:CALLERS_MAX]
     pages = await asyncio.gather(

@@ -1,7 +1,7 @@
 """Closes the requests that wait for a job once it has an outcome, and notifies their callers.
 
-Truth first, messages second: the outcome is on the job before any request is closed, and a request is closed
-before its notification is sent. A crash in between leaves a request on the due index, where it is found.
+The order is fixed: the outcome is written on the job, then the requests are closed, then the notifications
+are sent. After a crash in between, the request is still on the due index, where the sweep finds it.
 """
 
 import asyncio
@@ -43,7 +43,8 @@ class Outcomes:
     async def finish(self, job_id: str) -> None:
         """Close every request that the job has an outcome for, page by page; park a job without open ones.
 
-        The oldest give up first: without an outcome, what comes after one that waits on waits on too.
+        Without an outcome the oldest requests are given up first. So the loop ends at the first page with a
+        request that stays open: all later ones stay open too.
         """
         job, page = await self._store.load(job_id)
         while job:
@@ -59,7 +60,7 @@ class Outcomes:
             page = await self._store.page(job_id, page.next_id)
 
     def _judge_estimates(self, job: Job, waiting: Sequence[Request]) -> None:
-        """Hold what callers were told against the end of their first call."""
+        """Compare the times that callers were told with the actual end of the first call."""
         now_ms = self._clock.now_ms()
         errors_ms = [
             abs(now_ms - request.estimated_ms)
@@ -75,9 +76,9 @@ class Outcomes:
             await self.leave_queue(parked)
 
     async def leave_queue(self, parked: Job) -> None:
-        """Count a parked job no more: while anything seems to wait, no newcomer is called at once.
+        """Take a parked job out of its caller's count. While a job is counted, no new one is called at once.
 
-        If that fails, the processor sets the count right.
+        If the write fails, the processor corrects the count.
         """
         queue = parked.queue
         if queue is None or (parked.due_ms or 0) > self._clock.now_ms():  # it was not counted
@@ -86,10 +87,10 @@ class Outcomes:
             await self._slots.amend(lambda gate: hints.leave(gate.window, gate.waiting, queue))
 
     def outcome(self, job: Job, request: Request, *, after_call: bool) -> Request | None:
-        """Return the request closed with the job's outcome; None if it is to wait on.
+        """Return the request, closed with the job's outcome or given up; None if it stays open.
 
-        Giving up is judged only after a call's outcome, never because we were away for long. Time in which
-        calls waited for a suspected key or an operator's pause does not count.
+        A request is given up only after a call, never because the service did not run for a while. Its age
+        leaves out the time in which a suspected key or an operator's pause stopped all calls.
         """
         now_ms, calls = self._clock.now_ms(), request.calls_of(job)
         if job.outcome and not job.answers(request.created_ms, self._settings.signature_ttl_ms):
@@ -112,10 +113,10 @@ class Outcomes:
         return self._given_up(job, request, given_up) if given_up else None
 
     async def first_waiting(self, job: Job, page: Page) -> Request | None:
-        """Before a call: return the oldest request that waits for it, and close those that had all theirs.
+        """Before a call: return the oldest request that waits for it, and close those without calls left.
 
-        The last call may be the API's own, which was not judged when it ended. A call in flight is not judged
-        here: its owner may still take it back.
+        The last call may have been the API's, after which no request was given up. A call under way is not
+        counted: the one that began it may still undo its fence.
         """
         while True:
             exhausted = list[tuple[Request, Request]]()
@@ -135,7 +136,7 @@ class Outcomes:
         return requests.close_failed(request, status, why, self._clock.now_ms(), calls=request.calls_of(job))
 
     async def close(self, changes: Sequence[tuple[Request, Request]]) -> None:
-        """Write closed requests, then send their notifications. One that somebody else closed is theirs."""
+        """Write closed requests, then send their notifications; not for those that another run closed."""
         results = await asyncio.gather(
             *(self._close(before, after) for before, after in changes), return_exceptions=True
         )
@@ -144,11 +145,11 @@ class Outcomes:
             self._report(request)
         await self.notify([request for request in closed if request.delivery_due])
         failures = [result for result in results if isinstance(result, BaseException)]
-        if failures:  # each of them is on the due index still
+        if failures:  # these requests are still on the due index
             raise failures[0]
 
     async def _close(self, before: Request, after: Request) -> Request | None:
-        """Write one closed request; None if somebody else closed it. A sweep may only have moved it on."""
+        """Write one closed request; None if another run closed it. A sweep may have changed its `due_ms`."""
         return await amend_request(self._store, before, lambda seen: after if seen.open else None)
 
     def _report(self, request: Request) -> None:
@@ -163,7 +164,7 @@ class Outcomes:
         )
 
     async def notify(self, requests: Sequence[Request]) -> None:
-        """Send the notifications of closed requests. A lost one is sent again by the due index."""
+        """Send the notifications of closed requests. The sweep sends a lost one again."""
         texts = [
             NotificationMessage(request.job_id, request.id, request.delivery.attempts).encode()
             for request in requests

@@ -1,4 +1,4 @@
-"""Takes a job off the schedule that nobody waits for any more."""
+"""Takes a job without open requests off the schedule."""
 
 from core import job as jobs
 from core.job import Job
@@ -6,16 +6,15 @@ from ports import JobStore, Written
 
 
 async def park_unless_wanted(store: JobStore, job_id: str, now_ms: int) -> Job | None:
-    """Leave a job alone that has no open request, and return it as it was, if it was scheduled.
+    """Park a job if it is scheduled and has no open request. Return the job as it was; None if it stays.
 
-    After a call that is under way, the processor does so.
-
-    A request that is accepted at the same moment is found on the due index. Raises `Unavailable`.
+    A job with a call under way is parked by the processor after that call. If a request is accepted at the
+    same moment, the sweep finds it and schedules the job again. Raises `Unavailable`.
     """
     job, page = await store.load(job_id)
-    while not (wanted := any(request.open for request in page.requests)) and page.next_id:
+    while not (has_open := any(request.open for request in page.requests)) and page.next_id:
         page = await store.page(job_id, page.next_id)
-    return await park(store, job, now_ms) if job and not wanted else None
+    return await park(store, job, now_ms) if job and not has_open else None
 
 
 async def park(store: JobStore, job: Job, now_ms: int) -> Job | None:

@@ -1,4 +1,4 @@
-"""Starts the delivery of a webhook again, for whoever repaired its receiver."""
+"""Starts the delivery of a webhook again, after its receiver was repaired."""
 
 from calling.conditional import amend_request
 from core import request as requests
@@ -8,13 +8,13 @@ from ports import JobStore
 
 
 class NotReplayable(RelayError):
-    """There is no webhook to send again now."""
+    """The webhook can't be sent again now; the text says why."""
 
 
 async def replay(store: JobStore, request: Request, now_ms: int) -> Request:
-    """Make the delivery due from its first attempt, for a message that its caller sends now.
+    """Make the delivery pending again, from its first attempt; the caller sends the message.
 
-    If that is lost, the due index sends another. Raises `NotReplayable`, and `Unavailable`.
+    If the message is lost, the sweep sends another. Raises `NotReplayable`, and `Unavailable`.
     """
 
     def again(current: Request) -> Request:

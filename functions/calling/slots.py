@@ -16,18 +16,18 @@ from ports import Clock, Conflict, Randomness, WindowStore, Written
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A permit, and the monotonic moment at which it was taken."""
+    """A permit, and when it was taken, in monotonic milliseconds."""
 
     permit: Permit
     taken_mono_ms: int
 
     def wall_ms(self, mono_ms: int) -> int:
-        """Translate a monotonic moment to the wall time that the permit was taken by."""
+        """Convert a monotonic time to wall time, starting from the moment of the take."""
         return self.permit.taken_at_ms + mono_ms - self.taken_mono_ms
 
 
 class Slots:
-    """Keeps the gate as last seen, so that most decisions cost no read."""
+    """Takes and settles slots. Keeps the gate as last read, so that most decisions need no read."""
 
     def __init__(self, store: WindowStore, clock: Clock, randomness: Randomness, timing: Timing) -> None:
         self._store = store
@@ -42,7 +42,7 @@ class Slots:
         return self._see(await self._store.read())
 
     async def recent(self, age_max_ms: int) -> Gate:
-        """Return the gate as it was at most so long ago; raises `Unavailable`."""
+        """Return the gate as it was at most `age_max_ms` ago; raises `Unavailable`."""
         age_ms = self._clock.monotonic_ms() - self._seen_mono_ms
         return self.gate if self.gate and age_ms <= age_max_ms else await self.refresh()
 
@@ -60,10 +60,10 @@ class Slots:
         hints: Mapping[str, FieldValue] | None = None,
         turn_of: str | None = None,
     ) -> Lease | NotBefore:
-        """Take a slot; raises `Unavailable`, and then a slot may be held for nothing until its lease ends.
+        """Take a slot. Raises `Unavailable`: then a slot may be leased without a call until its lease ends.
 
-        `turn_of`: the caller whose waiting job is called; the turn and the shorter queue are the same write.
-        `aim`: see `window.take`. A lost race is tried again on the window as it is now, a few times.
+        `turn_of`: the caller whose waiting job is called; the same write records the turn and shortens the
+        queue. `aim`: see `window.take`. After a conflict the take is tried again, up to `TRIES_MAX` times.
         """
         decisions: list[Grant | NotBefore] = []
         mono_ms = 0
@@ -93,10 +93,11 @@ class Slots:
         return Lease(last.permit, mono_ms) if isinstance(last, Grant) else last
 
     def may_send(self, lease: Lease, since_mono_ms: int | None = None) -> Callable[[], bool]:
-        """Return the question to ask as the last thing before the first byte of a request goes out.
+        """Return a function that says whether the call may still be sent.
 
-        By wall time and by monotonic time: the latter stands still while a machine sleeps, the former may be
-        set back. `since_mono_ms`: an earlier moment than the take from which the limit counts.
+        It must be called immediately before the first byte of the request is sent. It checks both clocks: the
+        monotonic one stops while a machine sleeps, and the wall clock may be set back. `since_mono_ms`: the
+        send limit counts from here, if that is earlier than the take.
         """
         mono_ms = lease.taken_mono_ms if since_mono_ms is None else since_mono_ms
         send_by_mono_ms = mono_ms + self.timing.send_limit_ms
@@ -117,17 +118,18 @@ class Slots:
             )
             change = change.also(turn)
         result = await self._apply(change)
-        # A repeat of a take that had landed fails its own condition: a holder that is me means granted.
+        # If the SDK repeats a take that was already written, its condition fails. The slot's holder then is
+        # this permit: the take was granted.
         gate = self.gate
         mine = gate.window.slots[grant.permit.slot : grant.permit.slot + 1] if gate else ()
         granted = gate and any(slot.holder == grant.permit.id for slot in mine)
         return Written(gate) if gate and granted else result
 
     async def settle(self, lease: Lease, answer: Answer, *, at_once: bool = False) -> None:
-        """Tell the window what an answer proves, and count it; `at_once`: its caller waits for it.
+        """Settle the slot of a call, and count the answer. `at_once`: the caller waits for this answer.
 
-        An answer of any status frees the slot W after its first byte; a call that was certainly never sent
-        gives it back; otherwise, and where this write fails, the lease stands.
+        After an answer of any status, the slot is free W after its first byte. A call that was certainly not
+        sent gives its slot back. Otherwise, and if this write fails, the slot stays leased.
         """
         if answer.first_byte_mono_ms is not None:
             at_ms = lease.wall_ms(answer.first_byte_mono_ms) + self._slept_ms(lease)
@@ -135,10 +137,10 @@ class Slots:
         elif answer.meaning is Meaning.NEVER_SENT:
             await self.amend(lambda gate: windows.give_back(gate.window, lease.permit), again=True)
         else:
-            await self.amend(lambda gate: self._counted(gate, windows.note(gate.window), answer))
+            await self.amend(lambda gate: self._counted(gate, windows.write_fields(gate.window), answer))
 
     def _settled(self, gate: Gate, lease: Lease, at_ms: int, answer: Answer, at_once: bool) -> Change | None:
-        """Return the one write for all that an answer shows: of the slot, of the key, of a block."""
+        """Return one write for all that an answer changes: the slot, the key guard, a block, the counts."""
         change = windows.settle(gate.window, lease.permit, at_ms, self.timing)
         if change is None:
             return None
@@ -155,21 +157,21 @@ class Slots:
         return change.also(Change(gate.window.limits.version, values=values, increments=counts))
 
     def _slept_ms(self, lease: Lease) -> int:
-        """How long the machine slept since the take: monotonic time stood still meanwhile.
+        """How long the machine slept since the take; the monotonic clock stops during sleep.
 
-        The call may have gone out only at the end of the sleep.
+        It is added to the answer's time, because the call may have been sent as late as the sleep's end.
         """
         awake_ms = self._clock.monotonic_ms() - lease.taken_mono_ms
         return max(0, self._clock.now_ms() - lease.permit.taken_at_ms - awake_ms)
 
     async def try_once(self, change: Change) -> bool:
-        """Carry out a change if the gate allows it as it is; of many who try the same, one succeeds."""
+        """Try a conditional write once; say whether it landed. If several try the same one, one succeeds."""
         return isinstance(await self._apply(change), Written)
 
     async def amend(self, decide: Callable[[Gate], Change | None], *, again: bool = False) -> bool:
-        """Carry out what `decide` makes of the window; say whether a write landed.
+        """Write the change that `decide` returns (None: no write); say whether a write landed.
 
-        `again`: a decision for nothing on the gate as last seen is made once more on a fresh read.
+        `again`: if `decide` returns None for the gate as last read, the gate is read and it decides again.
         """
         if again and decide(self.gate or await self.refresh()) is None:
             await self.refresh()

@@ -1,4 +1,4 @@
-"""Sees that a processor run comes when there is something to do."""
+"""Sets wake-ups: queue messages that start a processor run when there is something to do."""
 
 from collections.abc import Mapping
 
@@ -11,11 +11,11 @@ from core.window import Change
 from ports import Ports
 
 AHEAD_MAX_MS = 90_000
-"""What is due later is left to the schedule, which looks each minute."""
+"""Nothing is sent for work that is due later: the schedule starts a run each minute."""
 
 
 class WakeUps:
-    """Sets the next wake-up, if none that is under way will do."""
+    """Sends a wake-up, unless one that was sent before arrives in time."""
 
     def __init__(self, ports: Ports, slots: Slots) -> None:
         self._queue = ports.work_queue
@@ -23,9 +23,9 @@ class WakeUps:
         self._slots = slots
 
     async def leave_job(self, job: Job, counts: Mapping[str, int]) -> None:
-        """Leave a job to the processor. Raises `Unavailable`: then the schedule finds it.
+        """Set a wake-up for a scheduled job. Raises `Unavailable`: then a scheduled run finds the job.
 
-        `counts`: by how much the counts of waiting jobs change with it.
+        `counts`: what to add to counts of waiting jobs, by field name, in the same write.
         """
         gate = self._slots.gate or await self._slots.refresh()
         now_ms, fresh = self._clock.now_ms(), not job.attempts
@@ -33,13 +33,14 @@ class WakeUps:
         await self.leave(job.id, at_ms, counts)
 
     async def leave(self, job_id: str, at_ms: int | None, counts: Mapping[str, int] | None = None) -> None:
-        """Leave something for a moment (None: for no moment that is known). Raises `Unavailable`.
+        """Set a wake-up for `at_ms`; None: only change the counts. Raises `Unavailable`.
 
-        The message names the job, for a run that comes before the index shows it.
+        The message names the job, because its run may come before the due index shows it.
         """
         now_ms, needed = self._clock.now_ms(), False
         at_ms = at_ms if at_ms is not None and at_ms <= now_ms + AHEAD_MAX_MS else None
-        soon = at_ms is not None and at_ms < now_ms + hints.TRUST_MIN_MS  # nobody could trust it: not written
+        # One that is this near can't serve others (see `hints.wake_up_needed`), so it is not written.
+        soon = at_ms is not None and at_ms < now_ms + hints.TRUST_MIN_MS
 
         def decide(gate: Gate) -> Change | None:
             nonlocal needed
@@ -49,5 +50,5 @@ class WakeUps:
 
         await self._slots.amend(decide)
         if needed and at_ms is not None:
-            delay_ms = max(0, at_ms - now_ms) // 1000 * 1000  # rounded down: the run waits out the rest
+            delay_ms = max(0, at_ms - now_ms) // 1000 * 1000  # whole seconds; the run waits for the rest
             await self._queue.send([WakeUp(job_id, at_ms).encode()], delay_ms=delay_ms)

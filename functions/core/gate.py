@@ -1,7 +1,7 @@
 """Everything that decides whether an upstream call may be made now: one shared item, one read.
 
-The window alone keeps the upstream's limit. The key guard and the operator's pause may hold calls back
-besides, and hints travel with them. All are read and written as one item.
+The window alone keeps the upstream's limit. The key guard and the operator's pause may also stop calls. Hints
+and counts are stored in the same item. All are read and written together.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,23 @@ from core.hints import Hints
 from core.key_guard import KeyGuard
 from core.tally import Tally
 from core.waiting import COUNT, PREFIXES
-from core.window import Change, Denial, FieldValue, Grant, Kind, NotBefore, Timing, Window
+from core.window import (
+    END_UNKNOWN_MS,
+    Change,
+    Denial,
+    FieldValue,
+    Grant,
+    Kind,
+    NotBefore,
+    Timing,
+    Window,
+)
 from core.window import take as take_slot
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Whether an operator has stopped all calls; who, and when."""
+    """Whether an operator has stopped all calls, which operator did, and when."""
 
     paused: bool = False
     paused_by: str = ""
@@ -28,7 +38,8 @@ class Pause:
 class Gate:
     """The shared item.
 
-    `waiting`: how many jobs wait for their first call, by caller. `entered`: when the last of each began to.
+    `waiting`: how many jobs wait for their first call, by caller.
+    `entered`: when the newest waiting job of each caller began to wait.
     """
 
     window: Window
@@ -45,11 +56,11 @@ class Gate:
         return self.pause.paused
 
     def closed(self, now_ms: int) -> bool:
-        """Whether no ordinary call may be made now, free slots or not."""
+        """Whether no call except a probe may be made now, even if slots are free."""
         return self.paused or self.window.blocked(now_ms) or self.key.suspected
 
     def open_at_ms(self, now_ms: int) -> int:
-        """When the key or the upstream lets a call pass, free slots or not: now or later."""
+        """When neither a suspected key nor a block stops calls. Slots are not considered."""
         return max(now_ms, self.key.probe_at_ms if self.key.suspected else 0, self.window.open_at_ms)
 
     def value(self, name: str) -> FieldValue:
@@ -63,7 +74,7 @@ class Gate:
         return self.waiting if name.startswith(COUNT) else self.entered
 
     def having(self, latencies_ms: tuple[int, ...] | None = None, **values: FieldValue) -> "Gate":
-        """Return the gate with some of its fields, by their stored names, replaced."""
+        """Return the gate with some fields replaced; they are named as they are stored."""
         gate = self
         if latencies_ms is not None:
             gate = replace(gate, hints=replace(gate.hints, latencies_ms=latencies_ms))
@@ -110,12 +121,12 @@ def take(
     aim: int = 0,
     spread: float = 0.0,
 ) -> Grant | NotBefore:
-    """Take a slot of the window, if neither the operator nor a refused key holds calls back.
+    """Take a slot of the window, if neither an operator's pause nor a suspected key stops calls.
 
-    The write depends on the pause too: an instance whose view is old must not call after it.
+    The write has the condition that there is no pause, because this instance may not have read a new one yet.
     """
     if gate.paused:
-        return NotBefore(0, Denial.PAUSED)
+        return NotBefore(END_UNKNOWN_MS, Denial.PAUSED)
     if gate.key.suspected and kind is not Kind.PROBE:
         return NotBefore(gate.open_at_ms(now_ms), Denial.BLOCKED)
     taken = take_slot(
@@ -144,7 +155,7 @@ def pause(gate: Gate, *, by: str, now_ms: int) -> Change | None:
 
 
 def resume(gate: Gate, now_ms: int) -> Change | None:
-    """Let calls go on; None if they do. Requests have not aged meanwhile."""
+    """End the pause; None if there is none. The time of the pause does not count as a request's age."""
     if not gate.paused:
         return None
     paused_ms = max(0, now_ms - gate.pause.paused_at_ms) if gate.pause.paused_at_ms else 0
@@ -158,7 +169,7 @@ def resume(gate: Gate, now_ms: int) -> Change | None:
 
 
 def unblock(gate: Gate, now_ms: int) -> Change | None:
-    """End the upstream's block and probe a suspected key at once; None if nothing holds calls back."""
+    """End the upstream's block and probe a suspected key at once; None if there is neither."""
     if not gate.window.blocked_until_ms and not gate.key.suspected:
         return None
     values: dict[str, FieldValue] = {"blocked_until_ms": 0, "block_probe_at_ms": 0}

@@ -23,18 +23,18 @@ def job_id(message: str) -> str:
 
 
 class JobState(StrEnum):
-    """Where a message stands."""
+    """The state of a message."""
 
-    WAITING = "waiting"  # never called, somebody waits
-    RETRYING = "retrying"  # called, somebody waits
-    IDLE = "idle"  # nobody waits
+    WAITING = "waiting"  # never called, a request waits
+    RETRYING = "retrying"  # called before, a request waits
+    IDLE = "idle"  # no request waits
     SIGNED = "signed"
-    REFUSED = "refused"  # by the upstream, when it was last asked
+    REFUSED = "refused"  # the last call's answer was that the upstream refuses the message
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The call under way. Past `until_ms` it is over for everybody else, heard of or not."""
+    """The call under way: the fence. From `until_ms` on another call may begin, answered or not."""
 
     id: str
     until_ms: int
@@ -42,7 +42,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The upstream signed the message then."""
+    """The upstream signed the message at `at_ms`."""
 
     text: str
     at_ms: int
@@ -50,7 +50,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The upstream refused to sign the message then, with this HTTP status."""
+    """The upstream refused to sign the message at `at_ms`, with this HTTP status."""
 
     status: int
     at_ms: int
@@ -58,7 +58,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """An open request that a job is to be called for. `sooner`: its caller has the shorter queue."""
+    """An open request that waits for a job. `sooner`: its caller has a shorter queue than the job's."""
 
     request_id: str
     client: str
@@ -69,18 +69,19 @@ class Waiter:
 class Job:
     """One distinct message.
 
-    `attempts`: answered calls, and those that were sent and never answered; not the one under way. It is
-    counted when a call is recorded, so a call that was lost before it was sent never counts.
-    `next_try_ms`: before it the message is not called again; never sooner than the end of the call under way.
-    `failing_since_ms`: when the first call of the present outage began.
-    `error`: a short code of what its last call that brought nothing met, such as `http_502`.
-    `key_refused_ms`: when it first met a 401 or 403, which may be its own or the key's; None if it did not.
-    `due_ms`: when the processor is to call it; None if nobody waits for it.
-    `oldest_ms`: when the oldest open request was accepted, as last seen.
-    `open_from`: no open request that it is scheduled for has a smaller id: a call reads no history.
-    `client`: the caller in whose queue it stands while it waits for its first call.
-    `revision`: the store's; it changes with every write.
-    `others`: stored attributes that this version does not know; they are written again as they are.
+    `attempts`: how many calls were answered, or were sent and never answered. The call under way is not
+    counted. A call is counted when its result is recorded, so a call that was lost before it was sent is not.
+    `next_try_ms`: the message is not called again before; never earlier than the end of the call under way.
+    `failing_since_ms`: when the first failed call in a row began.
+    `error`: a short code for why the last call failed, such as `http_502`.
+    `key_refused_ms`: when the first answer was 401 or 403: the upstream refuses the key or this message.
+    None if there was no such answer.
+    `due_ms`: when the processor should call it; None if no request waits for it.
+    `oldest_ms`: when the oldest open request was accepted, as last read.
+    `open_from`: the smallest id that an open request may have, so that a call does not read closed requests.
+    `client`: the caller in whose queue the job waits for its first call.
+    `revision`: set by the store; it changes with every write.
+    `others`: stored attributes that this version does not know; they are written back unchanged.
     """
 
     id: str
@@ -102,7 +103,7 @@ class Job:
 
     @property
     def state(self) -> JobState:
-        """Where it stands."""
+        """Its state, from its outcome, schedule and attempts."""
         if self.outcome:
             return JobState.SIGNED if isinstance(self.outcome, Signature) else JobState.REFUSED
         if not self.scheduled:
@@ -116,7 +117,7 @@ class Job:
 
     @property
     def place(self) -> Place | None:
-        """Where it stands on the due index."""
+        """Its row of the due index; None if it is not scheduled."""
         if self.due_ms is None:
             return None
         if self.attempts:
@@ -130,7 +131,7 @@ class Job:
 
     @property
     def expires_ms(self) -> int | None:
-        """When the record may go: an outcome after two weeks, attempts soon after the next try."""
+        """When the record may be deleted: two weeks after an outcome, else soon after `next_try_ms`."""
         if self.scheduled:
             return None
         if self.outcome:
@@ -164,11 +165,11 @@ class Job:
         return self.outcome is not None and now_ms < self.outcome.at_ms + ttl_ms
 
     def answers(self, accepted_ms: int, ttl_ms: int) -> bool:
-        """Whether its outcome is a request's too: it was valid at the acceptance, or came later."""
+        """Whether its outcome answers a request: it was still valid at the acceptance, or came later."""
         return self.outcome_is_fresh(accepted_ms, ttl_ms)
 
     def callable_by_api(self, now_ms: int, ttl_ms: int) -> bool:
-        """Whether a new caller may try it inline: nobody else waits for it, and its next try is due."""
+        """Whether the API may call it for a new request: no other request waits, and its next try is due."""
         if self.call_live(now_ms) or self.refuses(now_ms, ttl_ms) or self.scheduled:
             return False
         if self.signature:
@@ -176,12 +177,12 @@ class Job:
         return self.next_try_ms <= now_ms
 
     def callable_by_processor(self, now_ms: int) -> bool:
-        """Whether its turn has come: due, and no call under way."""
+        """Whether the processor may call it: it is due, and no call is under way."""
         return self.due_ms is not None and self.due_ms <= now_ms and not self.call_live(now_ms)
 
 
 def new_job(message: str, now_ms: int) -> Job:
-    """Return the record of a message that was never seen, not written yet."""
+    """Return a new job for a message that has none. It is not stored yet."""
     return Job(job_id(message), message, now_ms)
 
 
@@ -193,7 +194,7 @@ def new_job(message: str, now_ms: int) -> Job:
 #   D                                                  (A crashed)  fence expires ── read ── fence ═══▶
 #              │◀─ send limit + call limit + margin ─▶│
 #
-#   A's own record is refused once D has fenced. A call that is never recorded does not count as an attempt.
+#   After D's fence A can't record its result. A call whose result is never recorded does not count.
 def fence(
     job: Job,
     call_id: str,
@@ -204,10 +205,10 @@ def fence(
     oldest_ms: int | None = None,
     open_from: str | None = None,
 ) -> Job:
-    """Begin a call: nobody else calls until it has ended or `call_for_ms` has passed.
+    """Begin a call: no other call begins until this one has ended or `call_for_ms` has passed.
 
-    If it is never recorded, the next call comes no sooner than a retry distance later. An expired signature
-    goes: from here on the message is unsigned.
+    If its result is never recorded, the next call begins at least `retry_ms` after this one. An expired
+    signature is removed.
     """
     until_ms = now_ms + call_for_ms
     unanswered_next_ms = max(until_ms, now_ms + retry_ms)
@@ -231,9 +232,10 @@ def schedule(
     *,
     outcome_ttl_ms: int | None = None,
 ) -> Job:
-    """Make sure that the processor calls it for this open request. Returns the same job if it does already.
+    """Schedule the job for this open request. Return the same job if nothing has to change.
 
-    A job with an outcome is left as it is; but an outcome older than `outcome_ttl_ms` is asked for again.
+    A job with an outcome is not changed, unless the outcome is older than `outcome_ttl_ms`: then the message
+    is called again.
     """
     if job is None:
         job = new_job(message, now_ms)
@@ -252,7 +254,7 @@ def schedule(
 
 
 def _waited_for(job: Job, waiter: Waiter) -> Job:
-    """Return a scheduled job that this request too is found for, in the queue whose turn comes first."""
+    """Return a scheduled job that also covers this request, in the queue whose turn comes first."""
     moves = job.attempts == 0 and waiter.client != job.client and (waiter.sooner or not job.client)
     if not moves and job.open_from <= waiter.request_id:
         return job
@@ -266,21 +268,22 @@ def entered(before: Job | None, after: Job) -> str | None:
 
 
 def park(job: Job) -> Job:
-    """Nobody waits any more: the processor leaves it alone. Its attempts are remembered for a while."""
+    """Take a job off the schedule, because no request waits for it. Its attempts are kept for a while."""
     return replace(job, due_ms=None)
 
 
 def due_now(job: Job, now_ms: int) -> Job | None:
-    """Let a job be called now instead of later; None if it is due, waits for nothing, or is being called."""
+    """Make a scheduled job due now; None if it is due already, is not scheduled, or is being called."""
     if job.due_ms is None or job.due_ms <= now_ms or job.call_live(now_ms):
         return None
     return replace(job, next_try_ms=now_ms, due_ms=now_ms)
 
 
 def without_call(current: Job, before: Job | None, now_ms: int, waiter: Waiter | None = None) -> Job:
-    """Take a fence back to the job before it; where there was none, to one that was never called.
+    """Undo a fence: return the job as it was before, or a new job if there was none.
 
-    A job that somebody came to wait for meanwhile is scheduled. An earlier call that had expired stays ended.
+    If a request began to wait during the call, the job is scheduled. An earlier call that had expired is not
+    restored.
     """
     restored = replace(before or new_job(current.message, now_ms), call=None, others=current.others)
     if waiter is None and current.scheduled and not restored.scheduled:
@@ -289,12 +292,12 @@ def without_call(current: Job, before: Job | None, now_ms: int, waiter: Waiter |
 
 
 def signed(job: Job, signature: str, now_ms: int) -> Job:
-    """Record the signature, whoever brings it."""
+    """Record the signature. A call whose fence has expired may record it too."""
     return _ended(job, Signature(signature, now_ms))
 
 
 def refused(job: Job, status: int, now_ms: int) -> Job:
-    """Record that the upstream refuses to sign it: an outcome, which ends what came before."""
+    """Record that the upstream refuses to sign the message: an outcome, with the answer's HTTP status."""
     return _ended(job, Refusal(status, now_ms))
 
 
@@ -315,9 +318,9 @@ def _ended(job: Job, outcome: Signature | Refusal) -> Job:
 def failed(
     job: Job, now_ms: int, next_try_ms: int, *, counted: bool, waiter: Waiter | None = None, error: str = ""
 ) -> Job:
-    """Record that a call brought nothing; `waiter` is a request that waits for it now and did not before.
+    """Record a failed call. `waiter`: a request that waits for the job from now on.
 
-    `counted`: not for a call that was never sent, or whose failure says nothing about the message.
+    `counted`: false for a call that was never sent, or whose failure says nothing about the message.
     """
     attempts = job.attempts + counted
     ended = replace(
@@ -335,5 +338,5 @@ def failed(
 
 
 def with_key_refused(job: Job, now_ms: int) -> Job:
-    """Remember that the upstream refused the key or this message; the first time is what counts."""
+    """Record when the upstream first refused the key or this message; later times don't change it."""
     return replace(job, key_refused_ms=now_ms if job.key_refused_ms is None else job.key_refused_ms)

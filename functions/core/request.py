@@ -8,9 +8,9 @@
     again           after its       attempt can      after its         2xx: delivered    makes it pending
                     message         live no longer   message           410: gone
 
-Every request that is not done is due at some moment. A message lets its attempt begin at once; should the
-message be lost, the sweep finds the request when it is due and sends another. An attempt is fenced by its
-number: `begin_delivery` refuses a message that names another one, comes early, or meets a live attempt.
+Every request that is not done has a due time. A queue message starts its attempt at once; if the message is
+lost, the sweep finds the request when it is due and sends another one. An attempt is fenced by its number:
+`begin_delivery` refuses a message that names another attempt, arrives early, or arrives during an attempt.
 
 Each transition returns the record to write; the store writes it only if the record is still the one that the
 transition was made from. Times are integer milliseconds since the epoch.
@@ -40,7 +40,7 @@ CANCELLED_STATUS = 410
 
 
 class RequestState(StrEnum):
-    """What became of a request."""
+    """The state of a request."""
 
     OPEN = "open"
     SIGNED = "signed"
@@ -49,21 +49,21 @@ class RequestState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """The signature that its caller is told."""
+    """The request ended with a signature."""
 
     signature: str
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is no signature: the HTTP status and the reason that its caller is told."""
+    """The request ended without a signature: the HTTP status and the reason, as the caller gets them."""
 
     status: int
     reason: str
 
 
 class DeliveryState(StrEnum):
-    """What became of a request's webhook."""
+    """The state of a request's webhook."""
 
     NONE = "none"
     PENDING = "pending"
@@ -76,8 +76,8 @@ class DeliveryState(StrEnum):
 class Delivery:
     """The webhook of one request.
 
-    `attempts`: how many times it was begun. `until_ms`: the attempt under way is alive until then.
-    `not_before_ms`: when the next attempt may start.
+    `attempts`: how many attempts were begun. `until_ms`: when the fence of the attempt under way expires.
+    `not_before_ms`: when the next attempt may begin. `reason`, `excerpt`: of the last attempt's answer.
     """
 
     state: DeliveryState = DeliveryState.NONE
@@ -91,14 +91,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One accepted caller. `attempts_before` and `key_blocked_ms`: the job's and the window's at acceptance.
+    """One accepted call of a caller.
 
-    `estimated_ms`: when its first call was expected to have ended, as its caller was told; 0 if not known.
-    `outcome`: None while it is open. `reference`: its caller's own.
-    `calls`: how many calls had ended since its acceptance when it was closed; None if not known.
-    `due_ms`: when it is to be looked at; every request that is not done has one.
-    `revision`: the store's; it changes with every write.
-    `others`: stored attributes that this version does not know; they are written again as they are.
+    `attempts_before`, `key_blocked_ms`: the job's attempts, and the key guard's value, at acceptance.
+    `estimated_ms`: when its first call should have ended, as its caller was told; 0 if not known.
+    `reference`: the caller's own id for it. `outcome`: None while it is open.
+    `calls`: how many calls ended between its acceptance and its outcome; None if not known.
+    `due_ms`: when the sweep should look at it; every request that is not done has one.
+    `revision`: set by the store; it changes with every write.
+    `others`: stored attributes that this version does not know; they are written back unchanged.
     """
 
     id: str
@@ -121,14 +122,14 @@ class Request:
 
     @property
     def state(self) -> RequestState:
-        """What became of it."""
+        """Its state, from its outcome."""
         if self.outcome is None:
             return RequestState.OPEN
         return RequestState.SIGNED if isinstance(self.outcome, Success) else RequestState.FAILED
 
     @property
     def open(self) -> bool:
-        """Whether its outcome is still to come."""
+        """Whether it has no outcome yet."""
         return self.outcome is None
 
     @property
@@ -143,12 +144,12 @@ class Request:
 
     @property
     def cancelled(self) -> bool:
-        """Whether its caller gave it up. Stored as a failure, which older versions know."""
+        """Whether its caller cancelled it. Stored as a failure, because older versions know that."""
         return self.failure is not None and self.failure.reason == CANCELLED
 
     @property
     def public_state(self) -> Literal["open", "signed", "failed", "cancelled"]:
-        """What became of it, as callers are told."""
+        """Its state, as callers are told."""
         if self.outcome is None:
             return "open"
         return "signed" if isinstance(self.outcome, Success) else "cancelled" if self.cancelled else "failed"
@@ -165,17 +166,17 @@ class Request:
 
     @property
     def ended_ms(self) -> int | None:
-        """When the last of it ended, outcome or webhook; None while there is anything to be done."""
+        """When it was done: the later of its outcome and its webhook's end; None while it is not done."""
         return None if self.open or self.delivery_due else max(self.closed_ms, self.delivery.ended_ms)
 
     @property
     def expires_ms(self) -> int | None:
-        """When the record may go; None while there is anything to be done."""
+        """When the record may be deleted; None while it is not done."""
         return None if self.ended_ms is None else self.ended_ms + OUTCOME_KEPT_MS
 
     @property
     def place(self) -> Place | None:
-        """Where it stands on the due index: what is due by its own time, what has ended by its end."""
+        """Its row of the due index: by `due_ms`, or by `ended_ms` once it is done."""
         if self.due_ms is not None:
             return Place(DueKind.OPEN if self.open else DueKind.DELIVERY, self.due_ms)
         if self.ended_ms is None:
@@ -188,10 +189,10 @@ class Request:
 
 
 def look_again(request: Request, job: Job, now_ms: int) -> Request:
-    """Put an open request back on the index: after its age, from one minute to ten.
+    """Set when to look at an open request again: after as long as it has waited, from one minute to ten.
 
-    While it waits for its first call, not before that call should have ended: its job is scheduled, and who
-    waits long need not be looked at often.
+    While it waits for its first call, that is not before the call should have ended. Its job is scheduled, so
+    frequent looks would find nothing to do.
     """
     wait_ms = min(max(LOOK_MS, now_ms - request.created_ms), LOOK_MS_MAX)
     first_call_ms = 0 if job.attempts else min(request.estimated_ms, now_ms + ESTIMATE_MS_MAX)
@@ -213,7 +214,7 @@ def close_failed(
 
 
 def cancelled(request: Request, now_ms: int, *, calls: int | None, notify: bool) -> Request:
-    """Record the one outcome: its caller gave it up."""
+    """Record the one outcome: its caller cancelled it."""
     return _close(request, Failure(CANCELLED_STATUS, CANCELLED), now_ms, calls=calls, notify=notify)
 
 
@@ -228,7 +229,7 @@ def _close(
 
 
 def begin_delivery(request: Request, attempt: int, now_ms: int) -> Request | None:
-    """Fence one attempt; None if this is not the one that is due (a late, early or repeated message)."""
+    """Fence one attempt; None if it is not the one that is due: its message is late, early or repeated."""
     delivery = request.delivery
     if delivery.state is not DeliveryState.PENDING or delivery.attempts != attempt:
         return None
@@ -240,9 +241,9 @@ def begin_delivery(request: Request, attempt: int, now_ms: int) -> Request | Non
 
 
 def park_delivery(request: Request, now_ms: int, reason: str) -> Request:
-    """Let a delivery wait for its receiver, in a message of all that wait for it. Not an attempt.
+    """Park a delivery: it waits for its receiver together with others, in one message. This is no attempt.
 
-    The sweep looks at it only after `PARKED_MS`, should that message be lost.
+    If that message is lost, the sweep finds the delivery after `PARKED_MS`.
     """
     waiting = replace(request.delivery, reason=reason)
     return replace(request, delivery=waiting, due_ms=now_ms + PARKED_MS)
@@ -254,7 +255,7 @@ def delivered(request: Request, now_ms: int, reason: str) -> Request:
 
 
 def delivery_gone(request: Request, now_ms: int, reason: str, excerpt: str) -> Request:
-    """End the delivery: the receiver wants no more of it."""
+    """End the delivery: the receiver answered 410, it wants no more attempts."""
     return _end_delivery(request, DeliveryState.GONE, now_ms, reason, excerpt)
 
 
@@ -271,27 +272,27 @@ def _end_delivery(request: Request, state: DeliveryState, now_ms: int, reason: s
 
 
 def delivery_failed(request: Request, next_ms: int, reason: str, excerpt: str, *, queued: bool) -> Request:
-    """Record a failed attempt; the next may start at `next_ms`, by a message if one is `queued` for it."""
+    """Record a failed attempt; the next may begin at `next_ms`. `queued`: a message will start it then."""
     waiting = replace(request.delivery, until_ms=0, not_before_ms=next_ms, reason=reason, excerpt=excerpt)
     return replace(request, delivery=waiting, due_ms=next_ms + RESEND_MS if queued else next_ms)
 
 
 def delivery_overdue_ms(request: Request, now_ms: int) -> int:
-    """Return for how long the next attempt could have begun already."""
+    """Return for how long the next attempt has been allowed to begin."""
     delivery = request.delivery
     return max(0, now_ms - max(delivery.not_before_ms, delivery.until_ms, request.closed_ms))
 
 
 def resend_delivery(request: Request, now_ms: int) -> Request:
-    """Move a delivery whose message may be lost on along the index, before its message is sent again.
+    """Make a delivery due later, before its message, which may be lost, is sent again.
 
-    By as long as it has been overdue, from 30 s to 15 min: if nothing delivers, messages don't pile up.
+    Later by as long as it is overdue, from 30 s to 15 min: if no notifier runs, messages don't pile up.
     """
     wait_ms = min(max(RESEND_MS, delivery_overdue_ms(request, now_ms)), RESEND_MS_MAX)
     return replace(request, due_ms=now_ms + wait_ms)
 
 
 def replay_delivery(request: Request, now_ms: int) -> Request:
-    """Start a delivery again, from the first attempt, by a message that is sent now."""
+    """Make a delivery pending again, from its first attempt; the caller sends the message now."""
     pending = Delivery(DeliveryState.PENDING, not_before_ms=now_ms)
     return replace(request, delivery=pending, due_ms=now_ms + RESEND_MS)

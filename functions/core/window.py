@@ -5,8 +5,8 @@ after that first byte + W (plus a margin for clocks that differ), so two calls t
 upstream at least W apart: N slots, never more than N calls in any W. `docs/window.md` has the argument and
 what each guard is for.
 
-Everything here is a pure function from a `Window` to a `Change`: a conditional write that a `WindowStore`
-carries out if, and only if, what the decision was based on is still there. All times are integer
+Everything here is a pure function from a `Window` to a `Change`: a conditional write. A `WindowStore` carries
+it out only if the stored values that the decision was based on have not changed. All times are integer
 milliseconds since the epoch.
 
 Cost: one take and one settle per upstream call, each one `UpdateItem` of the whole item. The item measures
@@ -24,6 +24,8 @@ WINDOW_MS_MIN = 1_000
 WINDOW_MS_MAX = 86_400_000
 SEND_LIMIT_MS = 2_000
 BLOCK_MS_MAX = 86_400_000
+END_UNKNOWN_MS = 0
+"""The time of a `NotBefore` whose end is not known: an operator's pause lasts until somebody resumes."""
 
 FieldValue = int | str | bool
 """What scalar fields of the shared item hold."""
@@ -57,8 +59,8 @@ class Limits:
 class Timing:
     """The bounds on which exactness rests.
 
-    `send_limit_ms`: a call that is not on its way this long after the take is given up.
-    `grace_ms`: how long after our time-out a call that was sent may still reach the upstream.
+    `send_limit_ms`: a call that was not sent this long after the take is given up.
+    `grace_ms`: how long after the call's time-out a call that was sent may still reach the upstream.
     `margin_ms`: at least the worst difference between two hosts' clocks.
     """
 
@@ -73,7 +75,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One of the N: free at or after `free_at_ms`; `holder` is the id of the permit that took it last."""
+    """One of the N slots, free from `free_at_ms` on; `holder` is the id of the permit that took it last."""
 
     free_at_ms: int = 0
     holder: str = ""
@@ -84,11 +86,11 @@ class Slot:
 class Window:
     """The slots of one upstream's limit, and what delays all of them.
 
-    `blocked_until_ms`: the upstream has asked for no call before, but `block_probe_at_ms` lets one pass.
-    `blocked_from_ms`: when it did; an answer to a later call ends the block.
-    `tightened_until_ms`: until then calls count that were made under limits since tightened; no slot is free
-    before.
-    `deployed`: the limits last asked for by a deployment, as `calls/window_ms`.
+    `blocked_until_ms`: the upstream asked for no calls until then; one test call may pass at
+    `block_probe_at_ms`.
+    `blocked_from_ms`: when the upstream asked for this; an answer to a later call ends the block.
+    `tightened_until_ms`: no slot is free before, because calls made under earlier, looser limits still count.
+    `deployed`: the limits that the last deployment asked for, as `calls/window_ms`.
     """
 
     limits: Limits
@@ -100,26 +102,26 @@ class Window:
     deployed: str = ""
 
     def blocked(self, now_ms: int) -> bool:
-        """Whether the upstream has asked for no call now."""
+        """Whether the upstream has asked for no calls now."""
         return self.open_at_ms > now_ms
 
     @property
     def open_at_ms(self) -> int:
-        """When the block lets a call pass: at its end, or a probing one before."""
+        """When the next call may pass the block: at its end, or earlier as a test call."""
         return min(self.blocked_until_ms, self.block_probe_at_ms)
 
     def free_slots(self, now_ms: int) -> int:
-        """How many slots could be taken now, blocked or not."""
+        """How many slots are free now. A block does not change this number."""
         return sum(slot.free_at_ms <= now_ms for slot in self.slots)
 
     def calls_of(self, kind: Kind, now_ms: int) -> int:
-        """How many of the busy slots are held by calls of this kind: those of about the last W."""
+        """How many busy slots are held by calls of this kind: about those of the last W."""
         return sum(slot.kind is kind and slot.free_at_ms > now_ms for slot in self.slots)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A conditional write: it lands only if every expected value is still there, and then as a whole."""
+    """A conditional write: all of it is written if every expected value is still stored, else nothing."""
 
     limits_version: int
     expected_slots: Mapping[int, Slot] = field(default_factory=dict)
@@ -128,10 +130,10 @@ class Change:
     values: Mapping[str, FieldValue] = field(default_factory=dict)
     increments: Mapping[str, int] = field(default_factory=dict)  # of fields that hold numbers
     latencies_ms: tuple[int, ...] | None = None
-    limits: Limits | None = None  # with `slots` then being all of the new ones
+    limits: Limits | None = None  # new limits; `slots` then holds every slot of the new window
 
     def also(self, other: "Change | None") -> "Change":
-        """Return one write that does what another one does too."""
+        """Return one write that does what this one and `other` do."""
         if other is None:
             return self
         return replace(
@@ -156,7 +158,7 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A slot is free: apply the change, and if it lands the permit is good."""
+    """A slot is free. Apply the change; the permit is valid only if the change was written."""
 
     permit: Permit
     change: Change
@@ -174,19 +176,19 @@ class Denial(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NotBefore:
-    """No slot now; not before `at_ms` as things stand (a pause has no end that we know: then 0)."""
+    """No slot now. As far as is known, the next one is free at `at_ms`; `END_UNKNOWN_MS` during a pause."""
 
     at_ms: int
     reason: Denial
 
 
 def empty(limits: Limits) -> Window:
-    """Make a window in which no call was made lately: only where that is known to be so."""
+    """Return a window in which every slot is free. Use it only if no call was made in the last W."""
     return Window(limits, tuple(Slot() for _ in range(limits.calls)), deployed=_deployed(limits))
 
 
 def full(limits: Limits, free_at_ms: int) -> Window:
-    """Make a window whose every slot is busy until then: where nothing is known, fail closed."""
+    """Return a window in which every slot is busy until then. Use it if earlier calls are not known."""
     slots = tuple(Slot(free_at_ms=free_at_ms) for _ in range(limits.calls))
     return Window(limits, slots, deployed=_deployed(limits))
 
@@ -205,10 +207,10 @@ def take(
 ) -> Grant | NotBefore:
     """Take the slot that has been free longest, if more than `reserve` are free.
 
-    `aim`: how many others are being taken side by side with this one: each aims at another free slot.
-    `spread` in [0, 1) picks another of the free ones: those that lost a race for one slot should not all
-    race for the next. The slot is leased for the worst case; `settle` shortens the lease once an
-    answer is there.
+    `aim`: how many other takes run at the same time as this one; each of them aims at another free slot.
+    `spread` in [0, 1): picks one of the free slots, so that callers that lost a race for one slot do not all
+    race for the next. The slot is leased for the worst case; `settle` shortens the lease when the call is
+    answered.
     """
     if window.blocked(now_ms):
         return NotBefore(window.open_at_ms, Denial.BLOCKED)
@@ -222,7 +224,7 @@ def take(
     return _grant(window, index, now_ms, permit_id, kind, timing, call_limit_ms)
 
 
-# One slot, from one call to the next. The write of `take` lands only if the slot is still as it was seen.
+# One slot, from one call to the next. The write of `take` lands only if the stored slot has not changed.
 #
 #          take           send            first byte of the answer                        taken again
 #   ────────┼──────────────┼───────────────┼────────────────────────────────────────────────┼──────▶ time
@@ -233,7 +235,7 @@ def take(
 #   unanswered:  free at take + D + T + G + W + margin: it may arrive as late as take + D + T + G.
 #   never sent:  the slot is given back as it was before the take.
 #
-#   D: send limit. T: time limit of the call. G: how much later a call that we gave up may still arrive.
+#   D: send limit. T: time limit of the call. G: grace, how long after T a call may still arrive.
 def _grant(
     window: Window, index: int, now_ms: int, permit_id: str, kind: Kind, timing: Timing, call_limit_ms: int
 ) -> Grant:
@@ -246,7 +248,7 @@ def _grant(
 
 
 def _probe_block(window: Window, now_ms: int) -> Change | None:
-    """Let one call pass each W while the upstream has asked for none; None if it has not."""
+    """Let one test call pass in each W while the upstream asks for no calls; None if there is no block."""
     if window.blocked_until_ms <= now_ms:
         return None
     return Change(
@@ -257,9 +259,10 @@ def _probe_block(window: Window, now_ms: int) -> Change | None:
 
 
 def settle(window: Window, permit: Permit, first_byte_at_ms: int, timing: Timing) -> Change | None:
-    """Shorten the lease to what the answer proves; None if the permit holds no slot any more.
+    """Shorten the lease: the slot is free W + margin after the answer's first byte.
 
-    Only an answer of any status settles a call. Where nothing was heard the lease stands.
+    None if the permit holds no slot any more. An answer of any status settles a call; without an answer the
+    lease stays as it is.
     """
     held = _held(window, permit)
     if held is None:
@@ -271,9 +274,9 @@ def settle(window: Window, permit: Permit, first_byte_at_ms: int, timing: Timing
 
 
 def give_back(window: Window, permit: Permit) -> Change | None:
-    """Free the slot of a call that was certainly never sent; None if it is not ours any more.
+    """Restore the slot of a call that was certainly never sent; None if the permit does not hold it any more.
 
-    After a change of limits the slot's earlier state means something else: then the lease stands.
+    After a change of limits the slot's earlier state is not valid any more: then the lease stays as it is.
     """
     held = _held(window, permit)
     if held is None or window.limits != permit.limits:
@@ -283,7 +286,7 @@ def give_back(window: Window, permit: Permit) -> Change | None:
 
 
 def fill(window: Window, free_at_ms: int) -> Change:
-    """Make every slot busy until then: where calls may have been made that the window does not know."""
+    """Make every slot busy until then. Use it if calls may have been made that the window does not know."""
     slots = {index: Slot(max(slot.free_at_ms, free_at_ms)) for index, slot in enumerate(window.slots)}
     return Change(window.limits.version, expected_slots=dict(enumerate(window.slots)), slots=slots)
 
@@ -297,9 +300,9 @@ def _held(window: Window, permit: Permit) -> tuple[int, Slot] | None:
 
 
 def block(window: Window, now_ms: int, until_ms: int) -> Change | None:
-    """Stop calls until then, at most a day ahead; None if they are stopped for that long already.
+    """Stop calls until then, at most for a day; None if they are stopped for that long already.
 
-    A header is no more than a claim: W from now, and each W after, one call tests it.
+    The upstream's `Retry-After` may be wrong, so one call per W tests whether calls are accepted again.
     """
     until_ms = min(until_ms, now_ms + BLOCK_MS_MAX)
     if window.blocked_until_ms >= until_ms:
@@ -316,7 +319,7 @@ def block(window: Window, now_ms: int, until_ms: int) -> Change | None:
 
 
 def unblock(window: Window, taken_at_ms: int) -> Change | None:
-    """End a block that began before a call that was answered, not limited; None if there is none."""
+    """End a block that began before an accepted call was taken; None if there is no such block."""
     if not window.blocked_until_ms or taken_at_ms <= window.blocked_from_ms:
         return None
     return Change(
@@ -326,18 +329,22 @@ def unblock(window: Window, taken_at_ms: int) -> Change | None:
     )
 
 
-def note(window: Window, **values: FieldValue) -> Change:
-    """Write fields that no decision was based on."""
+def write_fields(window: Window, **values: FieldValue) -> Change:
+    """Write fields without a condition on their stored values."""
     return Change(window.limits.version, values=values)
 
 
 def change_limits(window: Window, calls: int, window_ms: int, *, deployed: bool) -> Change | None:
-    """Change N and W so that every call taken from now on finds at most N in its W; None if nothing changes.
+    """Change N and W so that, for each call taken from now on, its W holds at most N calls.
 
-    Fewer slots: those that are busy longest stay, and none is free before the last of those dropped, even if
-    its own call is answered sooner. A longer window: the calls of the last one may lie closer together than
-    the new one allows, so no slot is free before all of them have left it. A shorter window frees nothing
-    early. More slots: the new ones are free at once, unless the limits were tightened a moment ago.
+    None if nothing changes. Times in `window` and in the result are milliseconds since the epoch.
+
+    - Fewer slots: the slots that are busy longest stay. None of them is free before the last dropped slot
+      would have been, even if its own call is answered sooner.
+    - A longer window: earlier calls may be closer together than the new W allows, so no slot is free before
+      all of them are older than the new W.
+    - A shorter window: no slot is free earlier than before.
+    - More slots: the added slots are free at once, unless earlier tightened limits still delay all slots.
     """
     limits = Limits(calls, window_ms, window.limits.version + 1)
     marked = _deployed(limits) if deployed else window.deployed
@@ -345,7 +352,7 @@ def change_limits(window: Window, calls: int, window_ms: int, *, deployed: bool)
     if same and marked == window.deployed:
         return None
     if same:
-        return note(window, deployed=marked)
+        return write_fields(window, deployed=marked)
     longer_ms = max(0, window_ms - window.limits.window_ms)
     slots = sorted(window.slots, key=lambda slot: slot.free_at_ms, reverse=True)
     waited_for = slots if longer_ms else slots[calls:]
@@ -363,9 +370,9 @@ def change_limits(window: Window, calls: int, window_ms: int, *, deployed: bool)
 
 
 def wants_deployed(window: Window, limits: Limits) -> bool:
-    """Whether these limits are other ones than the last deployment asked for.
+    """Whether these limits differ from those that the last deployment asked for.
 
-    The operator's later change stands until a deployment asks for other numbers than the last one did.
+    An operator's change stays until a deployment asks for other limits than the last deployment did.
     """
     return window.deployed != _deployed(limits)
 

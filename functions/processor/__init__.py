@@ -1,1 +1,1 @@
-"""The processor function: makes the upstream's calls, as many as the window allows, and tells the outcome."""
+"""The processor function: calls the upstream as often as the window allows, and closes the requests."""

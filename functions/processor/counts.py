@@ -1,4 +1,4 @@
-"""Sets the count of a caller's waiting jobs right where a crash left it wrong."""
+"""Corrects the count of a caller's waiting jobs after a crash left it wrong."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ from core.window import Change, FieldValue
 from ports import Clock
 
 SURE_MS = 5_000
-"""The index lags: a difference is believed if it stands for so long, and no job has entered meanwhile."""
+"""The due index is late. A count is corrected only if it differs for this long and no job was added."""
 
 
 class Counts:
-    """Compares counts with what the index shows. Kept between runs: a difference outlives a short one."""
+    """Compares counts with the due index. One object serves all runs: a run may be shorter than `SURE_MS`."""
 
     def __init__(self) -> None:
         self._differs_since_ms: dict[tuple[str, int, int], int] = {}
@@ -23,7 +23,10 @@ class Counts:
     async def set_right(
         self, slots: Slots, clock: Clock, gate: Gate, rows: Iterable[Due], limit: int
     ) -> None:
-        """Write the counts that have differed for long enough; a caller of whom nothing waits is removed."""
+        """Write the counts that have differed for `SURE_MS`; remove callers without waiting jobs.
+
+        `rows`: the fresh jobs that were read from the index, up to `limit` of each caller.
+        """
         now_ms, listed = clock.now_ms(), list(rows)
         due = Counter(row.client for row in listed if row.due_ms <= now_ms)
         known = {row.client for row in listed}
@@ -36,10 +39,10 @@ class Counts:
         self._differs_since_ms = {key: self._differs_since_ms.get(key, now_ms) for key in differ}
         for key, since_ms in self._differs_since_ms.items():
             if now_ms - since_ms >= SURE_MS:
-                await slots.try_once(_right(gate, *key, gone=key[0] not in known))
+                await slots.try_once(_correction(gate, *key, gone=key[0] not in known))
 
 
-def _right(gate: Gate, client: str, count: int, due: int, *, gone: bool) -> Change:
+def _correction(gate: Gate, client: str, count: int, due: int, *, gone: bool) -> Change:
     name = field_of(client)
     values: dict[str, FieldValue] = {name: "", entered_field_of(client): ""} if gone else {name: due}
     return Change(gate.window.limits.version, expected={name: count}, values=values)

@@ -1,7 +1,7 @@
-"""What is due: the jobs that a run may call now, and when it may call the next one.
+"""The jobs that a run may call now, and when it may call the next one.
 
-The due index shows them, a little late. A job that a wake-up names, and one that this run called itself, is
-kept in mind until it is dealt with, since the index may not show it yet.
+The due index shows changes a little late. So a run remembers a job that a wake-up names, and a job that it
+called itself, until that job is done.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ AHEAD_MS = 90_000
 ROWS_MAX = 100
 PAGES_MAX = 20
 CALLERS_MAX = 100
-"""More callers than that have their turns in the next look."""
+"""Further callers are read at the next look, when others have had their turns."""
 STALE_MS = 2_000
-"""For how long the index may show a job where it stands no more."""
+"""For how long the index may still show a job's old row."""
 
 
 class DueJobs:
@@ -38,12 +38,12 @@ class DueJobs:
         self._more = True
         self._looked_mono_ms: int | None = None
         self.listed: list[Due] = []
-        """The fresh jobs that the last look has read, those too that are left alone."""
+        """The fresh jobs that the last look read, including those that are skipped."""
 
     async def look(self, gate: Gate, age_max_ms: int) -> None:
-        """Read the index, unless that was done lately and shows more that is due.
+        """Read the index, unless it was read at most `age_max_ms` ago and not all rows are used up.
 
-        Of the fresh jobs, those of the callers that the gate counts.
+        Fresh jobs are read only for callers that have a count in the gate.
         """
         mono_ms = self._clock.monotonic_ms()
         known = self._looked_mono_ms is not None and mono_ms - self._looked_mono_ms < age_max_ms
@@ -61,12 +61,12 @@ class DueJobs:
 
     @property
     def used_up(self) -> bool:
-        """Whether all that is known to be due was dealt with, and the index has more."""
+        """Whether all due jobs that were read are done, and the index has more."""
         now_ms = self._clock.now_ms()
         return self._more and not any(self._due(kind, now_ms) for kind in (DueKind.FRESH, DueKind.RETRY))
 
     async def name(self, job_ids: Iterable[str]) -> None:
-        """Keep the jobs that wake-ups name in mind, if they are there and can be read."""
+        """Remember the jobs that wake-ups name, if they exist and can be read."""
         for job in await asyncio.gather(*(self._readable(job_id) for job_id in job_ids)):
             if job:
                 self.keep(job)
@@ -74,24 +74,24 @@ class DueJobs:
     async def _readable(self, job_id: str) -> Job | None:
         try:
             return await self._store.job(job_id)
-        except Unreadable:  # where the index shows it, it is told and left alone
+        except Unreadable:  # it is logged and skipped when the index shows it
             return None
 
     def keep(self, job: Job) -> None:
-        """Keep a job in mind as it is now; one that is not scheduled is forgotten."""
+        """Remember a job as it is now; forget it if it is not scheduled."""
         self.drop(job.id)
         if job.due_ms is not None:
             kind = DueKind.RETRY if job.attempts else DueKind.FRESH
             self._kept[kind][job.id] = Due(job.id, job.due_ms, job.oldest_ms, job.queue or "")
 
     def drop(self, job_id: str) -> None:
-        """Forget a job that was dealt with, though the index may show it for a moment still."""
+        """Forget a job that is done, and ignore its row, which the index may still show for `STALE_MS`."""
         for rows in (*self._shown.values(), *self._kept.values()):
             rows.pop(job_id, None)
         self._stale_until_ms[job_id] = self._clock.now_ms() + STALE_MS
 
     def turns(self, gate: Gate, *, calls_max: int, old_retry_last: bool) -> list[Next]:
-        """Whose turn it is now, one for each slot that may be taken, up to `calls_max`."""
+        """Return the jobs to call now, one for each slot that may be taken, up to `calls_max`."""
         now_ms = self._clock.now_ms()
         if gate.closed(now_ms):
             return []
@@ -106,7 +106,7 @@ class DueJobs:
         )
 
     def next_call(self, gate: Gate) -> tuple[int, str] | None:
-        """When the next call may be made, and for which job; None if nothing is due soon, or calls rest."""
+        """When the next call may be made, and for which job; None if none is due soon, or during a pause."""
         now_ms = self._clock.now_ms()
         times = []
         for kind in (DueKind.FRESH, DueKind.RETRY):
@@ -120,7 +120,7 @@ class DueJobs:
         return min(times, default=None)
 
     def _due_ms(self, row: Due) -> int:
-        """When a job is due: not while it is left alone."""
+        """When a job is due; not before its backoff ends."""
         return max(row.due_ms, self._backoff.until_ms(row.job_id))
 
     def _due(self, kind: DueKind, now_ms: int) -> list[Due]:
@@ -130,20 +130,20 @@ class DueJobs:
         return [*self._shown[kind].values(), *self._kept[kind].values()]
 
     async def _rows(self, kind: DueKind, client: str = "") -> tuple[dict[str, Due], bool]:
-        """Read the index, on past what is left alone for now; say whether it has more."""
+        """Read the index up to the first page with a job that is not skipped; say whether it has more."""
         now_ms = self._clock.now_ms()
         rows, after = dict[str, Due](), None
         for _ in range(PAGES_MAX):
             page = await self._store.due_jobs(kind, now_ms + AHEAD_MS, ROWS_MAX, after, client=client)
             self.listed += page if kind is DueKind.FRESH else []
-            rows |= {row.job_id: row for row in page if not self._left_alone(row.job_id, now_ms)}
+            rows |= {row.job_id: row for row in page if not self._skipped(row.job_id, now_ms)}
             more = len(page) == ROWS_MAX and page[-1].due_ms <= now_ms
             if not more or rows:
                 return rows, more
             after = page[-1]
-        return rows, False  # another look at once would find no more
+        return rows, False  # reading again at once would find nothing new
 
-    def _left_alone(self, job_id: str, now_ms: int) -> bool:
+    def _skipped(self, job_id: str, now_ms: int) -> bool:
         kept = any(job_id in rows for rows in self._kept.values())
         stale = now_ms < self._stale_until_ms.get(job_id, 0)
         return kept or stale or self._backoff.holds(job_id, now_ms)

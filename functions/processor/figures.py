@@ -1,4 +1,4 @@
-"""What waits, told once a run: how many jobs, and for how long the oldest."""
+"""The metrics of each scheduled run: how many jobs wait, and for how long the oldest has waited."""
 
 import asyncio
 
@@ -11,7 +11,10 @@ DAY_MS = 86_400_000
 
 
 async def waiting(store: JobStore, window_store: WindowStore, clock: Clock) -> dict[str, float]:
-    """Return the metrics. A longer backlog than is read here waits the longest at its beginning."""
+    """Return the metrics `Waiting` (jobs) and `OldestAgeS`. At most `ROWS_MAX` rows of a kind are read.
+
+    The oldest rows are read first, so the age is right even if there are more.
+    """
     now_ms = clock.now_ms()
     gate = await window_store.read()
     rows = await asyncio.gather(

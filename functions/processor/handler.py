@@ -12,7 +12,7 @@ from processor.wiring import Services, wire
 
 
 async def run(services: Services, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Make one run. Messages that nobody can read are told one by one: SQS puts them aside in the end."""
+    """Make one run. Return the ids of unreadable messages: SQS moves them to the dead-letter queue."""
     records = event.get("Records")
     scheduled = records is None
     wake_ups, unreadable = _decoded(services, records or [])

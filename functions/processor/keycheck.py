@@ -1,4 +1,4 @@
-"""Finds out whether the upstream refuses our key."""
+"""Finds out whether the upstream refuses the service's key."""
 
 from calling.slots import Slots
 from core import key_guard
@@ -24,7 +24,7 @@ class KeyCheck:
         self._claim_ms = slots.timing.send_limit_ms + call_limit_ms + slots.timing.margin_ms
 
     async def run(self) -> None:
-        """Probe if it is time. What its answer shows of the key is settled with its slot."""
+        """Send a probe if it is due. Settling its slot also writes what the answer says about the key."""
         gate, now_ms = self._slots.gate, self._clock.now_ms()
         claim = key_guard.claim_probe(gate.key, gate.window, now_ms, self._claim_ms) if gate else None
         if claim is None or not await self._slots.try_once(claim):

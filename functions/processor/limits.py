@@ -1,4 +1,4 @@
-"""Limits belong to the window; a deployment that asks for other ones changes them, in one write."""
+"""Applies a deployment's limits to the window, in one write."""
 
 from calling.slots import Slots
 from core import window as windows
@@ -9,9 +9,9 @@ from ports import Deployment, Telemetry
 
 
 async def apply_deployed(slots: Slots, limits: Limits, deployment: Deployment, telemetry: Telemetry) -> None:
-    """Apply the limits of these settings if they are the latest deployment's and new to the window.
+    """Apply the limits of these settings if the latest deployment has them and the window does not.
 
-    Instances of an older deployment may still run: each would undo the other's change.
+    Instances of an older deployment may still run. Without the check each would undo the other's change.
     """
     gate = slots.gate or await slots.refresh()
     if not windows.wants_deployed(gate.window, limits):

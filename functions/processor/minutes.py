@@ -1,4 +1,4 @@
-"""Notes once a minute how the service stands, for the console's history and its headline."""
+"""Writes the state of the service once a minute, for the console's history and its headline."""
 
 import asyncio
 
@@ -13,14 +13,14 @@ from ports import Clock, History, JobStore, RequestKey, Telemetry, WindowStore
 
 ROWS_MAX = 200
 EVERY_MS = 45_000
-"""A run that comes sooner after an item notes nothing: runs are started by messages too."""
+"""No item is written if the last one is younger: messages start runs too."""
 LIMIT_S = 3
 BEFORE_MS = 600_000
 HOUR_MS = 3_600_000
 
 
 class Minutes:
-    """Writes one item a minute. It stops no run: whatever fails here is only logged."""
+    """Writes one item a minute. Unavailability is only logged: it must not stop a run."""
 
     def __init__(
         self, store: JobStore, window_store: WindowStore, items: History, clock: Clock, telemetry: Telemetry
@@ -35,11 +35,11 @@ class Minutes:
         """Write this minute's item, if there is none yet."""
         try:
             async with asyncio.timeout(LIMIT_S):
-                await self._note()
+                await self._write_item()
         except (Unavailable, TimeoutError) as error:
             self._telemetry.event("minute_not_noted", reason=str(error) or "timeout")
 
-    async def _note(self) -> None:
+    async def _write_item(self) -> None:
         now_ms = self._clock.now_ms()
         items = await self._items.since(now_ms - BEFORE_MS)
         before = items[-1] if items else None
@@ -67,7 +67,7 @@ class Minutes:
 
 
 def _ended_since(before: Minute | None, keys: list[RequestKey]) -> list[Ended]:
-    """Return what ended since the item before; of a first one nothing is known."""
+    """Return the requests that ended since the item before; none if there is no item before."""
     since_ms = before.at_ms if before else None
     return [
         Ended(key.created_ms, key.due_ms, key.signed)

@@ -1,8 +1,8 @@
-"""A run: call what may be called, look at what else is due, say when to come again, and end.
+"""A run: make the calls that are due, sweep the due index, set the next wake-up, and end.
 
-Nothing is kept alive to wait: a run goes on while a call is in flight, or while the next one may be made
-within `ON_MS`. What comes later gets a wake-up. Runs may overlap: every call is fenced and every slot is a
-conditional write, so there is no lock to lose.
+A run does not wait for long: it goes on while a call is in flight, or while the next one may be made within
+`ON_MS`. For a later call it sets a wake-up. Runs may overlap without a lock: every call is fenced, and every
+slot is taken by a conditional write.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from processor.sweep import Sweep
 FUNCTION_LIMIT_MS = 110_000
 """The function's time limit, as the template has it."""
 END_MS = 8_000
-"""What a run needs after its last call was answered: to record it, and to set the next wake-up."""
+"""How long a run needs after its last answer, to record it and to set the next wake-up."""
 RUN_MS_MAX = 60_000
 ON_MS = 2_000
 PAUSE_MIN_MS = 10
@@ -42,13 +42,13 @@ UNREADABLE_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ProcessorPorts(Ports):
-    """The world, as the processor needs it."""
+    """The ports of the processor."""
 
     deployment: Deployment
 
 
 def run_limit_ms(settings: CallSettings) -> int:
-    """How long a run may start calls: the last one must end, and be recorded, within the function's limit."""
+    """How long a run may start calls. The last one must end and be recorded within the function's limit."""
     call_ms = settings.timing.send_limit_ms + settings.call_limit_ms
     return min(RUN_MS_MAX, FUNCTION_LIMIT_MS - call_ms - END_MS)
 
@@ -87,20 +87,20 @@ class Run:
         self._stop_ms = ports.clock.monotonic_ms() + run_limit_ms(settings)
 
     async def run(self, wake_ups: Sequence[WakeUp] = ()) -> int:
-        """Work until nothing may be done soon or the time is up; return how many calls were made."""
+        """Work until nothing is due soon or the time is up; return how many calls were made."""
         await self._wait_out(wake_ups)
         sweep = asyncio.create_task(self._swept())
         try:
             made = await self._work(wake_ups)
-        finally:  # whatever ends a run: a call that is cut off in the middle would never be recorded
+        finally:  # also after an error: else the results of calls in flight would not be recorded
             await asyncio.gather(sweep, *self._calls, return_exceptions=True)
         await self._leave()
         return made
 
     async def _wait_out(self, wake_ups: Sequence[WakeUp]) -> None:
-        """Begin no sooner than the moment that this run was set for: a delay is in whole seconds.
+        """Wait until the wake-up's time: queue delays have whole seconds, so the message came a little early.
 
-        Others trusted the wake-up to come then: the index may not show before what they left.
+        Earlier, the due index may not show a job yet that was left to this wake-up.
         """
         now_ms = self._clock.now_ms()
         ahead_ms = [wake_up.at_ms - now_ms for wake_up in wake_ups]
@@ -120,7 +120,7 @@ class Run:
                 return made
 
     async def _round(self, named: set[str]) -> int:
-        """Look, and start every call that may be made now; return how many were started."""
+        """Read what is due, and start every call that may be made now; return how many were started."""
         await self._slots.recent(LOOK_MS)
         await limits.apply_deployed(
             self._slots, self._settings.limits, self._ports.deployment, self._telemetry
@@ -137,7 +137,7 @@ class Run:
         return started
 
     async def _goes_on(self, failures: int) -> bool:
-        """Wait for whatever comes first: the end of a call, or the next one's time. False: end the run."""
+        """Wait until a call ends or the next one may be made; return whether the run goes on."""
         left_ms = self._stop_ms - self._clock.monotonic_ms()
         if left_ms <= 0 or failures >= FAILURES_MAX:
             return False
@@ -155,7 +155,7 @@ class Run:
         return True
 
     async def _start_calls(self) -> int:
-        """Start calls in the order of the policy, side by side, until no slot is free or nothing is due."""
+        """Start calls concurrently, in `core.scheduling`'s order, until no slot is free or none is due."""
         started = 0
         while turns := self._turns():
             results = await asyncio.gather(
@@ -175,7 +175,7 @@ class Run:
         return self._due.turns(gate, calls_max=calls_max, old_retry_last=self._old_retry_last)
 
     def _handle(self, turn: Next, result: StartedCall | NotStarted | BaseException) -> bool:
-        """Take note of what became of a turn; return whether anything did."""
+        """Record the result of one start; return whether anything changed."""
         job_id = turn.due.job_id
         if isinstance(result, Exception):
             self._skip(job_id, result)
@@ -197,7 +197,7 @@ class Run:
         return result.denied is None
 
     def _skip(self, job_id: str, error: Exception) -> None:
-        """Leave alone what can't be read, and what our code fails at: the others go on without it."""
+        """Skip a job that can't be read or that raises an error, so that the other jobs are still called."""
         now_ms = self._clock.now_ms()
         if isinstance(error, Unavailable) and not isinstance(error, Unreadable):
             self._backoff.hold(job_id, now_ms, AFTER_FAILURE_MS, UNREACHED_MS_MAX)
@@ -208,13 +208,13 @@ class Run:
         self._telemetry.event("job_skipped", metrics, job_id=job_id, reason=described(error))
 
     def _ended(self, task: asyncio.Task[Job | None]) -> None:
-        """Keep the job in mind if it is to be called again: the index may not show that yet."""
+        """Remember the job if it will be called again: the due index may not show that yet."""
         self._calls.discard(task)
         if not task.cancelled() and not task.exception() and (job := task.result()):
             self._due.keep(job)
 
     async def _start(self, turn: Next, aim: int) -> StartedCall | NotStarted:
-        """Fence and take, if the job is still due and an open request waits for it."""
+        """Start the call (fence, then slot), if the job is still due and an open request waits for it."""
         job, page = await self._store.load(turn.due.job_id)
         if job is None or not job.callable_by_processor(self._clock.now_ms()):
             return NotStarted(job)
@@ -237,13 +237,13 @@ class Run:
     async def _swept(self) -> None:
         try:
             await self._sweep.run(self._stop_ms)
-        except Unavailable as error:  # what was not done is due still
+        except Unavailable as error:  # the remaining rows are still due
             self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(error))
-        except Exception as error:  # noqa: BLE001 - nobody waits for this task: else it would fail unseen
+        except Exception as error:  # noqa: BLE001 - nobody reads this task's result, so log its error here
             self._telemetry.event("not_swept", {"Unreadable": 1}, reason=described(error))
 
     async def _leave(self) -> None:
-        """Set the next wake-up. If that fails, the schedule looks each minute."""
+        """Set the next wake-up. If that fails, the schedule starts a run each minute."""
         gate = self._slots.gate
         next_call = self._due.next_call(gate) if gate else None
         if next_call is None:

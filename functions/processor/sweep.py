@@ -1,6 +1,6 @@
-"""Every request that is not done stands on the due index, and whatever it lacks is done when it is due.
+"""The sweep: look at every request that is due, and do the next step that it needs.
 
-This is the one rule that keeps everything alive: no crash, lost message or restart needs another.
+Every request that is not done is on the due index. So no crash, lost message or restart needs another repair.
 """
 
 import asyncio
@@ -45,23 +45,26 @@ class Sweep:
         self._wait_max_ms = 2 * max(settings.retry_ms, settings.age_max_ms // scheduling.OUTAGE_SHARE)
 
     async def run(self, stop_mono_ms: int) -> None:
-        """Do what is missing, page by page, until that moment. Raises `Unavailable`: it is due still."""
+        """Look at due requests and deliveries, page by page, until `stop_mono_ms`.
+
+        Raises `Unavailable`; the remaining rows are still due.
+        """
         await self._each_page(DueKind.OPEN, self._look_at_requests, stop_mono_ms)
         await self._each_page(DueKind.DELIVERY, self._resend, stop_mono_ms)
 
     async def _each_page(
         self, kind: DueKind, act: Callable[[Sequence[RequestKey]], Awaitable[None]], stop_mono_ms: int
     ) -> None:
-        """Read on past rows that stay where they are: stale ones, and those that can't be read."""
+        """Read page after page, past stale rows and rows that can't be read, which stay on the index."""
         now_ms, after = self._clock.now_ms(), None
         while self._clock.monotonic_ms() < stop_mono_ms:
             page = await self._store.due_requests(kind, now_ms, ROWS_MAX, after)
-            await act([key for key in page if not self._left_alone(key, now_ms)])
+            await act([key for key in page if not self._skipped(key, now_ms)])
             if len(page) < ROWS_MAX:
                 return
             after = page[-1]
 
-    def _left_alone(self, key: RequestKey, now_ms: int) -> bool:
+    def _skipped(self, key: RequestKey, now_ms: int) -> bool:
         return any(self._backoff.holds(name, now_ms) for name in (key.job_id, key.request_id))
 
     async def _look_at_requests(self, keys: Sequence[RequestKey]) -> None:
@@ -71,11 +74,11 @@ class Sweep:
         await self._each((job_id, self._look_at_job(job_id, ids)) for job_id, ids in by_job.items())
 
     async def _each(self, steps: Iterable[tuple[str, Coroutine[Any, Any, None]]]) -> None:
-        """Carry out steps side by side, by record: one that can't be dealt with holds up no other."""
+        """Carry out one step for each record, concurrently: a record that fails does not stop the others."""
         named = list(steps)
         results = await asyncio.gather(*(step for _, step in named), return_exceptions=True)
         for (record_id, _), result in zip(named, results, strict=True):
-            if isinstance(result, Unavailable) and not isinstance(result, Unreadable):  # it is due still
+            if isinstance(result, Unavailable) and not isinstance(result, Unreadable):  # it is still due
                 self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(result))
             elif isinstance(result, Exception):
                 self._skip(record_id, result)
@@ -89,7 +92,7 @@ class Sweep:
         )
 
     async def _look_at_job(self, job_id: str, request_ids: set[str]) -> None:
-        """Close the due requests that the job has an outcome for; see that it is scheduled for the others."""
+        """Close the due requests that the job has an outcome for; schedule the job for the others."""
         job, page = await self._store.load(job_id)
         found = {request.id: request for request in page.requests if request.id in request_ids}
         for request_id in request_ids - found.keys():
@@ -108,14 +111,14 @@ class Sweep:
         return self._outcomes.outcome(job, request, after_call=False) if job else None
 
     async def _wait_on(self, job: Job | None, waiting: Sequence[Request]) -> None:
-        """See that a job is scheduled for the requests that wait for it, and look at them again later."""
+        """Schedule the job for the requests that wait for it, and set when to look at them again."""
         scheduled = await self._scheduled(job, min(waiting, key=lambda request: request.id))
         now_ms = self._clock.now_ms()
         later = [(request, look_again(request, scheduled, now_ms)) for request in waiting]
         await asyncio.gather(*(self._store.write_request(before, after) for before, after in later))
 
     async def _readable(self, job_id: str, request_id: str) -> Request | None:
-        """Return a request; None if there is none that can be read."""
+        """Return a request; None if it does not exist or can't be read."""
         try:
             return await self._store.request_of(job_id, request_id)
         except Unreadable as error:
@@ -123,7 +126,7 @@ class Sweep:
             return None
 
     async def _scheduled(self, job: Job | None, oldest: Request) -> Job:
-        """Return the job as it is, scheduled if it has no outcome: one that is gone or idle is revived."""
+        """Return the job, scheduled if it has no outcome. A missing or idle job is scheduled again."""
         waiter = Waiter(oldest.id, oldest.client)
 
         def decide(seen: Job | None) -> Job:
@@ -138,7 +141,7 @@ class Sweep:
         return scheduled
 
     async def _enter(self, job: Job) -> None:
-        """See that a waiting job's caller has its turn: a crash may have left it out of the count."""
+        """Count a waiting job's caller if it has no count, as after a crash: without one it gets no turn."""
         queue = job.queue
         if queue is None:
             return
@@ -150,7 +153,10 @@ class Sweep:
             await WakeUps(self._ports, self._slots).leave_job(job, {})
 
     async def _resend(self, keys: Sequence[RequestKey]) -> None:
-        """Send deliveries' messages again: they may be lost. The rows move on first: one sender wins."""
+        """Send the messages of due deliveries again, because they may be lost.
+
+        Each row's `due_ms` is moved first, by a conditional write: of several runs, only one sends.
+        """
         moved: list[Request] = []
         await self._each((key.request_id, self._move_on(key, moved)) for key in keys)
         messages = [NotificationMessage(row.job_id, row.id, row.delivery.attempts).encode() for row in moved]

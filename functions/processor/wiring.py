@@ -36,7 +36,7 @@ PROBE_LIMIT_MS = 5_000
 
 
 class Processor:
-    """Makes runs. Keeps what an instance remembers between them: unreadable records, and counts in doubt."""
+    """Makes runs. Between runs it keeps which records to skip and which counts may be wrong."""
 
     def __init__(self, ports: ProcessorPorts, calls: CallSettings) -> None:
         self._ports = ports
@@ -63,9 +63,9 @@ def assemble(ports: ProcessorPorts, calls: CallSettings) -> Processor:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the handler needs: the secret first, then a run, then what waits still.
+    """What the handler needs. `waiting`: returns the metrics of a scheduled run.
 
-    `minutes`: notes how the service stands, once a minute.
+    `minutes`: writes the state of the service once a minute.
     """
 
     secrets: SecretsManager
@@ -76,7 +76,7 @@ class Services:
 
 
 def wire(environment: Mapping[str, str]) -> Services:
-    """Return the services; raises `SettingError`. No network is touched."""
+    """Return the services, without any network access; raises `SettingError`."""
     settings = ProcessorSettings.read(environment)
     calls = settings.calls
     clock, telemetry = SystemClock(), JsonTelemetry("processor", environment.get("STACK_NAME", ""))

@@ -126,7 +126,7 @@ async def test_a_missing_window_is_made_full(store: WindowStore) -> None:
 
 async def test_a_write_to_a_missing_window_makes_it_full_first(store: WindowStore) -> None:
     """A hint never makes an item of its own: without slots it would be an empty window."""
-    await store.apply(windows.note(missing().window, wake_at_ms=5))
+    await store.apply(windows.write_fields(missing().window, wake_at_ms=5))
     assert (await store.read()).window.slots == missing().window.slots
 
 
@@ -211,7 +211,7 @@ async def test_a_suspicion_comes_and_goes(store: WindowStore) -> None:
 async def test_hints_flags_and_blocks(store: WindowStore) -> None:
     """Every kind of field is read as it was written."""
     window, _ = await free(store)
-    window = await written(store, windows.note(window, paused=True, slow_probe_at_ms=7))
+    window = await written(store, windows.write_fields(window, paused=True, slow_probe_at_ms=7))
     change = windows.block(window, NOW_MS - 9, NOW_MS)
     assert change
     gate = await changed(store, replace(change, latencies_ms=(310,)))

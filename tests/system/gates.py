@@ -34,7 +34,7 @@ def set_gate(stack: RunningStack, **values: FieldValue) -> None:
 
 async def _set_gate(store: DynamoWindowStore, values: dict[str, FieldValue]) -> None:
     gate = await store.read()
-    await store.apply(windows.note(gate.window, **values))
+    await store.apply(windows.write_fields(gate.window, **values))
 
 
 def fill_window(stack: RunningStack, free_in_ms: int) -> None:

@@ -189,7 +189,7 @@ async def test_each_job_that_begins_to_wait_is_counted() -> None:
 
 async def test_fields_that_no_decision_was_based_on_are_written_whatever_was_there() -> None:
     """The slots stay as they are."""
-    assert await written(OPEN, windows.note(OPEN.window, slow_probe_at_ms=5)) == OPEN.having(
+    assert await written(OPEN, windows.write_fields(OPEN.window, slow_probe_at_ms=5)) == OPEN.having(
         slow_probe_at_ms=5
     )
 
