@@ -137,7 +137,7 @@ class Slots:
         elif answer.meaning is Meaning.NEVER_SENT:
             await self.amend(lambda gate: windows.give_back(gate.window, lease.permit), again=True)
         else:
-            await self.amend(lambda gate: self._counted(gate, windows.write_fields(gate.window), answer))
+            await self.amend(lambda gate: self._unanswered(gate, answer))
 
     def _settled(self, gate: Gate, lease: Lease, at_ms: int, answer: Answer, at_once: bool) -> Change | None:
         """Return one write for all that an answer changes: the slot, the key guard, a block, the counts."""
@@ -150,6 +150,13 @@ class Slots:
             change = change.also(windows.unblock(gate.window, taken_at_ms))
         latencies_ms = gate.hints.latencies_with(answer.latency_ms)
         return self._counted(gate, replace(change, latencies_ms=latencies_ms), answer, at_once=at_once)
+
+    def _unanswered(self, gate: Gate, answer: Answer) -> Change:
+        """The lease stands; that the call took at least so long is part of the estimate."""
+        latencies_ms = gate.hints.latencies_with(answer.latency_ms)
+        return self._counted(
+            gate, replace(windows.write_fields(gate.window), latencies_ms=latencies_ms), answer
+        )
 
     def _counted(self, gate: Gate, change: Change, answer: Answer, *, at_once: bool = False) -> Change:
         values = tally.values(gate.tally, answer, self._clock.now_ms())

@@ -48,10 +48,6 @@ FAULTS = (
     RULES("an overdue wake-up is never replaced", {"wake_up_needed": with_result(_never_replaced)}),
     RUNS("the job that a wake-up names is forgotten", {"DueJobs.name": _nothing}),
     RUNS(
-        "records that can't be read are tried again at once",
-        {"Backoff.hold": lambda _: lambda *_, **__: None},
-    ),
-    RUNS(
         "calls begin one after the other",
         {"DueJobs.turns": with_result(lambda turns, *_, **__: turns[:1])},
     ),
