@@ -47,8 +47,4 @@ FAULTS = (
     RULES("a wake-up that is too late is trusted", {"wake_up_needed": with_result(_any_later_wake_up)}),
     RULES("an overdue wake-up is never replaced", {"wake_up_needed": with_result(_never_replaced)}),
     RUNS("the job that a wake-up names is forgotten", {"DueJobs.name": _nothing}),
-    RUNS(
-        "calls begin one after the other",
-        {"DueJobs.turns": with_result(lambda turns, *_, **__: turns[:1])},
-    ),
 )
