@@ -1,6 +1,6 @@
-"""What the service needs of the world, as few methods as their callers use.
+"""The interfaces to everything outside: clock, randomness, database, queues, upstream, receivers.
 
-Every method that does I/O may raise `core.errors.Unavailable`: then whether a write landed is not known.
+Every method that does I/O may raise `core.errors.Unavailable`: then a write may or may not have happened.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +42,7 @@ class Clock(Protocol):
 
 
 class Randomness(Protocol):
-    """The only source of chance."""
+    """The only source of random values."""
 
     def request_id(self, now_ms: int) -> str:
         """Return a UUIDv7."""
@@ -58,7 +58,7 @@ class Randomness(Protocol):
 
 
 class Telemetry(Protocol):
-    """Where events and figures go. Never a message's text, a signature or a key."""
+    """Writes events and metrics. They never contain a message's text, a signature or a key."""
 
     def event(self, name: str, metrics: Mapping[str, float] | None = None, **fields: object) -> None:
         """Write one structured line."""
@@ -74,13 +74,13 @@ class Written(Generic[Record]):
 
 @dataclass(frozen=True, slots=True)
 class Conflict(Generic[Record]):
-    """The record was not the one expected; `record` is what is stored, None if nothing is."""
+    """The stored record was not the expected one; `record` is the stored one, None if there is none."""
 
     record: Record | None
 
 
 class WindowStore(Protocol):
-    """The one item that all functions share the upstream's limit by: the gate, with the window in it."""
+    """Stores the gate, window included: one item, by which all functions share the upstream's limit."""
 
     async def read(self) -> Gate:
         """Return the gate, strongly consistent. A missing one is created with a full window first."""
@@ -144,9 +144,9 @@ class JobStore(Protocol):
         ...
 
     async def accept(self, request: Request) -> Request:
-        """Store a new request, so that it is found by its own id too, and return it as stored.
+        """Store a new request, so that it is also found by its id alone, and return it as stored.
 
-        This is what a 202 rests on.
+        A 202 is answered only after this.
         """
         ...
 
@@ -196,7 +196,7 @@ class JobStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A queue message in our hands, until it is deleted or its visibility timeout has passed."""
+    """A received queue message. It is received again if it is not deleted within its visibility timeout."""
 
     text: str
     receipt: str
@@ -234,7 +234,7 @@ class Countable(Protocol):
     """A queue whose messages are only counted."""
 
     async def count(self) -> int:
-        """Return about how many there are that nobody holds."""
+        """Return about how many messages there are that are not being processed."""
         ...
 
 
@@ -242,16 +242,16 @@ class Upstream(Protocol):
     """The signing API. Exactly one HTTP request per call, and none once `may_send` says no."""
 
     async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
-        """Ask for a signature; whatever happens is an `Answer`."""
+        """Ask for a signature. Errors are returned as an `Answer` too; none is raised."""
         ...
 
     async def probe(self, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
-        """Ask the root path, which says whether the key is good."""
+        """Request the root path; the answer shows whether the key is good."""
         ...
 
 
 class Deployment(Protocol):
-    """What was deployed last, by whichever instance is asked."""
+    """Reads what was deployed last; this instance may be of an older deployment."""
 
     async def limits(self) -> Limits:
         """Return the limits of the settings that are deployed now."""
@@ -260,7 +260,7 @@ class Deployment(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The world, as calls need it: what the API and the processor have in common."""
+    """The ports that calls need, both in the API and in the processor."""
 
     store: JobStore
     window_store: WindowStore
@@ -273,7 +273,7 @@ class Ports:
 
 
 class History(Protocol):
-    """How the service stood, minute by minute, for two weeks."""
+    """Stores one item about the service for each minute, for two weeks."""
 
     async def write(self, minute: Minute) -> None:
         """Store an item."""
@@ -298,7 +298,7 @@ class ReceiverStore(Protocol):
         ...
 
     async def in_flight(self, name: str) -> InFlight:
-        """Return the places of a host or address; of what is not stored none is taken."""
+        """Return the taken places of a host or address; none is taken if nothing is stored."""
         ...
 
     async def write_in_flight(
@@ -309,7 +309,7 @@ class ReceiverStore(Protocol):
 
 
 class Poster(Protocol):
-    """Sends webhooks. Whatever goes wrong is a `PostResult`."""
+    """Sends webhooks. Errors are returned as a `PostResult`; none is raised."""
 
     async def resolve(self, url: str) -> Sequence[str] | PostResult:
         """Return the addresses that may be called for a URL, or why there is none."""

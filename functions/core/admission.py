@@ -1,4 +1,4 @@
-"""Whether one more job may wait, and if not, which limit says so. Costs the same however many wait."""
+"""Decides whether one more job may wait. The cost does not depend on how many jobs wait."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from core import scheduling, waiting
 from core.gate import Gate
 
 UNKNOWN_SHARE = 0.5
-"""Of what fits, as last seen, so much may wait while nobody can tell how much does."""
+"""While the gate can't be read, only this share of the backlog that was last known to fit is accepted."""
 
 
 class Full(StrEnum):
@@ -18,10 +18,10 @@ class Full(StrEnum):
 
 
 def admits(gate: Gate, client: str, now_ms: int, *, wait_max_ms: int, client_share: float) -> Full | None:
-    """Return the limit that keeps a caller's new job from waiting; None if it may.
+    """Return the limit that does not let a caller's new job wait; None if it may wait.
 
-    All that wait must have their first call within `wait_max_ms`, and one caller's are at most `client_share`
-    of them, so that another one finds room.
+    All waiting jobs must have their first call within `wait_max_ms`. One caller's jobs may take at most
+    `client_share` of that, so that other callers find room.
     """
     room = scheduling.calls_within(gate, now_ms, wait_max_ms)
     if waiting.total(gate.waiting) >= room:
@@ -33,9 +33,10 @@ def admits(gate: Gate, client: str, now_ms: int, *, wait_max_ms: int, client_sha
 def admits_unseen(
     gate: Gate | None, accepted: int, limit_calls: int, now_ms: int, *, wait_max_ms: int
 ) -> bool:
-    """Whether an instance may accept one more while it can't read the gate.
+    """Whether an instance may accept one more job while it can't read the gate.
 
-    `gate`: as last seen; `accepted`: what it has accepted since. Without any, as much as one window serves.
+    `gate`: as last read; None if never, then `limit_calls` jobs may be accepted. `accepted`: how many jobs
+    the instance has accepted since it last read the gate.
     """
     if gate is None:
         return accepted < limit_calls

@@ -13,21 +13,21 @@ ERROR_CHARACTERS_MAX = 40
 
 
 class Meaning(StrEnum):
-    """What a call came to."""
+    """The result of a call."""
 
     SIGNED = "signed"
     WELCOME = "welcome"  # a probe: the key is good
     REFUSED = "refused"  # this message
     LIMITED = "limited"  # 429: somebody else uses the key
-    KEY_REFUSED = "key_refused"  # 401, 403: our key, or this message
+    KEY_REFUSED = "key_refused"  # 401, 403: the service's key, or this message
     FAILED = "failed"  # any other answer
-    UNANSWERED = "unanswered"  # it was sent, and nothing came: it may have been counted
+    UNANSWERED = "unanswered"  # it was sent and not answered; the upstream may have counted it
     NEVER_SENT = "never_sent"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one call.
+    """The answer to one call, or why there is none.
 
     `first_byte_mono_ms`: when the answer began, on the monotonic clock; None without an answer.
     `latency_ms`: from send to the whole answer, or to when it was given up.
@@ -57,7 +57,7 @@ class Answer:
 
 
 def interpret(status: int, body: bytes) -> Meaning:
-    """Say what a complete answer means; garbage with a 200 is a failure like any other."""
+    """Say what a complete answer means; a 200 without a signature is a failure."""
     if status == 200:  # noqa: PLR2004 - OK
         return Meaning.SIGNED if read_signature(body) else Meaning.FAILED
     if status in REFUSALS:
@@ -77,7 +77,7 @@ def interpret_probe(status: int) -> Meaning:
 
 
 def read_signature(body: bytes) -> str:
-    """Return the bare base64 signature that the body is, or an empty string."""
+    """Return the base64 signature in the body; empty if the body is anything else."""
     try:
         text = body.decode("ascii").strip()
         decoded = base64.b64decode(text, validate=True)

@@ -1,13 +1,13 @@
 """A receiver's circuit breaker: how many webhooks may be sent to it at once now, or when to ask again.
 
-A receiver is a caller's URL without its query: what one caller's receiver does says nothing of another's.
+A receiver is a caller's URL without its query, so one caller's receiver never affects another caller's.
 
     never tried            one probe at a time
-    answered well          up to `GOOD_PLACES_MAX` at once
+    last answer good       up to `GOOD_PLACES_MAX` at once
     failed once or more    one probe at a time, among the retries
     `FAILURES_TO_OPEN`     the circuit is open: none for 5 s, then one probe; 10, 20, 40, then 60 s
 
-Nothing in the state has to be cleaned up: a receiver that nobody calls is forgotten.
+The state needs no cleaning up: the record of a receiver without attempts expires.
 """
 
 from dataclasses import dataclass, replace
@@ -30,12 +30,12 @@ class Health(StrEnum):
 
     GOOD = auto()
     BAD = auto()
-    UNKNOWN = auto()  # it was never asked
+    UNKNOWN = auto()  # nothing was sent to it
 
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """What is known of a receiver. `answered`: its last answer was good. `failures`: in a row."""
+    """What is known about a receiver. `answered`: it has answered well. `failures`: the number in a row."""
 
     name: str
     answered: bool = False
@@ -55,12 +55,12 @@ class Receiver:
         return GOOD_PLACES_MAX if self.answered and not self.failing else PROBES_MAX
 
     def probe_in_ms(self, now_ms: int) -> int:
-        """Return how long it is left alone; 0 if it may be called now."""
+        """Return how long the circuit is still open; 0 if an attempt may begin now."""
         return max(0, self.open_until_ms - now_ms)
 
 
 def receiver_name(client: str, url: str) -> str:
-    """Return what a caller's receiver is known by, however the URL spells its host; the query is left out."""
+    """Return a receiver's name: the caller and the normalized URL without its query."""
     target = parse_url(url)
     if not isinstance(target, Target):
         return f"{client} {url}"
@@ -69,13 +69,13 @@ def receiver_name(client: str, url: str) -> str:
 
 
 def host_name(url: str) -> str:
-    """Return the host and port of a URL, however it spells them."""
+    """Return the normalized host and port of a URL."""
     target = parse_url(url)
     return f"{target.host}:{target.port}" if isinstance(target, Target) else url
 
 
 def after_attempt(receiver: Receiver, health: Health, now_ms: int) -> Receiver:
-    """Record an attempt. Many failures in a row open the circuit, ever longer; a good answer closes it."""
+    """Record an attempt. Failures in a row open the circuit, each for longer; a good answer closes it."""
     if health is Health.UNKNOWN or (health is Health.GOOD and receiver.answered and not receiver.failing):
         return receiver
     kept = replace(receiver, expires_ms=now_ms + KEPT_MS)
@@ -87,7 +87,7 @@ def after_attempt(receiver: Receiver, health: Health, now_ms: int) -> Receiver:
 
 
 def health_of(result: PostResult) -> Health:
-    """Judge the receiver, not the delivery: a 404 in time is a sign of life, no answer or a 503 is not."""
+    """Judge the receiver, not the delivery: a 404 shows that it works; no answer, 429 or 5xx does not."""
     if result.reason.startswith(EGRESS_REASON_PREFIX):
         return Health.UNKNOWN
     if result.status is None or result.status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -96,6 +96,6 @@ def health_of(result: PostResult) -> Health:
 
 
 def open_ms(failures: int) -> int:
-    """Return how long a receiver is left alone after so many failures in a row: doubling, capped."""
+    """Return for how long the circuit is open after `failures` in a row: doubling, up to `OPEN_MAX_MS`."""
     beyond = failures - FAILURES_TO_OPEN
     return 0 if beyond < 0 else min(OPEN_MAX_MS, OPEN_MIN_MS << min(beyond, 10))

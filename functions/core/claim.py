@@ -1,11 +1,11 @@
-"""An idempotency key: who holds it, for which parameters, and what was answered. Pure."""
+"""An idempotency key: its parameters, its request and the answer. Pure functions."""
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
 KEPT_MS = 24 * 3_600_000
 ABANDONED_MS = 3_000
-"""No request is worked at for longer: its answer leaves within two seconds."""
+"""No request is processed for longer: its answer leaves within two seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One caller's key. `parameters`: a digest. `request_id`: of the request that is worked at under it.
+    """One caller's key. `parameters`: a digest of them. `request_id`: the request that has this key.
 
     `reply`: None while the first request is being answered.
     """
@@ -32,12 +32,12 @@ class Claim:
     reply: Reply | None = None
 
     def abandoned(self, now_ms: int) -> bool:
-        """Whether whoever worked at the request can't be at it any more."""
+        """Whether the instance that processed the request must have stopped, without a reply."""
         return self.reply is None and now_ms >= self.claimed_ms + ABANDONED_MS
 
 
 def new_claim(client: str, key: str, parameters: str, request_id: str, now_ms: int) -> Claim:
-    """Return a claim of this caller's key; `parameters`: whatever must be the same in a repeated request."""
+    """Return a claim of this caller's key. `parameters`: the text that a repeated request must have too."""
     return Claim(
         sha256(f"{client}\0{key}".encode()).hexdigest(),
         sha256(parameters.encode()).hexdigest(),
@@ -48,10 +48,10 @@ def new_claim(client: str, key: str, parameters: str, request_id: str, now_ms: i
 
 
 def given_up(claim: Claim) -> Claim:
-    """Let the next request go on at once, under the same request id."""
+    """Let the next request with this key continue at once, with the same request id."""
     return replace(claim, claimed_ms=claim.claimed_ms - ABANDONED_MS)
 
 
 def freed(claim: Claim) -> Claim:
-    """Let the next request be the first one."""
+    """Release the key: the next request with it counts as the first one."""
     return replace(claim, expires_ms=claim.claimed_ms)

@@ -1,11 +1,11 @@
-"""Times that another host's wrong clock has stored: none may hold anything back for longer than it ever can.
+"""Corrects times that a host with a wrong clock stored, so that they can't stop calls for too long.
 
-A moment in the past, as of an answer, can't lie ahead; a lease or a wait can't end later than the longest one
-that any settings allow. What lies further ahead is set to the latest that can be true, which fails closed for
-one lease, and then is over.
+The time of a past event, such as an answer, can't be in the future. A lease or a wait can't end later than
+the longest one that the settings allow. A later time is replaced by the latest possible one: calls may still
+wait for one whole lease, but not longer.
 
-A host whose own clock is far behind would cut true leases short. AWS refuses its requests: a signature more
-than five minutes off is not accepted.
+A host whose own clock is far behind would shorten correct leases. AWS refuses its requests, because their
+signatures must not be more than five minutes old.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ PAST = ("key_good_ms", "suspect_since_ms", "blocked_from_ms", "slow_probe_at_ms"
 
 
 def bounded(gate: Gate, now_ms: int) -> Change | None:
-    """Return the write that ends what lies too far ahead in the shared item; None if nothing does."""
+    """Return the write that corrects impossible times in the shared item; None if there are none."""
     window_ms = gate.window.limits.window_ms
     lease_ms = CALL_MS_MAX + GRACE_MS_MAX + window_ms
     late = {

@@ -1,4 +1,4 @@
-"""Settings are parsed once, from a mapping, into frozen values that refuse nonsense."""
+"""Settings: parsed once, from a mapping, into frozen values within their bounds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -131,7 +131,7 @@ class CallSettings:
 
 
 def read_policy(reader: Reader) -> Policy:
-    """Read whom webhooks may be sent to; raises `SettingError`."""
+    """Read which hosts webhooks may be sent to; raises `SettingError`."""
     ports = reader.text("WEBHOOK_PORTS", "443,8443").split(",")
     if not all(port.strip().isdecimal() and 0 < int(port) <= PORT_MAX for port in ports):
         raise SettingError(f"WEBHOOK_PORTS must be comma-separated numbers from 1 to {PORT_MAX}")

@@ -1,4 +1,4 @@
-"""Whether a webhook may be sent to a URL or an address: a verdict, the same on every Python.
+"""Decides whether a webhook may be sent to a URL or an address; the same on every version of Python.
 
 `ipaddress.is_global` can't be used: it differs between Python versions, and some of them allow NAT64, 6to4
 and multicast. So the special ranges are listed here, from the IANA registries
@@ -67,7 +67,7 @@ EXPECTED = {
     Verdict.DENY_PRIVATE: "must not name a private address",
 }
 
-# What `allow_private` opens; metadata, link-local and the rest stay shut.
+# The verdicts that `allow_private` lifts; metadata, link-local and the others stay.
 PRIVATE_VERDICTS = frozenset({Verdict.DENY_LOOPBACK, Verdict.DENY_PRIVATE})
 
 
@@ -120,7 +120,7 @@ ISATAP_IDENTIFIERS = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """To whom webhooks may be sent.
+    """Which hosts webhooks may be sent to.
 
     A host entry is a name, a literal address, or `*.name` for every name below it. A non-empty `allow_hosts`
     is exhaustive; `deny_hosts` wins. Neither opens a special range: only `allow_private` does (private and
@@ -159,7 +159,7 @@ class Target:
 
 
 def with_own(policy: Policy, *urls: str) -> Policy:
-    """Return the policy that also refuses webhooks to these hosts of ours: they would come back to us."""
+    """Return the policy that also refuses webhooks to these hosts, which are the service's own."""
     targets = [parse_url(url) for url in urls]
     own = {(target.host, target.port) for target in targets if isinstance(target, Target)}
     return replace(policy, own=policy.own | own)

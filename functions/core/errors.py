@@ -4,7 +4,7 @@ from traceback import extract_tb
 
 
 class RelayError(Exception):
-    """Anything that this service raises on purpose."""
+    """The base class of every error that this service raises on purpose."""
 
 
 class SettingError(RelayError):
@@ -12,7 +12,7 @@ class SettingError(RelayError):
 
 
 class Unavailable(RelayError):
-    """A dependency did not answer in time, or refused. Whether a write landed is not known."""
+    """A dependency did not answer in time, or with an error. A write may or may not have happened."""
 
 
 class Unreadable(Unavailable):
@@ -24,9 +24,9 @@ class InvalidMessage(RelayError):
 
 
 def described(error: BaseException) -> str:
-    """Return what may be logged: our own errors as they are, of others the type and the place.
+    """Return a text that may be logged: a `RelayError`'s own text, else the error's type and source line.
 
-    What they say may repeat what they were given: a key, or a message's text.
+    Other errors' texts are left out, because they may contain a key or a message's text.
     """
     if isinstance(error, RelayError):
         return str(error)

@@ -1,4 +1,4 @@
-"""How the service stands, in one sentence: how long does a new request wait, what is stuck, and why.
+"""The state of the service in one sentence: how long a new request waits, what is stuck, and why.
 
 The console, `python -m infra.ops overview` and `GET /health` for operators show the same. The first state
 that applies, in the order of `State`, is the headline. Times are integer milliseconds since the epoch.
@@ -15,11 +15,11 @@ from core.words import explain, span
 RUN_MISSED_MS = 180_000
 FAILING_CALLS = 20
 FAILING_WINDOWS = 10
-"""An upstream that was called no more for so many windows is not called failing."""
+"""If the last error is older than this number of windows, the upstream does not count as failing."""
 
 
 class State(StrEnum):
-    """From what needs somebody at once to what needs nobody."""
+    """The states, from most to least urgent."""
 
     NO_RUN = "no_run"
     PAUSED = "paused"
@@ -56,13 +56,13 @@ SEVERITY = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the headline is judged by.
+    """The facts that the headline is made from.
 
-    `waiting`, `retrying`: jobs; `uncounted`: there are more than were counted.
-    `ran_at_ms`: when the processor's scheduled run last noted how things stand; None without a note.
-    `noted_state`, `noted_since_ms`: which state it noted then, and since when.
+    `waiting`, `retrying`: numbers of jobs; `uncounted`: there are more than were counted.
+    `ran_at_ms`: when the processor's scheduled run wrote its last history item; None if there is none.
+    `noted_state`, `noted_since_ms`: the state in that item, and since when it is the same.
     `webhooks_failing`: webhooks that were tried more than once; `webhooks_given_up`: in the last hour;
-    `webhook_error`: what one of them met. `dead_letters`: messages that could not be handled.
+    `webhook_error`: the error code of one of them. `dead_letters`: messages that could not be read.
     """
 
     now_ms: int
@@ -80,7 +80,7 @@ class Facts:
 
     @property
     def new_request_waits_ms(self) -> int | None:
-        """How long a new request waits until its first call has ended; None while nobody can say."""
+        """How long a new request waits until its first call has ended; None while calls are stopped."""
         if self.gate.paused or self.gate.key.suspected:
             return None
         return max(0, scheduling.ready_at_ms(self.gate, self.now_ms, self.waiting) - self.now_ms)
@@ -94,7 +94,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """`since_ms`: None if not known. `todo`: what an operator does about it; empty for nothing."""
+    """The result. `since_ms`: None if not known. `todo`: what an operator should do; empty for nothing."""
 
     state: State
     title: str

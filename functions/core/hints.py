@@ -1,6 +1,6 @@
-"""Values that travel with the window and that exactness does not rest on.
+"""Values in the shared item that the limit does not depend on.
 
-They save reads and messages and make estimates better. Each may be lost or stale without harm to a promise.
+They save reads and messages and improve estimates. Each may be lost or stale without breaking a promise.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from core.window import Change, Window
 LATENCIES_KEPT = 8
 DEFAULT_LATENCY_MS = 500
 TRUST_MIN_MS = 2_000
-"""A wake-up that is nearer may start a run that reads the index before it shows what was just written."""
+"""A wake-up that comes sooner may start a run that reads the index before it shows the newest writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class Hints:
     """Part of the shared item.
 
     `latencies_ms`: the last answered calls, newest last.
-    `served`: the caller whose fresh job was called last; the next turn is another's.
-    `wake_at_ms`: the moment of the earliest wake-up under way; in the past, there is none.
-    `slow_probe_at_ms`: when a call was last tried inline although the upstream is slow.
+    `served`: the caller whose fresh job was called last; the next turn is another caller's.
+    `wake_at_ms`: when the earliest wake-up arrives that was sent; if it is past, there is none.
+    `slow_probe_at_ms`: when the API last called inline although the upstream is slow.
     """
 
     latencies_ms: tuple[int, ...] = ()
@@ -33,7 +33,7 @@ class Hints:
 
     @property
     def latency_ms(self) -> int:
-        """How long the next call will take: the median of the last ones."""
+        """How long the next call should take: the median of the last ones."""
         return round(median(self.latencies_ms or (DEFAULT_LATENCY_MS,)))
 
     def latencies_with(self, latency_ms: int) -> tuple[int, ...]:
@@ -41,8 +41,8 @@ class Hints:
         return (*self.latencies_ms, latency_ms)[-LATENCIES_KEPT:]
 
 
-# Who leaves something to be done at `at_ms` trusts the wake-up under way only if it comes in time, and not so
-# soon that its run may read the due index before that shows what was just written.
+# Some work is left for `at_ms`. An earlier wake-up serves it too, if it arrives in time, and not so soon that
+# its run may read the due index before the index shows this work.
 #
 #        now         now + 2 s                     at_ms
 #   ──────┼──────────────┼────────────────────────────┼──────────▶ time
@@ -51,7 +51,7 @@ class Hints:
 #
 #   Too soon or too late: set `wake_at_ms` to `at_ms` and send a message that arrives then.
 def wake_up_needed(hints: Hints, now_ms: int, at_ms: int) -> bool:
-    """Whether no wake-up under way will do for something that is left for `at_ms`."""
+    """Whether work that is left for `at_ms` needs a wake-up of its own."""
     return not now_ms + TRUST_MIN_MS <= hints.wake_at_ms <= at_ms
 
 
@@ -65,7 +65,7 @@ def enter(window: Window, client: str, now_ms: int) -> Change:
 
 
 def leave(window: Window, waiting: Mapping[str, int], client: str) -> Change | None:
-    """Count one job less of a caller: it waits no more, and was not called. None if none is counted."""
+    """Reduce a caller's count by a job that left its queue without a call. None if the count is 0."""
     if waiting.get(client, 0) <= 0:
         return None
     return Change(window.limits.version, increments={field_of(client): -1})
@@ -74,9 +74,9 @@ def leave(window: Window, waiting: Mapping[str, int], client: str) -> Change | N
 def announce(
     hints: Hints, window: Window, now_ms: int, *, at_ms: int | None, counts: Mapping[str, int]
 ) -> Change | None:
-    """Set the moment of the next wake-up, and change counts of waiting jobs by these.
+    """Set the time of the next wake-up, and add `counts` to the counts of waiting jobs.
 
-    Of many who leave something at once, one sets the moment, and sends the message. None if there is
+    If several leave work at once, only one of them sets the time, and sends the message. None if there is
     nothing to write.
     """
     counted = Change(window.limits.version, increments=counts)

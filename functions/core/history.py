@@ -1,7 +1,7 @@
-"""How the service stood, minute by minute.
+"""The history of the service: one item a minute, written by the processor's scheduled run.
 
-The processor's scheduled run writes one small item a minute. What is counted in it grows for ever, so what
-happened between two items is their difference, and a minute that was missed costs no count.
+The counts in an item only grow. What happened between two items is the difference of their counts, so a
+missed minute loses nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,13 +20,13 @@ BUCKETS_MAX = 96
 class Minute:
     """One item.
 
-    `signed`, `at_once`, `failed`, `other`: the tally's counts since the window was made: signatures, those
-    whose caller was answered at once, calls that failed or met no answer, calls that were refused or limited.
-    `used`, `calls`, `window_ms`: slots in use, of how many, for how long.
-    `waiting`, `retrying`, `oldest_ms`: jobs, and when the oldest of their requests was accepted (0: none).
-    `ended`, `given_up`: requests that ended since the item before, and webhooks that were given up.
-    `p50_ms`, `p95_ms`: how long those that were signed took, from acceptance to their end; 0 for none.
-    `state`, `since_ms`: the headline's, and since which item it has been the same.
+    `signed`, `at_once`, `failed`, `other`: the tally's counts since the window was created: signatures, those
+    that answered a caller at once, calls that failed or had no answer, calls that were refused or limited.
+    `used`, `calls`, `window_ms`: slots in use, and the limit: N and W.
+    `waiting`, `retrying`: numbers of jobs. `oldest_ms`: when their oldest request was accepted; 0 for none.
+    `ended`, `given_up`: requests that ended, and webhooks that were given up, since the item before.
+    `p50_ms`, `p95_ms`: how long signed requests took, from acceptance to their end; 0 for none.
+    `state`, `since_ms`: the headline's state, and the time of the first item with it.
     """
 
     at_ms: int
@@ -60,7 +60,7 @@ class Ended:
 def minute(
     before: Minute | None, facts: Facts, oldest_ms: int | None, ended: Sequence[Ended], given_up: int
 ) -> Minute:
-    """Fold what was seen into one item. `ended`, `given_up`: since the item before."""
+    """Return one item. `ended`, `given_up`: since the item before."""
     gate, now_ms = facts.gate, facts.now_ms
     took_ms = sorted(row.ended_ms - row.created_ms for row in ended if row.signed)
     state = headline(facts).state
@@ -95,9 +95,9 @@ def _quantile(ascending: Sequence[int], share: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A stretch of time, as a chart shows it: the calls are the average of a window in it, at most `limit`.
+    """One point of a chart, for a span of time. Calls are an average per window, at most `limit`.
 
-    `backlog`, `oldest_age_ms`, `p50_ms`, `p95_ms`: the highest in it.
+    `backlog`, `oldest_age_ms`, `p50_ms`, `p95_ms`: the highest values in the span.
     """
 
     at_ms: int
@@ -115,7 +115,7 @@ class Point:
 
 
 def points(minutes: Iterable[Minute], step_ms: int) -> list[Point]:
-    """Return the stretches between items, one for each; then of every `step_ms` the one with most calls."""
+    """Return one point for every `step_ms`: its calls are those of the busiest span between two items."""
     buckets: dict[int, list[Point]] = {}
     for before, after in pairwise(minutes):
         point = _point(before, after)
@@ -127,7 +127,7 @@ def _point(before: Minute, after: Minute) -> Point:
     windows = max(1.0, (after.at_ms - before.at_ms) / (after.window_ms or 1))
     counts = [_grown(before.signed, after.signed), _grown(before.failed, after.failed)]
     counts.append(_grown(before.other, after.other))
-    # Between two items a little over a window apart nearly two windows' calls may lie.
+    # Two items may be a little more than one window apart, with the calls of nearly two windows between them.
     scale = min(1.0 / windows, after.calls / sum(counts) if sum(counts) else 1.0)
     signed, failed, other = (round(count * scale, 2) for count in counts)
     return Point(
@@ -147,7 +147,7 @@ def _point(before: Minute, after: Minute) -> Point:
 
 
 def _grown(before: int, after: int) -> int:
-    """Return how much a count grew; it began again from nothing where a window was made anew."""
+    """Return how much a count grew. If it is smaller than before, the window was created again from 0."""
     return after - before if after >= before else after
 
 

@@ -1,7 +1,7 @@
 """The attempts in flight to one host, or to one address: at most four in all, at most three of one caller.
 
-So one caller can't take the last place from another. All notifiers share this value. Nothing in it has to be
-cleaned up: a lease whose holder has crashed runs out.
+So one caller can't take the last place from another. All notifiers share this value. It needs no cleaning up:
+the lease of a holder that crashed expires.
 """
 
 from dataclasses import dataclass, replace
@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 PLACES_MAX = 4
 CLIENT_PLACES_MAX = 3
 LEASE_MS = 20_000
-"""Longer than a holder keeps a place and its last attempt takes: a fifth never joins four that live."""
+"""Longer than a holder keeps a place, its last attempt included, so that there are never five attempts."""
 KEPT_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One place that is taken: by whom, for which receiver, since when."""
+    """One taken place: the caller, the receiver, and since when."""
 
     id: str
     client: str

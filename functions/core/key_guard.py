@@ -1,9 +1,10 @@
-"""Whether the upstream refuses our key, or only one message.
+"""Decides whether a 401 or 403 refuses the service's key, or only one message.
 
-Every answer other than 401 and 403 shows that the key was good when its call was sent. While that was so
-lately, a 401 or 403 concerns its message: it is tried once more, and refused if it meets the same answer
-after another call has shown that the key is good. Otherwise the key is suspected: calls wait, and a probe of
-the upstream's root path tells at once, then each minute. Nothing that one message meets stops the others.
+Most other answers show that the key was good when their call was sent (`SHOWS_GOOD_KEY`). If the key was good
+in the last minute, a 401 or 403 concerns only its message. The message is called once more; if it gets the
+same answer after another call has shown a good key, it is refused. Otherwise the key is suspected: calls
+wait, and a probe of the upstream's root path tests the key, at once and then each minute. So one refused
+message never stops the others.
 """
 
 from dataclasses import dataclass
@@ -12,21 +13,21 @@ from core.answers import Meaning
 from core.window import Change, Window
 
 GOOD_FOR_MS = 60_000
-"""How long an answer speaks for the key."""
+"""For how long after an answer the key counts as good."""
 TRY_AGAIN_MS = 30_000
-"""When a message that met a 401 or 403 is tried again at the latest: while a probe's answer still counts."""
+"""A message with a 401 or 403 is called again within this time, while a probe's answer still counts."""
 PROBE_EVERY_MS = 60_000
 SHOWS_GOOD_KEY = frozenset({Meaning.SIGNED, Meaning.WELCOME, Meaning.REFUSED, Meaning.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
 class KeyGuard:
-    """What is known of our key; part of the shared item.
+    """What is known about the service's key; part of the shared item.
 
-    `suspect_since_ms`: only probes are sent since then; 0 while the key is trusted.
-    `probe_at_ms`: when the suspected key is to be probed.
-    `key_good_ms`: when the last call was sent whose answer showed a good key.
-    `key_blocked_ms`: for how long, in all, calls have waited for a suspected key or an operator's pause.
+    `suspect_since_ms`: since when only probes are sent; 0 while the key is trusted.
+    `probe_at_ms`: when the next probe of a suspected key is due.
+    `key_good_ms`: when the newest call was sent whose answer showed a good key.
+    `key_blocked_ms`: for how long in total a suspected key or an operator's pause has stopped all calls.
     """
 
     suspect_since_ms: int = 0
@@ -40,11 +41,11 @@ class KeyGuard:
         return self.suspect_since_ms > 0
 
     def good_lately(self, sent_ms: int) -> bool:
-        """Whether the key was good about when a call was sent."""
+        """Whether the key was shown to be good within the minute before a call was sent, or later."""
         return self.key_good_ms > sent_ms - GOOD_FOR_MS
 
     def refuses_message(self, refused_before_ms: int | None, sent_ms: int) -> bool:
-        """Whether a 401 or 403 is the message's own: it met one before, and the key was good in between."""
+        """Whether a 401 or 403 refuses the message: it is the second one, and the key was good in between."""
         return (
             refused_before_ms is not None
             and self.key_good_ms >= refused_before_ms
@@ -69,7 +70,7 @@ def claim_probe(key: KeyGuard, window: Window, now_ms: int, claim_ms: int) -> Ch
 
 
 def probe_again(key: KeyGuard, window: Window, now_ms: int) -> Change | None:
-    """Put the next probe off after one that told nothing good; None if the key is trusted again."""
+    """Set the time of the next probe after one that did not show a good key; None if the key is trusted."""
     if not key.suspected:
         return None
     wait_ms = min(PROBE_EVERY_MS, window.limits.window_ms)
@@ -77,7 +78,7 @@ def probe_again(key: KeyGuard, window: Window, now_ms: int) -> Change | None:
 
 
 def learn(key: KeyGuard, window: Window, meaning: Meaning, sent_ms: int, now_ms: int) -> Change:
-    """Note what an answer to a call sent then shows; a key that is good after a suspicion is trusted."""
+    """Record what the answer to a call that was sent then shows. A good answer ends an earlier suspicion."""
     if meaning not in SHOWS_GOOD_KEY or sent_ms <= key.key_good_ms:
         return Change(window.limits.version)
     good = {"key_good_ms": sent_ms}

@@ -1,7 +1,7 @@
-"""What goes through the queues: hints to look, never the truth. Version 1.
+"""The queue messages, version 1. They only start work; the table says what has to be done.
 
-A wake-up names a moment and a job, a notification a request and the attempt that is due. Anything else raises
-`InvalidMessage` and ends in the dead-letter queue.
+A wake-up names a time and a job, a notification names a request and the attempt that is due. Anything else
+raises `InvalidMessage` and ends in the dead-letter queue.
 """
 
 import json
@@ -18,7 +18,7 @@ REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True, slots=True)
 class WakeUp:
-    """A processor run is to come at `at_ms`, at once if that is past. `job_id`: what may be called then."""
+    """Starts a processor run at `at_ms`, or at once if that is past. `job_id`: a job to call then."""
 
     job_id: str = ""
     at_ms: int = 0
@@ -55,7 +55,7 @@ class WaitingMessage:
 
 
 def decode_wake_up(text: str) -> WakeUp:
-    """Parse a wake-up; raises `InvalidMessage`. An earlier version's has no moment."""
+    """Parse a wake-up; raises `InvalidMessage`. An earlier version's wake-up has no `at_ms`."""
     fields = _decode(text)
     at_ms = fields.get("at_ms", 0)
     if type(at_ms) is not int:

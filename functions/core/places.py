@@ -1,4 +1,4 @@
-"""Where records stand on the due index: in which partition, and when somebody is to look at them."""
+"""The rows of the due index: in which partition a record is, and when it is due."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,14 +14,14 @@ class DueKind(StrEnum):
 
 
 class EndedKind(StrEnum):
-    """The partitions of requests that nothing is to be done for."""
+    """The partitions of requests that are done."""
 
     DONE = "done"
     UNDELIVERABLE = "undeliverable"  # its webhook was given up
 
 
 def own_partition(client: str) -> str:
-    """Return the partition where a caller's requests stand by their acceptance, for good."""
+    """Return the partition of all requests of a caller, sorted by acceptance."""
     return f"client#{client}"
 
 
@@ -35,7 +35,7 @@ class Place:
 
     @property
     def partition(self) -> str:
-        """The partition's name: jobs that wait for their first call stand apart by caller."""
+        """The partition's name. Each caller has its own partition of fresh jobs."""
         return partition(self.kind, self.client)
 
 

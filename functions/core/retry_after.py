@@ -8,7 +8,7 @@ DIGITS_MAX = 9
 
 
 def parse_retry_after(value: str | None, now_ms: int, cap_ms: int) -> int | None:
-    """Return the wait, for seconds or an HTTP date, at most `cap_ms`; None if it says nothing."""
+    """Return the wait in milliseconds, from seconds or an HTTP date, at most `cap_ms`; None if unreadable."""
     text = (value or "").strip()
     if re.fullmatch("[0-9]+", text):
         seconds = text.lstrip("0") or "0"
@@ -24,5 +24,5 @@ def _parse_http_date(text: str) -> datetime | None:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    # An HTTP date is GMT; one that says nothing is too.
+    # An HTTP date is in GMT, also if it names no time zone.
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

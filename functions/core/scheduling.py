@@ -1,8 +1,11 @@
-"""Who is called next, and when.
+"""Which job is called next, and when.
 
-Fresh before retry, retries spaced by the age of the outage, a reserve of slots for requests yet to come, and
-every second call for a retry that has been due too long while fresh ones wait too. `docs/benchmarks.md`
-has the measurements behind each rule. Times are integer milliseconds since the epoch.
+- Fresh jobs come before retries.
+- The delay between retries grows with the age of the outage.
+- Retries leave a reserve of free slots for new requests.
+- If fresh jobs wait and a retry has been due for too long, every second call is for such a retry.
+
+`docs/benchmarks.md` has the measurements for each rule. Times are integer milliseconds since the epoch.
 """
 
 from collections.abc import Sequence
@@ -24,9 +27,9 @@ INLINE_MIN_MS = 100
 class Due:
     """A job that may be called now, as the due index or a queue message shows it.
 
-    `due_ms`: for a fresh job when it was accepted, for a retry when its next call may be.
-    `oldest_ms`: when its oldest open request was accepted, as far as is known.
-    `client`: the caller in whose queue a fresh job stands.
+    `due_ms`: when a fresh job was scheduled, or when a retry may be called.
+    `oldest_ms`: when its oldest open request was accepted, as last read.
+    `client`: the caller in whose queue a fresh job waits.
     """
 
     job_id: str
@@ -37,7 +40,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """Whose turn it is: take a slot of this kind, leaving `reserve` free."""
+    """The job to call next: take a slot of this kind, if more than `reserve` slots are free."""
 
     due: Due
     kind: Kind
@@ -46,10 +49,10 @@ class Next:
 
 
 def reserve(window: Window, now_ms: int) -> int:
-    """How many free slots retries leave for requests yet to come, so that those are answered at once.
+    """How many free slots retries leave for new requests, so that those are answered at once.
 
-    One more than half of the fresh calls of the last window, at most 4 and at most half of the slots; none
-    without recent arrivals, so that a drain at night is not slowed.
+    One more than half of the fresh calls of the last window, at most 4 and at most half of the slots. Without
+    recent fresh calls there is no reserve, so that retries may use every slot.
     """
     recent = window.calls_of(Kind.FRESH, now_ms)
     if not recent:
@@ -66,12 +69,14 @@ def choose(
     old_retry_last: bool,
     served: str = "",
 ) -> Next | None:
-    """Whose turn it is; None if nothing is due.
+    """Return the job to call next; None if nothing is due.
 
-    Fresh jobs are called caller by caller in turn, from the one after `served`; the oldest of each first.
-    `fresh` and `retries` are what is due now. While both wait, every second call goes to the retry that has
-    been due longest, if that is more than ten windows: `old_retry_last` says that the last call was such a
-    one. The request's age would not do: one that waited that long for its first call has only just failed.
+    `fresh`, `retries`: the jobs that are due now. `served`: the caller whose fresh job was called last. The
+    callers have their turns one after another, beginning after `served`; each one's oldest job comes first.
+
+    While both kinds wait, every second call is for the retry that has been due longest, if that is more than
+    ten windows. `old_retry_last`: the last call was for such a retry. The time since it is due counts, not
+    the request's age: a request may have waited that long for its first call and have failed only just now.
     """
     old_before_ms = now_ms - OLD_RETRY_WINDOWS * window.limits.window_ms
     retry = min(retries, key=lambda due: due.due_ms, default=None)
@@ -94,7 +99,7 @@ def turns(
     old_retry_last: bool,
     served: str,
 ) -> list[Next]:
-    """Whose turns they are now, in order: one for each free slot that may be taken, up to `calls_max`."""
+    """Return the jobs to call now, in order: one for each free slot that may be taken, up to `calls_max`."""
     chosen = list[Next]()
     while len(chosen) < calls_max:
         turn = choose(fresh, retries, window, now_ms, old_retry_last=old_retry_last, served=served)
@@ -116,16 +121,16 @@ def _with_one_taken(window: Window, now_ms: int, kind: Kind) -> Window:
 
 
 def retry_at_ms(now_ms: int, failing_since_ms: int, retry_ms: int, jitter: float) -> int:
-    """When a message that failed may be called again: at least `retry_ms` on, a tenth of the outage's age.
+    """When a message that failed may be called again: after `retry_ms`, or a tenth of the outage if longer.
 
-    `jitter` in [0, 1) only ever lengthens the delay, by up to a tenth.
+    `jitter` in [0, 1) lengthens the delay by up to a tenth; it never shortens it.
     """
     delay_ms = max(retry_ms, (now_ms - failing_since_ms) // OUTAGE_SHARE)
     return now_ms + round(delay_ms * (1 + JITTER_SHARE * jitter))
 
 
 class Inline(StrEnum):
-    """May the API call the upstream itself, and if not, why."""
+    """Whether the API may call the upstream itself, and if not, why."""
 
     YES = "yes"
     SLOW_PROBE = "slow_probe"
@@ -139,10 +144,10 @@ class Inline(StrEnum):
 
 
 def may_try_inline(gate: Gate, now_ms: int, time_left_ms: int) -> Inline:
-    """Only while no fresh request waits, a slot is free and an answer is likely in time.
+    """Whether the API may call now: no fresh job waits, a slot is free, and an answer is likely in time.
 
-    A call that times out holds its slot for a whole lease and tells nothing, so while the upstream is slower
-    than the time left, one call per window probes whether it still is.
+    A call that times out holds its slot for a whole lease. So while the upstream is slower than the time
+    left, only one inline call per window tests whether it still is.
     """
     if time_left_ms < INLINE_MIN_MS:
         return Inline.NO_TIME
@@ -156,7 +161,7 @@ def may_try_inline(gate: Gate, now_ms: int, time_left_ms: int) -> Inline:
 
 
 def _held_back(gate: Gate, now_ms: int) -> Inline | None:
-    """Why no newcomer may be called now, however fast the upstream is; None: it may."""
+    """Why no new request may be called now, however fast the upstream is; None if it may."""
     if gate.paused:
         return Inline.PAUSED
     if gate.key.suspected:
@@ -169,9 +174,9 @@ def _held_back(gate: Gate, now_ms: int) -> Inline | None:
 
 
 def call_times_ms(gate: Gate, now_ms: int, calls: int) -> list[int]:
-    """When the next `calls` calls can start at the earliest, in order, if they take all slots.
+    """When the next `calls` calls can start at the earliest, in order, if they may use all slots.
 
-    A slot that is leased for longer than a call should take is taken to be answered in time: nearly all are.
+    For a call under way, the usual latency is assumed instead of its lease's end: nearly all are answered.
     """
     window = gate.window
     start_ms = gate.open_at_ms(now_ms)
@@ -182,7 +187,7 @@ def call_times_ms(gate: Gate, now_ms: int, calls: int) -> list[int]:
 
 
 def calls_within(gate: Gate, now_ms: int, span_ms: int) -> int:
-    """How many calls can start within `span_ms`, if they take all slots."""
+    """How many calls can start within `span_ms`, if they may use all slots."""
     start_ms, cycle_ms = gate.open_at_ms(now_ms), _cycle_ms(gate)
     left_ms = (
         now_ms + span_ms - max(start_ms, min(slot.free_at_ms, now_ms + cycle_ms))
@@ -192,7 +197,7 @@ def calls_within(gate: Gate, now_ms: int, span_ms: int) -> int:
 
 
 def ready_at_ms(gate: Gate, now_ms: int, ahead: int, earliest_ms: int = 0) -> int:
-    """When a call with `ahead` others before it will have been answered, as things stand."""
+    """When a call with `ahead` other calls before it should have been answered."""
     starts_ms = call_times_ms(gate, now_ms, ahead + 1)[-1]
     return max(starts_ms, earliest_ms) + gate.hints.latency_ms
 
@@ -205,7 +210,7 @@ class GivingUp(StrEnum):
 
 
 def give_up(calls: int, age_ms: int, *, attempts_max: int, age_max_ms: int) -> GivingUp | None:
-    """Judge a request after a call's outcome: by its job's calls and its age since it was accepted."""
+    """Return why a request is given up after a call, by its calls and its age; None if it is not."""
     if calls >= attempts_max:
         return GivingUp.ATTEMPTS
     if age_ms >= age_max_ms:
@@ -227,7 +232,7 @@ def slot_for_fresh_at_ms(gate: Gate, now_ms: int) -> int:
 def slot_for_retry_at_ms(gate: Gate, now_ms: int) -> int:
     """When a retry can be made at the earliest: as soon as more slots are free than the reserve holds.
 
-    The reserve shrinks as slots free, so every moment at which one does is looked at in turn.
+    The reserve shrinks when slots become free, so each of these times is checked, in order.
     """
     window, start_ms = gate.window, gate.open_at_ms(now_ms)
     moments_ms = sorted({start_ms, *(max(start_ms, slot.free_at_ms) for slot in window.slots)})
@@ -235,10 +240,10 @@ def slot_for_retry_at_ms(gate: Gate, now_ms: int) -> int:
 
 
 def next_call_at_ms(gate: Gate, now_ms: int, due_ms: int, *, fresh: bool) -> int | None:
-    """When a job that is due then may be called, or the key probed before; None while calls are paused.
+    """When a job that is due at `due_ms` may be called; None while calls are paused.
 
-    A call in flight holds its slot for a whole lease until it is answered: look when the answer will have
-    freed it, not when the lease ends.
+    While the key is suspected: when its next probe is due. A call in flight holds its slot for a whole lease
+    until it is answered, so its expected answer counts here, not the lease's end.
     """
     if gate.paused:
         return None
@@ -249,7 +254,7 @@ def next_call_at_ms(gate: Gate, now_ms: int, due_ms: int, *, fresh: bool) -> int
 
 
 def _answered(gate: Gate, now_ms: int) -> Gate:
-    """Return the gate as it will be once every call in flight is answered as soon as the last ones were."""
+    """Return the gate as it would be if every call in flight were answered with the usual latency."""
     cycle_ms = gate.window.limits.window_ms + gate.hints.latency_ms
     slots = (replace(slot, free_at_ms=min(slot.free_at_ms, now_ms + cycle_ms)) for slot in gate.window.slots)
     return replace(gate, window=replace(gate.window, slots=tuple(slots)))

@@ -1,6 +1,6 @@
 """The service's one secret: the upstream's key, callers' keys, webhook keys, token keys.
 
-There is one set of rules: the functions, the operator's tool and the local stacks read it by `Secrets.parse`.
+The functions, the operator's tool and the local stacks all read it with `Secrets.parse`, by the same rules.
 """
 
 import json
@@ -64,9 +64,9 @@ class Secrets:
 
 
 def holders(field_name: str, pairs: Iterable[tuple[str, object]]) -> dict[str, str]:
-    """Return who holds which key, from name and key pairs; raises `SettingError`.
+    """Return keys by holder's name, from pairs of name and key; raises `SettingError`.
 
-    A key that two hold would let one see the other's requests.
+    Two holders with the same key are refused: each would see the other's requests.
     """
     listed = list(pairs)
     found = {name: key for name, key in listed if isinstance(key, str)}
@@ -88,7 +88,7 @@ def refuse_shared_keys(
 
 
 def upstream_key(field_name: str, value: object) -> str:
-    """Return the key; raises `SettingError`. A stray blank or line end is part of nobody's key."""
+    """Return the key; raises `SettingError`, also for a key with a blank or a line end."""
     if not isinstance(value, str) or not KEY.fullmatch(value):
         raise SettingError(f"{field_name} must be 1 to 256 visible ASCII characters")
     return value
@@ -137,7 +137,7 @@ def _each(field_name: str, keys: tuple[str, ...], parse: Callable[[str], object]
 
 
 def _token_keys(values: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the token keys, newest first. Version 0.1 knew one, as `token_key`."""
+    """Return the token keys, newest first. Version 0.1 had only one, as `token_key`."""
     one = values.get("token_key")
     keys = _texts("token_keys", values.get("token_keys", [one] if one else []))
     usable = all(TOKEN_KEY.fullmatch(key) for key in keys)

@@ -1,7 +1,7 @@
-"""What came of the upstream calls: counts since the window was made, and how long none has been signed.
+"""Counts the results of upstream calls since the window was created, and failures since the last signature.
 
-People and alarms read it, no decision rests on it. It travels with the settle of each call, as increments,
-so that calls that end at the same time are all counted.
+People and alarms read the counts; no decision depends on them. The settle of each call writes them as
+increments, so that calls that end at the same time are all counted.
 """
 
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from core.window import FieldValue
 class Tally:
     """Part of the shared item.
 
-    `signed` … `key_refused`: calls by what came of them; `at_once`: those of `signed` whose caller waited.
+    `signed` … `key_refused`: calls by result. `at_once`: those of `signed` that answered a waiting caller.
     `failing_calls`: calls that failed, or were not answered, since the last signature.
-    `failing_since_ms`: when the first of them ended. `error`, `error_at_ms`: what the last call that brought
-    no signature met, and when.
+    `failing_since_ms`: when the first of them ended. `error`, `error_at_ms`: the error code of the last call
+    without a signature, and when it ended.
     """
 
     signed: int = 0
@@ -46,7 +46,7 @@ FAILURES = frozenset({Meaning.FAILED, Meaning.UNANSWERED})
 
 
 def increments(answer: Answer, *, at_once: bool) -> dict[str, int]:
-    """Return what an answer adds to the counts; a probe, and a call that was never sent, add nothing."""
+    """Return what to add to the counts for an answer: nothing for a probe and for a call never sent."""
     counted = COUNTED.get(answer.meaning)
     if counted is None:
         return {}

@@ -1,7 +1,6 @@
-"""A signed token that opens the status of one request, until it expires: the key never stands in a URL.
+"""A signed token that opens the status of one request until it expires, so that no API key is in a URL.
 
-`<expiry in seconds>.<base64url of HMAC-SHA256>`. It says nothing but what its holder knows, so it is signed,
-not encrypted.
+`<expiry in seconds>.<base64url of HMAC-SHA256>`. It holds nothing secret, so it is signed, not encrypted.
 """
 
 import base64
@@ -15,12 +14,14 @@ TOKEN = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
 
 
 def make_token(key: str, request_id: str, expires_s: int) -> str:
-    """Return the token that opens this request until then."""
+    """Return the token that opens this request until `expires_s`, in seconds since the epoch."""
     return f"{expires_s}.{_signature(key, request_id, expires_s)}"
 
 
 def opens(token: str, keys: Sequence[str], request_id: str, now_s: int) -> bool:
-    """Whether the token is ours, of this request, and not expired; compared in constant time.
+    """Whether the token was signed by one of the keys for this request, and is not expired.
+
+    Signatures are compared in constant time.
 
     During a rotation tokens of two keys are valid.
     """

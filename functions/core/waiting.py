@@ -1,9 +1,9 @@
-"""Who waits for a first call, and whose turn is next.
+"""Counts the jobs that wait for their first call, by caller, and gives the callers their turns.
 
-The shared item has a count of waiting jobs for each caller with any: one read tells whether a newcomer may be
-called at once, how long the backlog is, and whose partitions of the due index to read. A count goes up when a
-job begins to wait and down with the settle of its first call; where a crash left it wrong, the processor sets
-it right by what the index shows.
+The shared item has a count for each caller with waiting jobs. One read of it tells whether a new request may
+be called at once, how long the backlog is, and which partitions of the due index to read. A count goes up
+when a job begins to wait and down when its first call takes a slot. If a crash leaves it wrong, the processor
+corrects it from the due index.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,12 +14,12 @@ PREFIXES = (COUNT, ENTERED)
 
 
 def field_of(client: str) -> str:
-    """Return the name under which a caller's count is stored."""
+    """Return the stored name of a caller's count."""
     return COUNT + client
 
 
 def entered_field_of(client: str) -> str:
-    """Return the name under which the moment is stored at which a job of a caller began to wait last."""
+    """Return the stored name of the time when a caller's newest waiting job began to wait."""
     return ENTERED + client
 
 
@@ -29,13 +29,13 @@ def total(waiting: Mapping[str, int]) -> int:
 
 
 def ahead_of(waiting: Mapping[str, int], client: str) -> int:
-    """How many calls come before a newcomer's of this caller: its own, and a turn of others before each."""
+    """How many calls come before a new job of this caller: its own, and those of the others' turns."""
     own = max(0, waiting.get(client, 0))
     others = (count for name, count in waiting.items() if name != client)
     return own + sum(min(max(0, count), own + 1) for count in others)
 
 
 def in_turn(clients: Iterable[str], served: str) -> list[str]:
-    """Return callers in the order of their turns: by name, from the one after the one served last."""
+    """Return callers in the order of their turns: by name, beginning after `served`, the last one called."""
     names = sorted(set(clients))
     return [name for name in names if name > served] + [name for name in names if name <= served]

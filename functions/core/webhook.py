@@ -24,7 +24,7 @@ PRIVATE_KEY_BYTES = (32, 64)  # the seed, often with its public key behind it
 EXCERPT_LENGTH_MAX = 200
 RETRY_AFTER_CAP_MS = 24 * 3_600_000
 JITTER_SHARE = 0.1
-EGRESS_REASON_PREFIX = "egress_"  # of an attempt that our own policy refused
+EGRESS_REASON_PREFIX = "egress_"  # of an attempt that the egress policy refused
 
 Signer = Callable[[bytes], bytes]
 
@@ -58,7 +58,7 @@ class Outcome:
     kind: OutcomeKind
     reason: str
     retry_after_ms: int | None = None
-    """How long the receiver asked us to wait, capped; only with RETRY."""
+    """How long the receiver asked to wait, at most `cap_ms`; only with RETRY."""
 
 
 def signature_body(request_id: str, signature: str, reference: str = "") -> bytes:

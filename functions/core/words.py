@@ -40,7 +40,7 @@ PREFIXES: Mapping[str, str] = {
 
 
 def explain(code: str) -> str:
-    """Return a code in words; one that is not known as it is, with spaces."""
+    """Return a code in words; an unknown code is returned with spaces for underscores."""
     if code in SENTENCES:
         return SENTENCES[code]
     for prefix, sentence in PREFIXES.items():
