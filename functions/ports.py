@@ -124,8 +124,8 @@ class OwnKey:
     created_ms: int
 
 
-class JobStore(Protocol):
-    """Jobs and requests. Reads by key are strongly consistent, those of the due index eventually."""
+class Jobs(Protocol):
+    """Jobs, each with its open requests. Reads are strongly consistent."""
 
     async def job(self, job_id: str) -> Job | None:
         """Return the job."""
@@ -142,6 +142,10 @@ class JobStore(Protocol):
     async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
         """Write a job if the stored one is still `before` (None: if there is none)."""
         ...
+
+
+class Requests(Protocol):
+    """Requests. Reads are strongly consistent."""
 
     async def accept(self, request: Request) -> Request:
         """Store a new request, so that it is also found by its id alone, and return it as stored.
@@ -161,6 +165,14 @@ class JobStore(Protocol):
     async def write_request(self, before: Request, after: Request) -> Written[Request] | Conflict[Request]:
         """Write a request if the stored one is still `before`."""
         ...
+
+    async def count_requests(self, job_id: str, first_id: str, limit: int) -> int:
+        """Count a job's requests from this id on, up to `limit`; a little late."""
+        ...
+
+
+class DueIndex(Protocol):
+    """What is to be done, and what has ended, by time. Reads are eventually consistent."""
 
     async def due_jobs(
         self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
@@ -189,9 +201,9 @@ class JobStore(Protocol):
         """Count a caller's jobs that wait for their first call since then or before, up to `limit`."""
         ...
 
-    async def count_requests(self, job_id: str, first_id: str, limit: int) -> int:
-        """Count a job's requests from this id on, up to `limit`; a little late."""
-        ...
+
+class JobStore(Jobs, Requests, DueIndex, Protocol):
+    """All three, as one table holds them; most callers need one."""
 
 
 @dataclass(frozen=True, slots=True)

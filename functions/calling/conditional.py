@@ -12,7 +12,7 @@ from core.errors import Unavailable
 from core.gate import Gate
 from core.job import Job
 from core.request import Request
-from ports import Conflict, JobStore, Written
+from ports import Conflict, Jobs, Requests, Written
 
 TRIES_MAX = 8
 
@@ -60,7 +60,7 @@ async def amend(
     raise TooManyConflicts("the record kept changing")
 
 
-async def amend_job(store: JobStore, seen: Job | None, decide: Callable[[Job | None], Job]) -> Job:
+async def amend_job(store: Jobs, seen: Job | None, decide: Callable[[Job | None], Job]) -> Job:
     """Change a job and return it as stored; `decide` returns the same job if it wants no change.
 
     Raises `TooManyConflicts`, and `Unavailable`.
@@ -93,7 +93,7 @@ async def amend_gate(
 
 
 async def amend_request(
-    store: JobStore, seen: Request, decide: Callable[[Request], Request | None]
+    store: Requests, seen: Request, decide: Callable[[Request], Request | None]
 ) -> Request | None:
     """Change a request and return it as written; None if `decide` wants no change, or it is gone.
 

@@ -6,12 +6,12 @@ from core import waiting
 from core.gate import Gate
 from core.places import DueKind
 from core.scheduling import Due
-from ports import JobStore
+from ports import DueIndex
 
 CALLERS_MAX = 100
 
 
-async def waiting_jobs(store: JobStore, gate: Gate, until_ms: int, limit: int) -> list[Due]:
+async def waiting_jobs(store: DueIndex, gate: Gate, until_ms: int, limit: int) -> list[Due]:
     """Return up to `limit` waiting jobs of each of the next `CALLERS_MAX` callers, in the order of `due_ms`.
 
     Further callers are read the next time, when others have had their turns.

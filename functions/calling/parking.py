@@ -2,10 +2,10 @@
 
 from core import job as jobs
 from core.job import Job
-from ports import JobStore, Written
+from ports import Jobs, Written
 
 
-async def park_unless_wanted(store: JobStore, job_id: str, now_ms: int) -> Job | None:
+async def park_unless_wanted(store: Jobs, job_id: str, now_ms: int) -> Job | None:
     """Park a job if it is scheduled and has no open request. Return the job as it was; None if it stays.
 
     A job with a call under way is parked by the processor after that call. If a request is accepted at the
@@ -17,7 +17,7 @@ async def park_unless_wanted(store: JobStore, job_id: str, now_ms: int) -> Job |
     return await park(store, job, now_ms) if job and not has_open else None
 
 
-async def park(store: JobStore, job: Job, now_ms: int) -> Job | None:
+async def park(store: Jobs, job: Job, now_ms: int) -> Job | None:
     """Take a job off the schedule, and return it as it was; None if it stays. Raises `Unavailable`."""
     if not job.scheduled or job.call_live(now_ms):
         return None

@@ -4,14 +4,14 @@ from calling.conditional import amend_request
 from core import request as requests
 from core.errors import RelayError
 from core.request import DeliveryState, Request
-from ports import JobStore
+from ports import Requests
 
 
 class NotReplayable(RelayError):
     """The webhook can't be sent again now; the text says why."""
 
 
-async def replay(store: JobStore, request: Request, now_ms: int) -> Request:
+async def replay(store: Requests, request: Request, now_ms: int) -> Request:
     """Make the delivery pending again, from its first attempt; the caller sends the message.
 
     If the message is lost, the sweep sends another. Raises `NotReplayable`, and `Unavailable`.

@@ -8,7 +8,7 @@ from core import webhook
 from core.messages import NotificationMessage
 from core.request import Request
 from core.webhook import Outcome, OutcomeKind, PostResult
-from ports import Clock, JobStore, Poster, Queue, Randomness, ReceiverStore, Telemetry, Written
+from ports import Clock, Poster, Queue, Randomness, ReceiverStore, Requests, Telemetry, Written
 
 DELAY_MS_MAX = 900_000
 FAILURE_MESSAGES: Mapping[str, str] = {
@@ -35,7 +35,7 @@ def notification_body(request: Request) -> bytes:
 class NotifierPorts:
     """The world, as the notifier needs it. `notifications` and `retries`: its two queues."""
 
-    store: JobStore
+    store: Requests
     receivers: ReceiverStore
     poster: Poster
     notifications: Queue

@@ -4,13 +4,13 @@ import asyncio
 
 from calling.fresh import waiting_jobs
 from core.places import DueKind
-from ports import Clock, JobStore, WindowStore
+from ports import Clock, DueIndex, WindowStore
 
 ROWS_MAX = 1_000
 DAY_MS = 86_400_000
 
 
-async def waiting(store: JobStore, window_store: WindowStore, clock: Clock) -> dict[str, float]:
+async def waiting(store: DueIndex, window_store: WindowStore, clock: Clock) -> dict[str, float]:
     """Return the metrics `Waiting` (jobs) and `OldestAgeS`. At most `ROWS_MAX` rows of a kind are read.
 
     The oldest rows are read first, so the age is right even if there are more.

@@ -9,7 +9,7 @@ from core.headline import Facts
 from core.history import Ended, Minute
 from core.places import DueKind, EndedKind
 from core.waiting import total
-from ports import Clock, History, JobStore, RequestKey, Telemetry, WindowStore
+from ports import Clock, DueIndex, History, RequestKey, Telemetry, WindowStore
 
 ROWS_MAX = 200
 EVERY_MS = 45_000
@@ -23,7 +23,7 @@ class Minutes:
     """Writes one item a minute. Unavailability is only logged: it must not stop a run."""
 
     def __init__(
-        self, store: JobStore, window_store: WindowStore, items: History, clock: Clock, telemetry: Telemetry
+        self, store: DueIndex, window_store: WindowStore, items: History, clock: Clock, telemetry: Telemetry
     ) -> None:
         self._store = store
         self._window_store = window_store
