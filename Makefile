@@ -13,10 +13,10 @@ RUN := PYTHONPATH=functions:. $(BIN)/python -m
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(INSTALLED) ## start everything here; Ctrl-C stops it and keeps the state
+run: $(INSTALLED) ## start the whole service here; Ctrl-C stops it and keeps its state
 	@exec $(BIN)/python -m infra.local.run
 
-demo: $(INSTALLED) ## send a burst of 60 and watch what is promised, in compressed time; SLOW=1 takes the real minute
+demo: $(INSTALLED) ## send a burst of 60 and check the guarantees, in compressed time; SLOW=1 runs in real time
 	@exec $(BIN)/python -m infra.demo
 
 logs: $(INSTALLED) ## follow the log lines of all three functions; ID= for one request
@@ -31,17 +31,17 @@ test-fast: $(INSTALLED) ## run the unit, contract and component tests
 test: $(INSTALLED) ## run all tests that need no Docker
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-system test-proofs
 
-# Mostly waiting, so three run side by side: each file has stacks of its own, on free ports.
+# These tests mostly wait, so three files run side by side. Each has its own stacks, on free ports.
 test-system: $(INSTALLED) ## run the tests with real processes and sockets
 	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/system
 
-# Never waiting: these run with what the others leave of the processors.
+# These tests never wait. They use the processor time that the others leave.
 test-proofs: $(INSTALLED) ## run the fast tests, the proofs and the benchmarks' tests
 	nice -n 19 $(BIN)/pytest -q tests/unit tests/contract tests/component proofs benchmarks
 
 LAMBDA_PYTHON ?= python3.13
 
-test-lambda: $(INSTALLED) ## run those that need no stack on Lambda's Python; LAMBDA_PYTHON=/path/to/python3.13
+test-lambda: $(INSTALLED) ## run the tests that need no stack on Lambda's Python; LAMBDA_PYTHON=/path/to/python3.13
 	@$(BIN)/uv venv --quiet --allow-existing --no-python-downloads --python $(LAMBDA_PYTHON) $(VENV)/lambda
 	@$(BIN)/uv pip sync --quiet --python $(VENV)/lambda/bin/python --require-hashes requirements.lock
 	$(VENV)/lambda/bin/python -m pytest -q tests/unit tests/component tests/contract
@@ -62,7 +62,7 @@ simulate-window: $(INSTALLED) ## run the window for 10,000 simulated hours under
 model: $(INSTALLED) ## search every order of events in a small world, with and without each guard
 	$(RUN) proofs.model
 
-mutations: $(INSTALLED) ## put faults into the code, and see that the tests catch each
+mutations: $(INSTALLED) ## put faults into the code, and check that the tests find each
 	$(BIN)/pytest -q proofs/mutations
 
 race: $(INSTALLED) ## 20 processes race for slots on the embedded DynamoDB
@@ -89,7 +89,7 @@ bench-isolation: $(INSTALLED) ## measure what one caller can do to another, in s
 bench-costs: $(INSTALLED) ## count what requests cost on AWS, in real time (half an hour); FAST=1 compresses it
 	$(RUN) benchmarks.costs $(if $(FAST),--fast)
 
-# In environments of their own: they pin what the project uses in other versions.
+# In a separate environment: they pin other versions of the project's packages.
 TOOLS := aws-sam-cli==1.170.0 awslambdaric==4.2.2
 
 tools: $(INSTALLED) ## install what tests of the built functions need
@@ -108,13 +108,13 @@ policy: tools ## validate and scan the template; .checkov.yaml explains each exc
 	@SAM_CLI_TELEMETRY=0 $(VENV)/tools/bin/sam validate --lint --region us-east-1
 	@$(BIN)/uv tool run checkov==3.3.30 --config-file .checkov.yaml
 
-secrets: $(INSTALLED) ## scan what is or may be committed for keys; REVIEWED=1 accepts what is found
+secrets: $(INSTALLED) ## scan the working tree for keys; REVIEWED=1 accepts the findings
 	@$(BIN)/python -m infra.secret_scan $(if $(REVIEWED),--reviewed)
 
-audit: $(INSTALLED) ## look the locked packages up among known vulnerabilities, where the service can be reached
+audit: $(INSTALLED) ## check the locked packages for known vulnerabilities, if the service can be reached
 	@$(BIN)/python -m infra.audit
 
-# PLATFORM, if it is given, reaches functions/Makefile through sam.
+# sam passes PLATFORM, if it is set, to functions/Makefile.
 SAM ?= $(or $(shell command -v sam),$(VENV)/tools/bin/sam)
 
 build: $(INSTALLED) $(if $(shell command -v sam),,tools) ## build the functions for Lambda, with an SBOM of each; PLATFORM=aarch64-manylinux_2_28 for arm64
@@ -128,7 +128,7 @@ sbom: $(INSTALLED) ## write an SBOM of each function (CycloneDX) to .aws-sam
 	    --output-file .aws-sam/$$function.cdx.json || exit; \
 	done
 
-# uv itself comes through pip, with the hashes that the lock file has for it.
+# pip installs uv, with the hashes in the lock file.
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "error: Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
@@ -141,7 +141,7 @@ $(INSTALLED): requirements.lock
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-lock: $(INSTALLED) ## compile the lock files anew; UPGRADE=--upgrade takes newer versions
+lock: $(INSTALLED) ## compile the lock files again; UPGRADE=--upgrade takes newer versions
 	$(COMPILE) $(UPGRADE) --extra dev pyproject.toml -o requirements.lock
 	for function in api processor notifier; do \
 	  $(COMPILE) --extra $$function -c requirements.lock pyproject.toml -o functions/$$function/requirements.txt || exit; \

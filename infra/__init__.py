@@ -1,4 +1,4 @@
-"""What stands around the functions. Their import root goes on the path here, as Lambda puts it there."""
+"""The code around the functions. It puts their import root on the path, as Lambda does."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Looks every locked package up among known vulnerabilities: `make audit`, a part of `make check`.
+"""Checks every locked package for known vulnerabilities: `make audit`, a part of `make check`.
 
-It fails where the service knows of one. Where the service can't be reached it says that nothing was looked
-up, and does not fail: pip-audit by itself calls a package that it could not look up a success.
+It fails if the service knows of one. If the service can't be reached, it reports that nothing was checked,
+and does not fail. pip-audit by itself reports success for a package that it could not check.
 """
 
 import json
@@ -19,7 +19,7 @@ from infra import ROOT
 AUDITOR = "pip-audit==2.10.1"
 LOCKS = ("requirements.lock", "infra/**/*.lock", "functions/*/requirements.txt")
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
-# What uv and pip-audit say when the network, or the service behind it, is not there.
+# What uv and pip-audit print when they can't reach the network or the service.
 UNREACHABLE = re.compile(
     r"ConnectionError|Connection ?Timeout|ReadTimeout|ServiceError"
     r"|error sending request|Failed to fetch|dns error",
@@ -29,14 +29,14 @@ UNREACHABLE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an audit came to, in words, and whether it may pass."""
+    """The result of an audit, in words, and whether it passes."""
 
     words: str
     passed: bool
 
 
 def pins(locks: Iterable[str]) -> list[dict[str, str]]:
-    """Return all pinned packages of these texts, by name; a name's second version is in a second mapping."""
+    """Return the pinned packages of these texts by name; a name's second version is in a second mapping."""
     groups: list[dict[str, str]] = []
     for text in locks:
         for name, version in PIN.findall(text):
@@ -48,7 +48,7 @@ def pins(locks: Iterable[str]) -> list[dict[str, str]]:
 
 
 def judge(rows: Sequence[dict[str, Any]]) -> Verdict:
-    """Judge what the auditor says of each package."""
+    """Judge the auditor's report, which has a row per package."""
     skipped = [row["name"] for row in rows if "skip_reason" in row]
     found = [
         f"{row['name']} {row['version']}: {vulnerability['id']}, fixed in {fixes_of(vulnerability)}"
@@ -70,12 +70,12 @@ def fixes_of(vulnerability: dict[str, Any]) -> str:
 
 
 def not_done(why: str) -> Verdict:
-    """Return that nothing was looked up: no failure, and no success."""
+    """Return the verdict that nothing was checked: not a failure, and not a success."""
     return Verdict(f"NOT DONE, nothing was looked up ({why})", passed=True)
 
 
 def failed(output: str) -> Verdict:
-    """Judge an auditor that gave no report: by what it complained of."""
+    """Judge an auditor that gave no report, by its error output."""
     complaint = output.strip().splitlines()[-1:] or ["no output"]
     if UNREACHABLE.search(output):
         return not_done(f"no connection: {complaint[0][:160]}")
@@ -83,7 +83,7 @@ def failed(output: str) -> Verdict:
 
 
 def ask(groups: Sequence[dict[str, str]]) -> Verdict:
-    """Ask about all packages, one group after the other."""
+    """Check all packages, one group after the other."""
     rows: list[dict[str, Any]] = []
     for group in groups:
         ended = _run("\n".join(f"{name}=={version}" for name, version in group.items()))
@@ -110,7 +110,7 @@ def locks(folder: Path = ROOT) -> list[str]:
 
 
 def main() -> int:
-    """Run by the command line."""
+    """Run the command line."""
     verdict = ask(pins(locks()))
     print(f"audit: {verdict.words}")
     return int(not verdict.passed)

@@ -1,4 +1,4 @@
-"""`python -m infra.openapi`: writes the interface's description to `docs/openapi.json`."""
+"""`python -m infra.openapi`: writes the OpenAPI document to `docs/openapi.json`."""
 
 import json
 from typing import Any, cast
@@ -22,10 +22,10 @@ SETTINGS = (
 
 
 class NoWorld:
-    """Stands for ports of an application that only describes itself."""
+    """A placeholder for the ports of an application that only describes itself."""
 
     def __getattr__(self, name: str) -> None:
-        """Return nothing, whatever is asked for."""
+        """Return None for every attribute."""
 
 
 def document(server_url: str = openapi.LOCAL_URL) -> dict[str, Any]:

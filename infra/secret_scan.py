@@ -38,7 +38,7 @@ def scan(folder: Path, files: Sequence[str]) -> SecretsCollection:
 
 
 def _relative(found: SecretsCollection) -> SecretsCollection:
-    """Return the same under the files' names in the tree: what was reviewed in one clone is known in all."""
+    """Return the same with file names relative to the tree, so that a review holds in every clone."""
     relative = SecretsCollection()
     for name, secret in found:
         secret.filename = name
@@ -47,30 +47,30 @@ def _relative(found: SecretsCollection) -> SecretsCollection:
 
 
 def is_test(name: str) -> bool:
-    """Say whether keys that open nothing are to be expected in a file."""
+    """Return whether a file may hold keys that open nothing, such as a test's."""
     return name.startswith("tests/")
 
 
 def findings(found: SecretsCollection) -> Iterator[str]:
-    """Yield a line for each, which never repeats what was found."""
+    """Yield a line for each finding. The line never repeats the secret."""
     for name, secret in found:
         yield f"{name}:{secret.line_number}: {secret.type}"
 
 
 def committable(folder: Path) -> list[str]:
-    """Return the files that git has, or would add; those deleted but not yet committed are not there."""
+    """Return the files that git tracks or would add, without those that are deleted."""
     listed = subprocess.run(LISTED, cwd=folder, capture_output=True, text=True, check=True).stdout  # noqa: S603
     names = (name for name in listed.split("\0") if name and Path(name) != Path(BASELINE.name))
     return sorted(name for name in names if (folder / name).is_file())
 
 
 def reviewed() -> SecretsCollection:
-    """Return the findings that are none."""
+    """Return the findings that were reviewed and are no secrets."""
     return baseline.load(baseline.load_from_file(str(BASELINE)), str(BASELINE))
 
 
 def write_reviewed(found: SecretsCollection) -> None:
-    """Put all that is found now among the findings that are none."""
+    """Record all current findings as reviewed: they are no secrets."""
     for _, secret in found:
         secret.is_secret = False
     with default_settings():
@@ -78,7 +78,7 @@ def write_reviewed(found: SecretsCollection) -> None:
 
 
 def main() -> int:
-    """Run by the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--reviewed", action="store_true", help="all that is found now is no secret")
     options: Any = parser.parse_args()

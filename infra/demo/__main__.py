@@ -1,7 +1,7 @@
-"""`make demo`: a burst of 60 requests, watched live and held against the guarantees.
+"""`make demo`: a burst of 60 requests, shown live and checked against the guarantees.
 
-Starts a fresh stack in compressed time, and ends in about a minute. `--slow` (or SLOW=1) takes the real
-minute, on the stack that runs or on a fresh one.
+It starts a fresh stack in compressed time, and ends in about a minute. With `--slow` (or SLOW=1) it runs in
+real time, on the stack that runs already or on a fresh one.
 """
 
 import argparse
@@ -21,14 +21,14 @@ from infra.local.processes import StackError
 from infra.local.settings import environment
 
 COUNT = 60
-COMPRESSED_WINDOWS = 4  # sending is not compressed as much: each function instance is a process here
+COMPRESSED_WINDOWS = 4  # sending is compressed less: each function instance is a process here
 EXIT_BROKEN = 1
 EXIT_USAGE = 2
 REFRESH_PER_SECOND = 4
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the demo; the exit status says whether every promise was kept."""
+    """Run the demo; the exit status is 0 if every guarantee was kept."""
     options = _options(argv)
     console = Console()
     try:
@@ -51,7 +51,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
         "--slow", action="store_true", default=slow, help="real time: some requests take minutes"
     )
     parser.add_argument("--count", type=int, default=COUNT, help="how many requests")
-    parser.add_argument("--svg", type=Path, default=Path(".local/demo.svg"), help="where the picture goes")
+    parser.add_argument("--svg", type=Path, default=Path(".local/demo.svg"), help="the file for the picture")
     parser.add_argument("--env-file", type=Path, default=Path(".env"), help="settings beside the environment")
     return parser.parse_args(argv)
 

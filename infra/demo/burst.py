@@ -1,4 +1,4 @@
-"""Sends the burst, watches what becomes of it, and judges it by the guarantees."""
+"""Sends the burst, watches its requests, and checks them against the guarantees."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ SETTLING_S = 60.0
 
 @dataclass(slots=True)
 class Sent:
-    """One request. Times are seconds since the epoch; None is what has not come yet."""
+    """One request. Times are seconds since the epoch; None means not yet."""
 
     message: str
     at_s: float
@@ -32,30 +32,30 @@ class Sent:
 
     @property
     def id(self) -> str:
-        """The id that it was answered with."""
+        """The id in its answer."""
         return str(self.body.get("request_id", ""))
 
     @property
     def accepted(self) -> bool:
-        """Whether its outcome was promised."""
+        """Whether it was answered 202."""
         return self.status == httpx.codes.ACCEPTED
 
     @property
     def signature(self) -> str:
-        """The signature, whichever way it came."""
+        """The signature, from the answer or from the webhook."""
         body = self.webhook["body"] if self.webhook else self.body
         return str(body.get("signature", ""))
 
     @property
     def done_at_s(self) -> float | None:
-        """When its outcome was there."""
+        """When its outcome arrived; None if it has not."""
         if self.webhook:
             return float(self.webhook["t"])
         return self.at_s + self.took_s if self.took_s is not None and not self.accepted else None
 
     @property
     def estimated_at_s(self) -> float | None:
-        """When the 202 said that its next call should have ended."""
+        """When its next call should end, by the estimate in the 202."""
         text = self.body.get("estimated_ready_at")
         return datetime.fromisoformat(text).timestamp() if text else None
 
@@ -71,7 +71,7 @@ class Call:
 
 @dataclass(slots=True)
 class Seen:
-    """All that is known of a burst so far."""
+    """What is known about a burst so far."""
 
     target: Target
     began_s: float
@@ -87,12 +87,12 @@ class Seen:
 
     @property
     def accepted(self) -> list[Sent]:
-        """The requests whose outcome was promised."""
+        """The requests that were answered 202."""
         return [request for request in self.sent if request.accepted]
 
     @property
     def delivered(self) -> list[Sent]:
-        """Those whose webhook has arrived, with a good signature of ours on it."""
+        """The accepted requests whose webhook has arrived with a valid signature."""
         return [
             request
             for request in self.accepted
@@ -105,12 +105,12 @@ class Seen:
         return worst_window(self._times(), self.target.window_s)
 
     def within(self, at_s: float) -> int:
-        """How many calls the window that ends then holds."""
+        """How many calls are in the window that ends at this time."""
         return arrivals_within(self._times(), at_s, self.target.window_s)
 
     @property
     def complete(self) -> bool:
-        """Whether every outcome is there."""
+        """Whether every outcome has arrived."""
         return all(request.done_at_s is not None for request in self.sent)
 
     def _times(self) -> list[float]:
@@ -126,7 +126,7 @@ class Promise:
 
 
 def judge(seen: Seen) -> list[Promise]:
-    """Hold a burst against the guarantees."""
+    """Check a burst against the guarantees."""
     slowest_s = max((request.took_s for request in seen.answered if request.took_s is not None), default=0.0)
     odd = sum(request.status not in {200, 202} for request in seen.sent)
     signed = sum(bool(request.signature) for request in seen.sent)
@@ -172,7 +172,7 @@ async def run(target: Target, count: int, over_s: float, show: Callable[[Seen], 
 
 
 async def _send(client: httpx.AsyncClient, seen: Seen, count: int, over_s: float) -> None:
-    """Send at a steady pace, whether or not those before are answered."""
+    """Send at a steady pace, without waiting for earlier answers."""
     tasks = []
     for number in range(count):
         tasks.append(asyncio.create_task(_ask(client, seen, f"demo {seen.began_s:.0f} {number}")))
@@ -191,13 +191,13 @@ async def _ask(client: httpx.AsyncClient, seen: Seen, message: str) -> None:
             headers={"Authorization": seen.target.key},
         )
         request.status, request.body = response.status_code, response.json()
-    except (httpx.HTTPError, ValueError):  # its status stays 0: a promise broken
+    except (httpx.HTTPError, ValueError):  # its status stays 0, which breaks a guarantee
         request.body = {}
     request.took_s = time.monotonic() - started_s
 
 
 async def _watch(client: httpx.AsyncClient, seen: Seen) -> None:
-    """Ask all three how things stand. One that does not answer is asked again the next time."""
+    """Ask upstream, inbox and console for their state. One that does not answer is asked again next time."""
     await asyncio.gather(
         _tolerant(_watch_upstream(client, seen)),
         _tolerant(_watch_inbox(client, seen)),
@@ -234,7 +234,7 @@ async def _watch_console(client: httpx.AsyncClient, seen: Seen) -> None:
 
 
 async def _unverified(client: httpx.AsyncClient, seen: Seen) -> list[str]:
-    """Return the messages whose signature the upstream does not know."""
+    """Return the messages whose signature the upstream does not verify."""
     signed: Sequence[Sent] = [request for request in seen.sent if request.signature]
     answers = await asyncio.gather(
         *(

@@ -33,7 +33,7 @@ COMPRESSED = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a stack answers, a caller's key for it, and the limit that it keeps."""
+    """A stack's addresses, a caller's key for it, and its limit."""
 
     api_url: str
     upstream_url: str
@@ -44,7 +44,7 @@ class Target:
 
     @classmethod
     def of(cls, settings: LocalSettings) -> Self:
-        """Return where a stack with these settings answers."""
+        """Return the addresses of a stack with these settings."""
         limits = settings.calls.limits
         return cls(
             api_url=settings.api_url,
@@ -57,11 +57,11 @@ class Target:
 
     @property
     def hook_url(self) -> str:
-        """A webhook URL that the inbox answers."""
+        """A webhook URL of the inbox."""
         return f"{self.inbox_url}/hook"
 
     def runs(self) -> bool:
-        """Whether all of it answers."""
+        """Whether all its parts answer."""
         urls = (f"{self.api_url}/health", f"{self.upstream_url}/_stats", f"{self.inbox_url}/_received")
         try:
             return all(httpx.get(url, trust_env=False, timeout=PROBE_LIMIT_S).is_success for url in urls)
@@ -71,7 +71,7 @@ class Target:
 
 @contextmanager
 def found(values: Mapping[str, str], *, compressed: bool, say: Callable[[str], None]) -> Iterator[Target]:
-    """Find the stack that runs with these settings, else start one; raises `StackError`, `SettingError`.
+    """Find the running stack with these settings, or start one; raises `StackError`, `SettingError`.
 
     `compressed`: always a fresh one, in compressed time.
     """

@@ -87,7 +87,7 @@ def _queue(seen: Seen) -> str:
 
 
 def _estimates(seen: Seen) -> str:
-    """Say by how much the 202s' estimates were off, for those that were signed at that call."""
+    """Return the error of the 202s' estimates, over the requests whose first call signed them."""
     called: dict[str, int] = {}
     for call in seen.calls:
         called[call.message] = called.get(call.message, 0) + 1

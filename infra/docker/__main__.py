@@ -1,6 +1,6 @@
 """What the containers of `docker-compose.yml` run: `python -m infra.docker {keys|upstream|deploy|front}`.
 
-Each reads the same settings as `make run`, so that a bad one is named before anything starts.
+Each command first reads the settings of `make run`, so that a bad one is reported before anything starts.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ EVERYWHERE = "0.0.0.0"
 HOSTS = Hosts(upstream="upstream", inbox="inbox", aws="localstack")
 STATE = Path("/state")
 KEYS = STATE / "keys"
-# LocalStack's hooks leave it there if the last stop was not a clean one.
+# LocalStack's hooks create this file if the last stop was not clean.
 UNSETTLED = STATE / "localstack" / "unsettled"
 DEPENDENCIES = Path("/opt/dependencies")
 ARCHIVE = Path("/opt/functions.zip")
@@ -63,7 +63,7 @@ def _package() -> Package:
 
 
 def _keys() -> None:
-    """Make the keys that are missing, before anybody reads them."""
+    """Make the missing keys, before another container reads them."""
     Keys.load(KEYS, _settings().webhook_secret)
 
 
@@ -74,18 +74,18 @@ def _upstream() -> None:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """The deploy step and the front may both find that nothing is deployed."""
+    """Let one process deploy at a time: the deploy step and the front may both find no stack."""
     with (KEYS / "deploy.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _deploy(*, only_if_missing: bool = False) -> None:
-    """Deploy, see to the window, and start workers: once, then end."""
+    """Deploy, prepare the window and start workers once, then end."""
     settings, session = _settings(), LocalStackSession(HOSTS.aws)
     with _one_at_a_time():
         if only_if_missing and is_deployed(session) and not UNSETTLED.exists():
-            return  # the deploy step was here first; its settings may be newer
+            return  # the deploy step has deployed already; its settings may be newer
         deployment = deploy(session, settings, Keys.load(KEYS, settings.webhook_secret), _package())
         table = deployment.resources["WindowTable"]
         print(prepare_window(session, table, settings, clean=not UNSETTLED.exists()), flush=True)

@@ -1,4 +1,4 @@
-"""Prints what `sam local --env-vars` needs to use the resources of the running containers."""
+"""Prints the file for `sam local --env-vars` that makes it use the running containers' resources."""
 
 import json
 
@@ -16,7 +16,7 @@ VARIABLES = {
     "NOTIFICATION_DEAD_LETTER_QUEUE_URL": "NotificationDeadLetterQueue",
 }
 OTHERS = {
-    # Not by the template's parameter: SAM resolves no condition in a variable.
+    # Set here and not by the template's parameter, because SAM does not resolve a condition in a variable.
     "AWS_ENDPOINT_URL": f"http://localstack:{PORT}",
     "UPSTREAM_URL": "http://upstream:8100",
     "WEBHOOK_ALLOW_PRIVATE": "true",
@@ -24,7 +24,7 @@ OTHERS = {
 
 
 def main() -> None:
-    """Print the file: the same values for all functions, of which each takes those that it has."""
+    """Print the file. All functions get the same values, and each uses those that it declares."""
     resources = deployed(LocalStackSession("127.0.0.1")).resources
     values = {variable: resources[resource] for variable, resource in VARIABLES.items()} | OTHERS
     print(json.dumps({"Parameters": values}, indent=2))

@@ -1,4 +1,4 @@
-"""The front of the containers. LocalStack forgets the stack whenever it restarts: here somebody notices."""
+"""The front of the containers. LocalStack loses the stack when it restarts; the front then deploys again."""
 
 import subprocess
 import sys
@@ -15,21 +15,21 @@ from infra.local.processes import StackError
 
 LOOK_EVERY_S = 2.0
 STOP_LIMIT_S = 5.0
-NOWHERE = "http://127.0.0.1:1"  # nobody listens there: the front answers 503
+NOWHERE = "http://127.0.0.1:1"  # no server listens there, so the front answers 503
 PASSING = (StackError, BotoCoreError, ClientError, httpx.HTTPError, ValueError)
-"""What is said while something starts, stops or is deployed: look again."""
+"""Errors while something starts, stops or is deployed: the front looks again."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Serves what is deployed; where nothing is, has it deployed. `options`: of the front, but its target."""
+    """Serves the stack, and deploys it if it is missing. `options`: the front's, but not its target."""
 
     session: AwsSession
     deploy: Callable[[], None]
     options: Sequence[str]
 
     def serve(self) -> int:
-        """Serve until the front ends by itself; return its exit status. With nothing deployed it says 503."""
+        """Serve until the front ends by itself; return its exit status. Without a stack it answers 503."""
         target = self._target(NOWHERE)
         while True:
             with subprocess.Popen(self._command(target)) as front:  # noqa: S603 - our own program
@@ -45,7 +45,7 @@ class Watch:
         return [sys.executable, "-m", "infra.local.front", "--target", target, *self.options]
 
     def _wait(self, front: "subprocess.Popen[bytes]", target: str) -> tuple[int | None, str]:
-        """Wait for the front's end, or until something else is deployed."""
+        """Wait until the front ends or another stack is deployed."""
         while True:
             time.sleep(LOOK_EVERY_S)
             if (status := front.poll()) is not None:
@@ -55,7 +55,7 @@ class Watch:
                 return None, current
 
     def _target(self, before: str) -> str:
-        """Return the API's address; the one of before while LocalStack does not answer."""
+        """Return the API's address; the previous one while LocalStack does not answer."""
         try:
             return deployed(self.session).api_url
         except NoStackError:
@@ -64,7 +64,7 @@ class Watch:
             return before
 
     def _deployed_again(self) -> bool:
-        """Whether the deployment went through, the window included: half of one is not served."""
+        """Deploy, and return whether that succeeded, with the window: a partial deployment is not served."""
         try:
             self.deploy()
         except PASSING as error:

@@ -6,7 +6,7 @@ from botocore.config import Config
 from localstack_client.session import Session  # type: ignore[import-untyped]
 
 PORT = 4566
-PATH_STYLE = Config(s3={"addressing_style": "path"})  # a bucket has no name in the containers' network
+PATH_STYLE = Config(s3={"addressing_style": "path"})  # a bucket has no host name in the containers' network
 
 
 class LocalStackSession:

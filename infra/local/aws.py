@@ -1,4 +1,4 @@
-"""Sessions for an AWS that runs on this machine: boto3, with nothing of the user's own account."""
+"""Sessions for an AWS that runs on this machine: boto3 without the user's own profile or credentials."""
 
 from typing import Any, Protocol
 
@@ -9,11 +9,11 @@ from botocore.config import Config
 REGION = "us-east-1"
 DUMMY_CREDENTIAL = "test"
 
-NO_PROFILE = {"profile": (None, None, None, None)}  # a profile is looked for nowhere, not even in AWS_PROFILE
+NO_PROFILE = {"profile": (None, None, None, None)}  # no profile is read, not even AWS_PROFILE
 
 
 class AwsSession(Protocol):
-    """What the deployment needs: clients of one endpoint."""
+    """Makes the clients that the deployment needs, for one endpoint."""
 
     endpoint_url: str
 
@@ -22,7 +22,7 @@ class AwsSession(Protocol):
 
 
 class LocalSession(boto3.Session):
-    """Makes clients for one local endpoint, whatever profile or credentials the user has."""
+    """Makes clients for one local endpoint, and ignores the user's profile and credentials."""
 
     def __init__(self, endpoint_url: str) -> None:
         super().__init__(
@@ -34,6 +34,6 @@ class LocalSession(boto3.Session):
         self.endpoint_url = endpoint_url
 
     def client(self, service_name: str, **options: Any) -> Any:  # type: ignore[override]
-        """Return a client of the local endpoint, which no proxy of the user's can reach."""
+        """Return a client of the local endpoint that ignores the user's proxy settings."""
         options = {"endpoint_url": self.endpoint_url, "config": Config(proxies={}), **options}
         return super().client(service_name, **options)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Deploys `template.yaml` to an AWS on this machine, and does afterwards what an emulator lacks."""
+"""Deploys `template.yaml` to an AWS on this machine, then does what the emulator lacks."""
 
 import contextlib
 import hashlib
@@ -26,7 +26,7 @@ DIGEST_TAG = "digest"
 EXPIRY_ATTRIBUTE = "expires_s"
 STAGE = "prod"
 NO_SUCH_STACK = "ValidationError"  # CloudFormation has no error of its own for it
-# Kept when their stack is gone: the parameter that hands each to the next stack.
+# Tables that outlive their stack, with the parameter that gives each to the next stack.
 KEPT_TABLES = {"SigningTable": "SigningTableName", "WindowTable": "WindowTableName"}
 UPDATABLE = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
 POLL_S = 0.2
@@ -39,7 +39,7 @@ class NoStackError(StackError):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The names that the resources of the template got, and the REST API's URL."""
+    """The physical names of the template's resources, and the REST API's URL."""
 
     resources: Mapping[str, str]
     api_url: str
@@ -48,8 +48,8 @@ class Deployment:
 def deploy(session: AwsSession, settings: LocalSettings, keys: Keys, package: Package) -> Deployment:
     """Create the stack, or update it in place if code, template or settings changed since.
 
-    Where an emulator has kept the tables but not the stack, the new one takes them over. So it does where a
-    kill has left the stack half-way: CloudFormation would neither go on with it nor change it.
+    If the emulator kept the tables but not the stack, the new stack takes them over. The same happens if a
+    kill left the stack incomplete: CloudFormation would neither continue nor change it.
     """
     cloudformation = session.client("cloudformation")
     stack = _stack(cloudformation)
@@ -71,7 +71,7 @@ def deploy(session: AwsSession, settings: LocalSettings, keys: Keys, package: Pa
 
 
 def deployed(session: AwsSession) -> Deployment:
-    """Return what the stack has made."""
+    """Return the stack's resources; raises `NoStackError` and `StackError`."""
     cloudformation = session.client("cloudformation")
     stack = _stack(cloudformation)
     if stack is None:
@@ -106,9 +106,9 @@ def _stack(cloudformation: Any) -> dict[str, Any] | None:
 
 
 def _kept_tables(session: AwsSession) -> dict[str, str]:
-    """Return the tables of a stack that is gone, by the parameters that take them; none unless it is all.
+    """Return the tables of a deleted stack by the parameters that take them; none if one is missing.
 
-    A deployment that was killed leaves an empty one behind: of several the one that has been used is taken.
+    A killed deployment leaves an empty table. If there are several, the used one is returned.
     """
     found: dict[str, str] = {}
     for table, parameter in KEPT_TABLES.items():
@@ -119,14 +119,14 @@ def _kept_tables(session: AwsSession) -> dict[str, str]:
 
 
 def _was_used(session: AwsSession, table: str) -> tuple[bool, float]:
-    """Return whether a table has anything in it, and when it was made: what sorts the one in use last."""
+    """Return whether a table has items, and when it was made. The table in use sorts last."""
     dynamodb = session.client("dynamodb")
     made: float = dynamodb.describe_table(TableName=table)["Table"]["CreationDateTime"].timestamp()
     return bool(dynamodb.scan(TableName=table, Limit=1)["Items"]), made
 
 
 def _own_tables(session: AwsSession, cloudformation: Any) -> dict[str, str]:
-    """Return the tables of the stack that is there, as `_kept_tables` does those of one that is gone."""
+    """Return the tables of the existing stack, in the form of `_kept_tables`."""
     resources, names = _resources(cloudformation), _table_names(session)
     found = {parameter: resources.get(table, "") for table, parameter in KEPT_TABLES.items()}
     return found if set(found.values()) <= set(names) else {}
@@ -138,27 +138,27 @@ def _table_names(session: AwsSession) -> list[str]:
 
 
 def _discard(cloudformation: Any) -> None:
-    """Delete the stack; its tables stay, by the template's policy."""
+    """Delete the stack. The template's policy keeps its tables."""
     cloudformation.delete_stack(StackName=STACK_NAME)
     waiter = cloudformation.get_waiter("stack_delete_complete")
     waiter.wait(StackName=STACK_NAME, WaiterConfig={"Delay": POLL_S, "MaxAttempts": POLLS_MAX})
 
 
 def _tables_taken_over(stack: Mapping[str, Any]) -> dict[str, str]:
-    """Return what `_kept_tables` returned when the stack was created: what it took over is not its own."""
+    """Return the tables that the stack was created with, in the form of `_kept_tables`."""
     values = {row["ParameterKey"]: row["ParameterValue"] for row in stack.get("Parameters", [])}
     return {name: values[name] for name in KEPT_TABLES.values() if values.get(name)}
 
 
 def _packaged_template(session: AwsSession, package: Package, digest: str) -> str:
-    """Upload the code and return the template that points at it: what `sam package` does."""
+    """Upload the code and return the template with its address, as `sam package` does."""
     s3 = session.client("s3")
     with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=CODE_BUCKET)
     key = f"{digest}.zip"
     s3.put_object(Bucket=CODE_BUCKET, Key=key, Body=package.archive())
     text = TEMPLATE.read_text().replace(LOCAL_CODE, f"CodeUri: s3://{CODE_BUCKET}/{key}")
-    return text.replace("RetainExceptOnCreate", "Retain")  # LocalStack knows no more than that
+    return text.replace("RetainExceptOnCreate", "Retain")  # LocalStack knows only Retain
 
 
 def _apply(
@@ -177,7 +177,7 @@ def _apply(
 
 
 def parameter_name(setting: str) -> str:
-    """Return the template's name for a setting: `UPSTREAM_URL` is `UpstreamUrl`."""
+    """Return the template's name of a setting: `UPSTREAM_URL` is `UpstreamUrl`."""
     return "".join(word.capitalize() for word in setting.split("_"))
 
 
@@ -192,7 +192,7 @@ def _resources(cloudformation: Any) -> dict[str, str]:
 
 
 def _expire_items(session: AwsSession, table: str) -> None:
-    """Switch expiry on: ministack accepts it in the template, but leaves it off."""
+    """Turn TTL on: ministack accepts it in the template, but leaves it off."""
     dynamodb = session.client("dynamodb")
     described = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
     if described["TimeToLiveStatus"] == "DISABLED":

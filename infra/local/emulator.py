@@ -1,4 +1,4 @@
-"""The embedded AWS (ministack): its own environment, its process, its end."""
+"""The embedded AWS (ministack): its environment, its start and its stop."""
 
 import hashlib
 import shutil
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 LOCK = Path(__file__).with_name("emulator.lock")
-# Beside the interpreter that runs this, and made from it: functions run on it and import its packages.
+# In this interpreter's environment, and made from it: the functions run on it and import its packages.
 ENVIRONMENT = Path(sys.prefix) / "emulator"
 PYTHON = ENVIRONMENT / "bin" / "python"
 INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE")
@@ -30,17 +30,17 @@ def install(say: Callable[[str], None]) -> None:
 
 
 def command() -> list[str]:
-    """Return what starts the emulator, with the repository as working directory."""
+    """Return the command that starts the emulator in the repository."""
     return [str(PYTHON), "-m", "infra.local.emulator_main"]
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the few variables of the user's that a program needs."""
+    """Return the few of the user's variables that a program needs."""
     return {name: environ[name] for name in INHERITED if name in environ}
 
 
 def environment(state: Path, function_log: Path, port: int, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the emulator's whole environment: the functions inherit it, so it holds nothing else."""
+    """Return the emulator's whole environment. The functions inherit it, so it holds nothing else."""
     temporary = _empty(state / "tmp")
     return inherited(environ) | {
         "BIND_HOST": "127.0.0.1",
@@ -51,7 +51,7 @@ def environment(state: Path, function_log: Path, port: int, environ: Mapping[str
         "STATE_DIR": str(state / "services"),
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(state / "s3"),
-        "LAMBDA_WARM_TTL_SECONDS": str(WARM_WORKERS_KEPT_S),  # else idle workers end after five minutes
+        "LAMBDA_WARM_TTL_SECONDS": str(WARM_WORKERS_KEPT_S),  # by default idle workers end after five minutes
         "LOG_LEVEL": "WARNING",
         "FUNCTION_LOG": str(function_log),
         "TMPDIR": str(temporary),
@@ -59,7 +59,7 @@ def environment(state: Path, function_log: Path, port: int, environ: Mapping[str
 
 
 def _empty(folder: Path) -> Path:
-    """Return the folder, empty: unpacked functions of a killed run are left there."""
+    """Return the folder, emptied: a killed run leaves unpacked functions there."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

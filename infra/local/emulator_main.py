@@ -1,9 +1,9 @@
 """Runs the embedded AWS; started by `emulator.py` with the interpreter of the emulator's own environment.
 
-The emulator saves its state only when it stops cleanly. Here it is saved every few seconds as well: each
-service is encoded between two events (20 ms for a thousand items, in which nothing else is done), and written
-beside them. Each file is replaced as a whole: a kill in the middle of a save leaves some services older than
-others, which the design allows (the tables are the truth), and no file torn.
+The emulator by itself saves its state only at a clean stop. This program also saves it every few seconds. It
+encodes one service at a time between two events (20 ms for a thousand items, during which nothing else runs),
+and writes in a thread. A file is replaced as a whole, so a kill during a save leaves no torn file. It may
+leave some services older than others; the design allows that, because the tables hold all state.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any
 
 SAVE_EVERY_S = 5.0
-NICENESS = 5  # on a machine that has nothing left the front still answers in time
+NICENESS = 5  # on a machine without a free core the front still answers in time
 STOP_CONNECTIONS_S = 0.5
 LOG_BYTES_MAX = 10_000_000
 
-# Function logs go to a file of ours instead: kept in the emulator they would be saved again every time.
+# Function logs go to a separate file: in the emulator's state they would be written at each save.
 NOT_SAVED = frozenset({"cloudwatch_logs"})
 TABLES = "dynamodb"
 
 
 class NoCopies:
-    """Stands in for `copy` while the tables are encoded: to copy them would take five times as long."""
+    """Replaces `copy` while the tables are encoded: a copy would take five times as long."""
 
     @staticmethod
     def deepcopy(value: Any) -> Any:
@@ -42,14 +42,14 @@ def encoded(name: str, get_state: Callable[[], Any]) -> str | None:
     persistence: Any = importlib.import_module("ministack.core.persistence")
     own = get_state.__globals__
     copying = own.get("copy")
-    if name == TABLES:  # which are used between events only; other services have threads
+    if name == TABLES:  # used between events only; other services have threads
         own["copy"] = NoCopies
     try:
         state = get_state()
         version = persistence._state_format_version(name)  # noqa: SLF001 - the version is pinned
         document = {"__ministack_format__": version, "payload": state}
         return None if state is None else json.dumps(document, default=persistence._json_default)  # noqa: SLF001
-    except RuntimeError:  # a thread has changed it meanwhile: the next time will do
+    except RuntimeError:  # a thread changed it meanwhile; the next save includes it
         return None
     finally:
         own["copy"] = copying
@@ -83,7 +83,7 @@ def write_function_logs(path: Path) -> None:
 
 
 def let_busy_workers_finish() -> None:
-    """Have an update end a function's idle workers only: one at work finishes its call first, as on AWS."""
+    """Make an update end only a function's idle workers. A busy one finishes its call first, as on AWS."""
     runtime: Any = importlib.import_module("ministack.core.lambda_runtime")
     service: Any = importlib.import_module("ministack.services.lambda_svc")
     end_workers, give_back = runtime.invalidate_worker, runtime.release_worker
@@ -107,7 +107,7 @@ def let_busy_workers_finish() -> None:
 
 
 def take_concurrency_as_a_number() -> None:
-    """Read an event source mapping's concurrency as AWS does: a parameter's value arrives as a text."""
+    """Accept an event source mapping's concurrency as text, as AWS does: parameters arrive as text."""
     service: Any = importlib.import_module("ministack.services.lambda_svc")
     concurrency = service._sqs_esm_concurrency  # noqa: SLF001 - the version is pinned
 
@@ -134,12 +134,12 @@ async def save(app: Any, folder: Path) -> None:
             try:
                 await asyncio.shield(writing)
             except asyncio.CancelledError:
-                await writing  # nothing is written any more when the emulator saves for the last time
+                await writing  # no write overlaps the emulator's own last save
                 raise
 
 
 async def save_regularly(app: Any, folder: Path) -> None:
-    """Save every few seconds, for as long as the process that started this one lives."""
+    """Save every few seconds while the parent process lives."""
     parent = os.getppid()
     while os.getppid() == parent:
         await asyncio.sleep(SAVE_EVERY_S)
@@ -147,7 +147,7 @@ async def save_regularly(app: Any, folder: Path) -> None:
 
 
 async def until_stopped(app: Any) -> None:
-    """Wait for SIGTERM or the parent's end; then nothing disturbs the emulator's own last save."""
+    """Wait for SIGTERM or the parent's end, then stop saving before the emulator's own last save."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     saving = asyncio.create_task(save_regularly(app, Path(os.environ["STATE_DIR"])))

@@ -1,7 +1,7 @@
 """A thin front for the emulator's REST API: one short address, the two-second promise, a fair queue.
 
 `python -m infra.local.front --port 8000 --target http://127.0.0.1:4566/restapis/<id>/prod/_user_request_`;
-every flag is also a variable `FRONT_…`. What it forwards, it forwards byte for byte.
+every flag is also a variable `FRONT_…`. It forwards requests byte for byte.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ NOT_FORWARDED = HOP_BY_HOP | {
     START_HEADER,
     ID_HEADER,
     b"expect",
-}  # the body has been read: nothing is left to expect
+}  # the body has been read, so `Expect` has no use
 NOT_RETURNED = HOP_BY_HOP | {b"server", b"date"}  # the front's server sets its own date
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -84,7 +84,7 @@ class Front:
         """Take the client that forwards; `clock` tells epoch seconds."""
         self._target = httpx.URL(settings.target.rstrip("/"))
         self._deadline_ms = settings.deadline_ms
-        self._turns = asyncio.Semaphore(settings.concurrency)  # wakes waiters in the order they came
+        self._turns = asyncio.Semaphore(settings.concurrency)  # wakes waiters in the order of arrival
         self._forwarding: set[asyncio.Task[Response]] = set()
         self._client = client
         self._clock = clock
@@ -102,7 +102,7 @@ class Front:
                 _refuse_two_lengths(request)
                 forwarded = self._forwarded(request, await _body(request), arrived_ms, request_id)
                 await self._turns.acquire()
-                # Shielded: whoever stops waiting must not stop what the request has set in motion.
+                # Shielded: the request goes on after its caller stops waiting.
                 answer = await asyncio.shield(self._start(forwarded))
         except RefusedError as error:
             return _problem(error.status, str(error), request_id)
@@ -122,7 +122,7 @@ class Front:
             self._target,
             headers=headers,
             content=body or None,
-            # As given, because an httpx.URL would tidy it; the timeout bounds only how long a slot is held.
+            # The raw path: httpx.URL would normalize it. The timeout bounds only how long a turn is held.
             extensions={"target": target, "timeout": httpx.Timeout(FORWARDED_CALL_MAX_S).as_dict()},
         )
 
@@ -133,7 +133,7 @@ class Front:
         return task
 
     def _finished(self, task: asyncio.Task[Response]) -> None:
-        """Give the turn back, and look at the error: whoever waited for it may be gone."""
+        """Give the turn back, and retrieve the error: its caller may have gone."""
         self._forwarding.discard(task)
         self._turns.release()
         if not task.cancelled():
@@ -162,13 +162,13 @@ async def _body(request: Request) -> bytes:
 
 
 def _refuse_two_lengths(request: Request) -> None:
-    """Of two lengths two servers may believe different ones, and see different requests (RFC 9112, 6.1)."""
+    """Refuse two lengths: two servers could use different ones and see other requests (RFC 9112, 6.1)."""
     if {"content-length", "transfer-encoding"} <= {*request.headers}:
         raise RefusedError(400, "Send Content-Length or Transfer-Encoding, not both.")
 
 
 def _own_words(answer: Response, request_id: str) -> Response:
-    """Return the function's answer as it is, but a problem of ours where the emulator speaks for itself."""
+    """Return the function's answer unchanged, and a problem instead of the emulator's own errors."""
     if answer.status_code < 400 or _names_a_request(answer):  # noqa: PLR2004
         return answer
     if answer.status_code >= 500:  # noqa: PLR2004
@@ -177,13 +177,13 @@ def _own_words(answer: Response, request_id: str) -> Response:
 
 
 def _names_a_request(answer: Response) -> bool:
-    """Every error of the function does, but those without a body and its pages."""
+    """Whether the body has a `request_id`: all errors of the function have, except pages and empty bodies."""
     is_page = answer.headers.get("content-type", "").startswith("text/html")
     return not answer.body or is_page or b'"request_id"' in bytes(answer.body)
 
 
 def _without(headers: Iterable[tuple[bytes, bytes]], unwanted: frozenset[bytes]) -> RawHeaders:
-    """Drop the unwanted headers, and those that the sender names as its connection's own."""
+    """Drop the unwanted headers, and those that `Connection` names."""
     pairs = [(name.lower(), value) for name, value in headers]
     named = {
         word.strip().lower() for name, value in pairs if name == b"connection" for word in value.split(b",")
@@ -209,10 +209,10 @@ def _problem(status: int, detail: str, request_id: str) -> JSONResponse:
 
 
 class ProblemProtocol(H11Protocol):
-    """Uvicorn's protocol: what cannot be parsed as HTTP is answered in the service's own shape, too."""
+    """Uvicorn's protocol, but input that is not HTTP is also answered with a problem."""
 
     def send_400_response(self, msg: str) -> None:
-        """Answer and close: what follows on the connection cannot be told from the rest of this request."""
+        """Answer and close: further bytes could belong to this request or to the next."""
         answer = _problem(400, msg, str(uuid7(time.time_ns() // 1_000_000)))
         headers = [*answer.raw_headers, (b"connection", b"close")]
         for event in (
@@ -264,14 +264,14 @@ def create_app(
 def _everything_to(
     front: Front, lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]]
 ) -> Starlette:
-    """Route nothing: patterns would miss paths such as one with a line break in it."""
+    """Use no routes: patterns would miss some paths, such as one with a line break."""
     app = Starlette(lifespan=lifespan)
     app.router.default = front
     return app
 
 
 def main(argv: Sequence[str]) -> NoReturn:
-    """Run the front until it is told to stop."""
+    """Run the front until a signal stops it."""
     settings = serve.parse(Settings, "FRONT", argv, os.environ)
     serve.run(
         lambda: create_app(settings),

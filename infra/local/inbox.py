@@ -1,4 +1,4 @@
-"""A receiver of our webhooks for trying things out: checks each signature, shows the last ones.
+"""A local receiver of webhooks: verifies each signature and shows the last webhooks.
 
 `python -m infra.local.inbox --port 8200 --state-dir DIR --secret-file FILE`; or variables `INBOX_…`.
 `POST /hook` or `/hook/{name}` receives, `GET /` is a page, `GET /_received` the same as JSON,
@@ -60,10 +60,10 @@ class Behaviour:
 
 
 class Received:
-    """The webhooks received so far: the last ones whole, the others as numbers."""
+    """The webhooks received so far: the last ones in full, and totals of the others."""
 
     def __init__(self, path: Path) -> None:
-        """Load what an earlier process left, and compact it."""
+        """Load the webhooks of an earlier process, and compact their file."""
         self.last: deque[Event] = deque(maxlen=RECEIVED_KEPT)
         self.count = 0
         self._ids: OrderedDict[str, None] = OrderedDict()
@@ -78,7 +78,7 @@ class Received:
         return len(self._ids)
 
     def add(self, webhook: Event) -> None:
-        """Remember one webhook, on disk first."""
+        """Store one webhook, on disk first."""
         self._journal.append(webhook)
         self._apply(webhook)
         if self._journal.lines > LINES_BEFORE_COMPACTING:
@@ -148,7 +148,7 @@ class Inbox:
         return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers=PAGE_HEADERS)
 
     async def configure(self, request: Request) -> Response:
-        """Change how the inbox answers `name`, or everybody without a setting of their own."""
+        """Change how the inbox answers `name`, or all names without their own setting."""
         try:
             changes = await request.json()
             name = str(changes.pop("name", "")) if isinstance(changes, dict) else ""
@@ -203,7 +203,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
 
 
 def main(argv: Sequence[str]) -> NoReturn:
-    """Run the inbox until it is told to stop."""
+    """Run the inbox until a signal stops it."""
     settings = serve.parse(Settings, "INBOX", argv, os.environ)
     serve.run(lambda: create_app(settings), settings, name="webhook inbox", port_setting="INBOX_PORT")
 

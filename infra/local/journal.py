@@ -12,14 +12,14 @@ class Journal:
     """Events of one server on disk. A torn line is skipped; `rewrite` replaces the file in one step."""
 
     def __init__(self, path: Path) -> None:
-        """Read what is there; nothing is written before the first append or rewrite."""
+        """Read the existing events. Nothing is written before the first append or rewrite."""
         self._path = path
         self.loaded = _read(path)
         self.lines = len(self.loaded)
         self._ends_in_a_torn_line = path.exists() and not path.read_bytes().endswith(b"\n")
 
     def append(self, event: Event) -> None:
-        """Add one event and flush it: it survives this process, whatever happens to it next."""
+        """Add one event and flush it, so that it survives a kill of this process."""
         start = "\n" if self._ends_in_a_torn_line else ""
         self._ends_in_a_torn_line = False
         with self._path.open("a", encoding="utf-8") as file:
@@ -45,6 +45,6 @@ def _read(path: Path) -> list[Event]:
 def _event(line: bytes) -> Event | None:
     try:
         event = json.loads(line)
-    except ValueError:  # torn by a kill in mid-write, or not text at all
+    except ValueError:  # torn by a kill during the write, or not text
         return None
     return event if isinstance(event, dict) else None

@@ -1,4 +1,4 @@
-"""The keys that a local stack makes for itself at its first start, in files that only their owner reads."""
+"""The keys that a local stack makes at its first start, in files that only their owner can read."""
 
 import base64
 import os
@@ -15,7 +15,7 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What signs webhooks and status tokens, and where the receivers' secret is kept."""
+    """The keys that sign webhooks and status tokens, and the file with the receivers' secret."""
 
     webhook_secret: str = field(repr=False)
     webhook_secret_file: Path
@@ -24,12 +24,12 @@ class Keys:
 
     @property
     def public_key(self) -> str:
-        """What verifies the signing key's signatures."""
+        """The public key that verifies the signing key's signatures."""
         return ed25519.public_key(self.signing_key)
 
     @classmethod
     def load(cls, folder: Path, webhook_secret: str | None) -> Self:
-        """Read the keys, making those that are missing; a webhook secret from the settings replaces ours."""
+        """Read the keys, and make missing ones. The settings' webhook secret replaces the stored one."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         webhook_secret_file = folder / "webhook_secret"
         if webhook_secret is not None:
@@ -63,7 +63,7 @@ def _read_or_make(file: Path, make: Callable[[], str]) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    """Write a file that was never readable by others, and is there as a whole or not at all."""
+    """Write a file atomically. Other users can read it at no time."""
     unfinished = file.with_suffix(".tmp")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:

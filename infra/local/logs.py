@@ -19,18 +19,18 @@ NOT_SHOWN |= {"function_request_id", "gateway_request_id"}
 
 
 class Reader:
-    """Makes lines readable, and leaves out those about other requests than the one that is asked for."""
+    """Makes lines readable, and drops those about other requests than the requested one."""
 
     def __init__(self, request_id: str | None) -> None:
         self._request_id = request_id
         self._jobs = set[str]()
 
     def read(self, line: str) -> str | None:
-        """Return what is shown of a line, `function {json}`; None if it is about something else."""
+        """Return a line `function {json}` in readable form; None if it is about another request."""
         function, _, text = line.partition(" ")
         try:
             fields = json.loads(text)
-        except ValueError:  # a traceback, or Lambda's own words
+        except ValueError:  # a traceback, or a line of Lambda's own
             return line if self._request_id is None else None
         return shown(function, fields) if self._is_wanted(fields) else None
 
@@ -61,7 +61,7 @@ def shown(function: str, fields: dict[str, Any]) -> str:
 
 
 def _counters(fields: dict[str, Any]) -> set[str]:
-    """Return the figures that are no durations: they count what the line says in words."""
+    """Return the names of figures other than durations: they count what the event already says."""
     definitions = fields.get("_aws", {}).get("CloudWatchMetrics", [])
     names = {metric["Name"] for definition in definitions for metric in definition["Metrics"]}
     return {name for name in names if not name.endswith(("Ms", "S"))}

@@ -23,7 +23,7 @@ class StackError(Exception):
 
 
 class Child:
-    """One process that was started here, and whatever it starts."""
+    """One child process, with the processes that it starts."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
         self.name = name
@@ -58,7 +58,7 @@ class Child:
             raise StackError(f"the {self.name} ended unexpectedly (status {status}): see {self._log}")
 
     def wait_until_answering(self, url: str, limit_s: float) -> None:
-        """Return once the URL answers anything but a server error; `StackError` if that takes too long."""
+        """Return once the URL answers below 500; raises `StackError` if that takes too long."""
         end_s = time.monotonic() + limit_s
         while not _answers(url):
             self.check()

@@ -1,4 +1,4 @@
-"""`make run`: starts the stack, says where everything is, and ends it with Ctrl-C or SIGTERM."""
+"""`make run`: starts the stack, prints its addresses, and stops it at Ctrl-C or SIGTERM."""
 
 import argparse
 import fcntl
@@ -25,7 +25,7 @@ CHECK_EVERY_S = 0.2
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run until told to stop; return the exit status."""
+    """Run until a signal stops it; return the exit status."""
     options = _options(argv)
     try:
         settings = LocalSettings.read(environment(options.env_file))
@@ -64,7 +64,7 @@ def _run(stack: Stack) -> None:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with suppress(OSError):  # nobody may be reading any more
+        with suppress(OSError):  # the terminal may be closed
             _say("stopping; the state is kept")
         stack.stop()
 
@@ -75,7 +75,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system gives back however this process ends."""
+    """Hold the folder's lock. The system releases it when this process ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "run.lock").open("a+") as lock:
         try:
@@ -116,12 +116,12 @@ def _hook(settings: LocalSettings) -> str:
 
 
 def _shown_key(settings: LocalSettings) -> str:
-    """Return the default key, which is no secret, if a client has it; never any other."""
+    """Return the default key if a client has it: it is no secret. No other key is ever returned."""
     return DEFAULT_KEY if DEFAULT_KEY in settings.clients.values() else "<one of your CLIENT_API_KEYS>"
 
 
 def console_keys(settings: LocalSettings) -> str:
-    """Say which keys open the console; the default operator's is no secret, and shown."""
+    """Return which keys open the console. The default operator's key is no secret, and is shown."""
     if not settings.operators:
         return "a caller's key opens it; OPERATOR_API_KEYS makes operators"
     if DEFAULT_OPERATOR_KEY in settings.operators.values():

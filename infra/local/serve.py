@@ -98,7 +98,7 @@ def run(
     threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
     listener = listen(address, port_setting)
     for stop in (signal.SIGTERM, signal.SIGINT):
-        # The server hands the signal on after its shutdown. No exception: whatever runs then may swallow it.
+        # The server raises the signal again after its shutdown. No exception here: code could catch it.
         signal.signal(stop, lambda *_: os._exit(0))
     config = uvicorn.Config(
         create_app(),
@@ -117,7 +117,7 @@ def run(
 
 
 def _end_with_parent(parent: int) -> NoReturn:
-    """End once whoever started this process has: killed with -9, nobody else would end it."""
+    """End when the parent process has ended: a parent killed with -9 can't end this process."""
     while os.getppid() == parent:
         time.sleep(PARENT_CHECKED_EVERY_S)
     os._exit(0)
@@ -129,12 +129,12 @@ class _Server(uvicorn.Server):
         self._greeting = greeting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Greet once requests and signals are handled, not before."""
+        """Print the address once requests and signals are handled, not before."""
         await super().startup(sockets)
         print(self._greeting, flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop without a traceback for each call that the stop cuts off."""
+        """Stop without a traceback for each call that the stop aborts."""
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
 

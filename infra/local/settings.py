@@ -1,4 +1,4 @@
-"""The local stack's settings: parsed once, from a mapping, into a frozen value that refuses nonsense."""
+"""The local stack's settings: parsed once from a mapping into a validated, frozen value."""
 
 import difflib
 import os
@@ -25,7 +25,7 @@ PORT_MAX = 65535
 LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = frozenset({LOOPBACK, "localhost", "::1"})
 
-# Handed on to the template when set; unset, the template's own default holds.
+# Given to the template if set; otherwise the template's default applies.
 TEMPLATE_SETTINGS = (
     "UPSTREAM_LIMIT",
     "UPSTREAM_WINDOW_SECONDS",
@@ -70,7 +70,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """Under which names the parts of the stack find one another: on one machine, or in one container each."""
+    """The host names of the stack's parts: on one machine, or in one container each."""
 
     upstream: str = LOOPBACK
     inbox: str = LOOPBACK
@@ -79,7 +79,7 @@ class Hosts:
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """Everything that `make run` and `docker compose up` can be told."""
+    """All settings of `make run` and `docker compose up`."""
 
     calls: CallSettings
     hosts: Hosts
@@ -94,27 +94,27 @@ class LocalSettings:
 
     @property
     def warm_workers(self) -> int:
-        """How many API workers are started ahead, and so how many requests the front lets in at once."""
+        """How many API workers are started in advance; the front lets in as many requests at once."""
         return min(self.calls.limits.calls + 2, WARM_WORKERS_MAX)
 
     @property
     def aws_url(self) -> str:
-        """The AWS of the stack."""
+        """The emulated AWS's URL."""
         return f"http://{self.hosts.aws}:{self.ports.aws}"
 
     @property
     def api_url(self) -> str:
-        """What callers call."""
+        """The API's URL."""
         return f"http://{LOOPBACK}:{self.ports.api}"
 
     @property
     def inbox_url(self) -> str:
-        """Where webhooks can go."""
+        """The inbox's URL."""
         return f"http://{self.hosts.inbox}:{self.ports.inbox}"
 
     @property
     def stand_in_environment(self) -> dict[str, str]:
-        """What the stand-in is told: the limits are the service's, unless they are set for it alone."""
+        """The stand-in's variables. Its limit is the service's, unless it is set separately."""
         limits = self.calls.limits
         return {
             "STANDIN_LIMIT": str(limits.calls),
@@ -157,7 +157,7 @@ class LocalSettings:
 
 
 def misspelled(dotenv: Path, example: Path) -> list[str]:
-    """Return what is said of names in `.env` that no part of this service reads but that look like ours."""
+    """Return warnings about names in `.env` that resemble a setting but that nothing reads."""
     known = (
         set(re.findall(r"^#?([A-Z_]+)=", example.read_text(), re.MULTILINE)) if example.is_file() else set()
     )
@@ -186,7 +186,7 @@ def _upstream_key(reader: Reader, uses_stand_in: bool) -> str:
 
 
 def _keys(setting: str, reader: Reader) -> dict[str, str]:
-    """Parse `name:key,…`; nothing set means nobody."""
+    """Parse `name:key,…`; an empty value has no keys."""
     text = reader.text(setting, "")
     if not text:
         return {}
@@ -195,7 +195,7 @@ def _keys(setting: str, reader: Reader) -> dict[str, str]:
 
 
 def _operators(reader: Reader, clients: Mapping[str, str]) -> dict[str, str]:
-    """Return the operators' keys; a key of a caller's would let that caller see everybody's requests.
+    """Return the operators' keys. No caller's key may be one: that caller would see all requests.
 
     Without any set there is one of our own, but only where callers use ours too: neither is a secret.
     """

@@ -20,7 +20,7 @@ from infra.local.warm import warm
 from infra.local.window import prepare_window
 
 START_LIMIT_S = 30.0
-# It saves its state in a second or two. A busy machine takes longer: killed then, it loses accepted requests.
+# It saves its state in a second or two, on a busy machine longer. A kill before that loses accepted requests.
 STOP_EMULATOR_S = 30.0
 STOP_SERVERS_S = 1.0
 FRONT = "front"
@@ -40,8 +40,8 @@ class Stack:
         self._say = say
         self.children: list[Child] = []
         self._window_is_prepared = False
-        # Stands while a stack runs. Found at a start, the last stop was not clean; it stays until a window
-        # has been prepared, so that an unclean stop is not forgotten when that start fails.
+        # Exists while a stack runs. If it exists at a start, the last stop was not clean. It is kept until
+        # the window is prepared, so that a failed start does not hide the unclean stop.
         self._unsettled = self.folder / "unsettled"
 
     @property
@@ -62,14 +62,14 @@ class Stack:
                 require_free_port(port, setting)
 
     def start(self) -> tuple[Deployment, Keys]:
-        """Start everything; return once callers can call. `stop` must follow, whatever happens."""
+        """Start everything; return once the API answers. Call `stop` afterwards, also after an error."""
         self.logs.mkdir(parents=True, exist_ok=True)
         keys = Keys.load(self.folder / "secrets", self.settings.webhook_secret)
         stopped_cleanly = not self._unsettled.exists()
         self._unsettled.touch()
         emulator.install(self._say)
         self._start_processes(keys)
-        with _signals_held():  # a deployment that is left half-way has to be made anew
+        with _signals_held():  # an incomplete deployment would have to be replaced
             deployment = deploy(self.session, self.settings, keys, _package())
         self._prepare_window(deployment, stopped_cleanly=stopped_cleanly)
         asyncio.run(warm(self.session, deployment, self.settings.warm_workers))
@@ -82,7 +82,7 @@ class Stack:
             child.check()
 
     def stop(self) -> None:
-        """End every process: the front first, then the emulator so that it saves, then what they called."""
+        """End every process: the front, then the emulator (which saves), then the servers that they call."""
         self._end(FRONT, limit_s=STOP_SERVERS_S)
         is_saved = self._end(EMULATOR, limit_s=STOP_EMULATOR_S)
         self._end(UPSTREAM, INBOX, limit_s=STOP_SERVERS_S)
@@ -123,9 +123,9 @@ class Stack:
         front.wait_until_answering(f"{self.settings.api_url}/health", START_LIMIT_S)
 
     def _start_server(self, name: str, port: int, settings: Mapping[str, str]) -> Child:
-        """Start one of our own servers; keys travel in its environment, never in its arguments."""
+        """Start a local server. Keys are in its environment, never in its arguments."""
         command = [sys.executable, "-m", f"infra.local.{name}", "--port", str(port)]
-        if name != FRONT:  # it keeps nothing
+        if name != FRONT:  # it has no state
             command += ["--state-dir", str(self.folder / name)]
         return self._start_child(name, command, {**emulator.inherited(os.environ), **settings})
 
@@ -146,13 +146,13 @@ class Stack:
 
 
 def _package() -> Package:
-    """Pack our own code; the functions run on this interpreter, and import its packages."""
+    """Pack the functions' code. They run on this interpreter, and import its packages."""
     return Package(digest_of_code(), archive_of_code, sysconfig.get_path("purelib"))
 
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Deliver Ctrl-C and SIGTERM only afterwards."""
+    """Hold Ctrl-C and SIGTERM back until the block ends."""
     held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

@@ -1,7 +1,7 @@
-"""A stand-in of the upstream: real signatures, its limit, its outages, its slow answers, all settable.
+"""A stand-in of the upstream: with real signatures, a limit, outages and slow answers, all configurable.
 
 `python -m infra.local.upstream --port 8100 --state-dir DIR`; every flag is also a variable `STANDIN_…`.
-It adds two paths that the upstream does not have: `GET /_stats` tells every arrival and the worst window,
+It adds two paths that the upstream does not have: `GET /_stats` returns every arrival and the worst window,
 `POST /_config` changes the behaviour of the running process (a JSON object of `Behaviour`'s fields).
 """
 
@@ -52,7 +52,7 @@ class Settings(serve.Address, Behaviour):
 
 @plain_dataclass(frozen=True)
 class Answer:
-    """One decided answer: the outcome's name for the statistics, then what goes over the wire."""
+    """One answer: the outcome's name for the statistics, then what is sent."""
 
     outcome: str
     status: int
@@ -68,7 +68,7 @@ DELAYED_OUTCOMES = frozenset({"signed", "degraded", "forced", "hung"})
 
 
 class BadQueryError(Exception):
-    """The query lacks a parameter, has one too long, or is not UTF-8."""
+    """The query lacks a parameter, has one that is too long, or is not UTF-8."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -100,17 +100,17 @@ class Upstream:
         return await self._limited(request, lambda now_s: self._sign(_parameter(request, "message"), now_s))
 
     async def welcome(self, request: Request) -> Response:
-        """Greet whoever has the right key: a way to check it."""
+        """Answer 200 if the key is right: a way to check a key."""
         return await self._limited(request, lambda _now_s: Answer("welcome", 200, "Welcome!"))
 
     async def verify(self, request: Request) -> Response:
-        """Say whether the signature is the message's; outside the limit unless `verify_counts`."""
+        """Verify a message's signature. Counts towards the limit only with `verify_counts`."""
         if self._behaviour.verify_counts:
             return await self._limited(request, lambda _now_s: self._verify(request))
         return _response(self._unauthorized(request) or _decide(lambda _now_s: self._verify(request), 0))
 
     async def stats(self, _request: Request) -> Response:
-        """Tell what arrived, and the most that any window ever held."""
+        """Return the arrivals, and the most arrivals of any window."""
         behaviour = self._behaviour
         return JSONResponse(
             {
@@ -132,7 +132,7 @@ class Upstream:
         return JSONResponse(dataclasses.asdict(self._behaviour))
 
     async def _limited(self, request: Request, judge: Judge) -> Response:
-        """Answer a call that counts. One without any key cannot be the service's, so it does not count."""
+        """Answer a call that counts. A call without a key cannot be the service's, so it does not count."""
         if "authorization" not in request.headers:
             return _response(UNAUTHORIZED)
         now_s = self._clock()
@@ -271,7 +271,7 @@ def create_app(
 
 
 def main(argv: Sequence[str]) -> NoReturn:
-    """Run the stand-in until it is told to stop."""
+    """Run the stand-in until a signal stops it."""
     settings = serve.parse(Settings, "STANDIN", argv, os.environ)
     serve.run(lambda: create_app(settings), settings, name="upstream stand-in", port_setting="UPSTREAM_PORT")
 

@@ -1,4 +1,4 @@
-"""How the stand-in misbehaves: pure functions of settings, seed, message and time, so reproducible."""
+"""How the stand-in misbehaves: pure, reproducible functions of settings, seed, message and time."""
 
 import hashlib
 import math
@@ -19,7 +19,7 @@ Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Behaviour:
-    """Everything about the upstream that a test may want otherwise, also while it runs."""
+    """The stand-in's behaviour, which a test may also change while it runs."""
 
     limit: Annotated[int, Field(ge=1, le=1_000)] = 10
     window_s: Annotated[float, Field(gt=0, le=86_400)] = 60
@@ -41,7 +41,7 @@ class Behaviour:
     forced_path: str | None = None  # None forces every limited path
 
     def __post_init__(self) -> None:
-        """Refuse ranges that are upside down."""
+        """Refuse a range whose minimum is above its maximum."""
         if self.outage_min_s > self.outage_max_s:
             raise ValueError("outage_min_s is above outage_max_s")
         if self.slow_min_s > self.slow_max_s:
@@ -59,7 +59,7 @@ def worst_window(times_s: Sequence[float], window_s: float) -> int:
 
 
 def outage_s(behaviour: Behaviour, message: str) -> float:
-    """Return how long this message fails from its first call on; 0 for one that is healthy from the start."""
+    """Return how long this message fails from its first call on; 0 if it never fails."""
     if message in EXAMPLES and 0 < behaviour.outage_share < 1:
         return behaviour.outage_max_s if EXAMPLES[message] else 0.0
     chance = random.Random(f"{behaviour.seed}/outage/{_fingerprint(message)}")  # noqa: S311
@@ -69,7 +69,7 @@ def outage_s(behaviour: Behaviour, message: str) -> float:
 
 
 def answer_delay_s(behaviour: Behaviour, message: str, call_number: int) -> float | None:
-    """Return how long this call takes: mostly about the median, now and then far longer; None if it hangs."""
+    """Return how long this call takes: mostly near the median, rarely far longer; None if it hangs."""
     if message in EXAMPLES and behaviour.hang_share < 1 and behaviour.slow_share < 1:
         return behaviour.latency_ms / 1000
     chance = random.Random(f"{behaviour.seed}/delay/{call_number}/{_fingerprint(message)}")  # noqa: S311

@@ -1,4 +1,4 @@
-"""What the stand-in remembers over a restart: arrivals, the fate of each message, the worst window."""
+"""The stand-in's state, kept over a restart: arrivals, each message's outage, the worst window."""
 
 import hashlib
 from collections import OrderedDict, deque
@@ -16,7 +16,7 @@ LINES_BEFORE_COMPACTING = 5 * ARRIVALS_KEPT
 
 @dataclass(frozen=True)
 class Arrival:
-    """One call that counts: when it came (epoch seconds), for which message, and what became of it."""
+    """One call that counts: its arrival (epoch seconds), its message, and its result."""
 
     t: float
     message: str
@@ -24,10 +24,10 @@ class Arrival:
 
 
 class State:
-    """The stand-in's memory. Every change is on disk before the call that caused it is answered."""
+    """The stand-in's state. Every change is on disk before the call that caused it is answered."""
 
     def __init__(self, path: Path, window_s: float) -> None:
-        """Load what an earlier process left, and compact it."""
+        """Load the state of an earlier process, and compact its file."""
         self.arrivals: deque[Arrival] = deque(maxlen=ARRIVALS_KEPT)
         self.arrivals_total = 0
         self.violations = 0
@@ -43,11 +43,11 @@ class State:
         self._compact()
 
     def arrivals_until(self, now_s: float, window_s: float) -> int:
-        """Count the arrivals in the window that ends now, the one that is being judged not yet among them."""
+        """Count the earlier arrivals in the window that ends now."""
         return arrivals_within(self._times(), now_s, window_s)
 
     def record(self, arrival: Arrival, *, violation: bool, window_s: float) -> None:
-        """Remember one arrival; `violation` says that it was one too many."""
+        """Store one arrival; `violation`: it exceeded the limit."""
         kept = asdict(arrival) | {"message": arrival.message[:MESSAGE_CHARACTERS_KEPT]}
         self._set_window(window_s)
         self._write({"kind": "arrival", **kept, "violation": violation})
@@ -64,7 +64,7 @@ class State:
         return self._outage_ends_s.get(_key(message))
 
     def begin(self, message: str, outage_end_s: float) -> None:
-        """Settle the fate of a message at its first call."""
+        """Store when a message's outage ends, at its first call."""
         self._write({"kind": "fate", "key": _key(message), "outage_end_s": outage_end_s})
 
     def _write(self, event: Event) -> None:

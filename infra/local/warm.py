@@ -1,4 +1,4 @@
-"""Starts workers of all three functions ahead of the first caller."""
+"""Starts workers of all three functions before the first request."""
 
 import asyncio
 import json
@@ -11,14 +11,14 @@ from infra.local.deploy import Deployment
 from infra.local.processes import StackError
 
 WARM_LIMIT_S = 60.0
-TRIES_MAX = 3  # a function that has just been changed, or a busy machine
+TRIES_MAX = 3  # for a function that was just changed, or a busy machine
 PAUSE_S = 1.0
-# Many that start at once are too slow to ask every part in time, and then say 503: they run, though.
+# Workers that start at once can be too slow to check every dependency, and answer 503. They run, though.
 RUNNING = frozenset({httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE})
 
 
 async def warm(session: AwsSession, deployment: Deployment, workers: int) -> None:
-    """Have so many API workers running, one notifier, and a processor run that goes on with what is due."""
+    """Start this many API workers, one notifier, and a processor run that continues with what is due."""
     await asyncio.gather(
         _warm_api(deployment.api_url, workers),
         asyncio.to_thread(_invoke, session, deployment.resources),
@@ -32,7 +32,7 @@ def _invoke(session: AwsSession, resources: Mapping[str, str]) -> None:
 
 
 async def _warm_api(api_url: str, workers: int) -> None:
-    """Have so many workers running: each concurrent request takes one, so they are all asked at once.
+    """Start this many workers: each concurrent request takes one, so the requests are sent at once.
 
     A worker belongs to its request from the moment that arrives, long before the worker has started.
     """

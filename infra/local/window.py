@@ -1,4 +1,4 @@
-"""What the window holds when the local stack starts."""
+"""Prepares the window when a local stack starts."""
 
 import asyncio
 import time
@@ -15,11 +15,10 @@ from infra.local.settings import LocalSettings
 
 
 def prepare_window(session: AwsSession, table: str, settings: LocalSettings, *, clean: bool) -> str:
-    """See to the window before anybody may call; return a line that says when the first call may be.
+    """Prepare the window before the first call; return a line that says when that call is allowed.
 
-    `clean`: the last stop, if there was one, kept everything.
-
-    Where nothing is known, the window is full: after an unclean stop its own last writes may be what is lost.
+    `clean`: the last stop, if there was one, lost no write. Without knowledge of earlier calls the window
+    starts full: after an unclean stop, the window's own last writes may be lost.
     """
     client = session.client("dynamodb")
     quiet = clean and _upstream_is_quiet(settings)
@@ -27,7 +26,7 @@ def prepare_window(session: AwsSession, table: str, settings: LocalSettings, *, 
 
 
 def _upstream_is_quiet(settings: LocalSettings) -> bool:
-    """Tell whether the upstream certainly had no call within a window: only the stand-in can say."""
+    """Whether the upstream certainly had no call within a window. Only the stand-in knows."""
     if not settings.uses_stand_in:
         return False
     stats = httpx.get(f"{settings.calls.url}/_stats", trust_env=False).json()
@@ -42,7 +41,7 @@ async def _prepare(client: Any, table: str, calls: CallSettings, *, clean: bool,
     store = DynamoWindowStore(client, table, lambda: full)
     if not clean:
         await store.overwrite(full)
-        return _starts_full(free_at_ms - now_ms, "the last stop was not a clean one")
+        return _starts_full(free_at_ms - now_ms, "the last stop was not clean")
     if upstream_quiet and await store.create(Gate(windows.empty(calls.limits))):
         return "The window starts empty: the first call may be made at once."
     window = (await store.read()).window

@@ -1,4 +1,4 @@
-"""The operator's tool, by its command line: `python -m infra.ops --help`."""
+"""The operator's command-line tool: `python -m infra.ops --help`."""
 
 import asyncio
 import getpass
@@ -68,7 +68,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What the options before the command say."""
+    """The options before the command."""
 
     stack: str
     endpoint: str | None
@@ -76,7 +76,7 @@ class Session:
     as_json: bool
 
     def run(self, action: Callable[[Ports], Coroutine[Any, Any, Result]]) -> Result:
-        """Connect, and carry out an action; raises `RelayError`."""
+        """Connect and carry out an action; raises `RelayError`."""
         return asyncio.run(action(connect(self.stack, self.endpoint, self.region)))
 
     def say(self, **what: object) -> None:
@@ -107,16 +107,16 @@ def options(
 
 @app.command()
 def overview(context: Context) -> None:
-    """Say how the service stands, why, and what to do: what the console's headline says."""
+    """Show the service's state, its reason and what to do: the console's headline."""
     session: Session = context.obj
     show.document(session.run(overviews.document), as_json=session.as_json)
 
 
 @app.command()
 def status(context: Context, request_id: str) -> None:
-    """Show where a request stands.
+    """Show the state of a request.
 
-    Everything but the message and the signature, which are the caller's.
+    The message and the signature are not shown: they belong to the caller.
     """
     session: Session = context.obj
     (found,) = session.run(partial(_found, wanted=Filter(ids=frozenset({request_id}))))
@@ -137,7 +137,7 @@ def list_(
 ) -> None:
     """List requests, oldest first.
 
-    They are found by a scan: it reads the whole table, and is billed so.
+    This scans the whole table, and costs read units by its size.
 
     \b
       list --state open --since 1h
@@ -160,9 +160,9 @@ def replay(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Send webhooks again that were given up.
+    """Send webhooks again, from the first attempt.
 
-    By id any that has ended, a delivered one too; by caller or time those that are undeliverable or gone.
+    By id: any that ended, also a delivered one. By caller or time: those that are undeliverable or gone.
 
     \b
       replay 0199a1b2-…
@@ -184,11 +184,11 @@ def retry_now(
     request_ids: Ids = None,
     client: Client = "",
     *,
-    everything: Annotated[bool, typer.Option("--all", help="Whatever is retried.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All that wait for a retry.")] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Try again what waits for its next try, as soon as the window has a slot; the limit is kept.
+    """Make waiting retries due now. Each is called once the window has a free slot, so the limit is kept.
 
     \b
       retry-now 0199a1b2-…
@@ -216,9 +216,9 @@ def purge(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Give up open requests: those named, those of a caller or time, or all. They fail, and say why.
+    """Fail open requests, with a reason: by id, by caller or time, or all.
 
-    A call that is under way is not cut off, but nobody waits for it any more. There is no way back.
+    A call in flight is not aborted, but its result is not used. This cannot be undone.
     """
     session: Session = context.obj
     wanted = _filter(request_ids, client, since, until)
@@ -233,21 +233,21 @@ def purge(
 def pause(
     context: Context, by: Annotated[str, typer.Option(help="Who pauses; the console shows it.")] = ""
 ) -> None:
-    """Stop all upstream calls. Requests are still accepted, and wait."""
+    """Stop all upstream calls. Requests are still accepted and wait."""
     session: Session = context.obj
     session.say(paused=True, changed=session.run(partial(actions.pause, by=by or getpass.getuser())))
 
 
 @app.command()
 def resume(context: Context) -> None:
-    """Go on with upstream calls."""
+    """Resume upstream calls."""
     session: Session = context.obj
     session.say(paused=False, changed=session.run(actions.resume))
 
 
 @app.command()
 def unblock(context: Context) -> None:
-    """End the wait that an upstream's 429 asked for, and probe a refused key at once."""
+    """End the wait after the upstream's 429, and probe a refused key at once."""
     session: Session = context.obj
     session.say(changed=session.run(actions.unblock))
 
@@ -260,7 +260,7 @@ def letters_list(
     until: Until = "",
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = LISTED_MAX,
 ) -> None:
-    """List dead letters, with the requests that each names. They stay where they are."""
+    """List dead letters, with the requests that each names. They stay in the queue."""
     session: Session = context.obj
     _rows(session, _letters(session, _filter((), client, since, until)), limit)
 
@@ -276,9 +276,9 @@ def letters_delete(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Delete dead letters once the fault behind them is understood.
+    """Delete dead letters, once you know their reason.
 
-    Nothing is lost with them: the due index has every job and delivery that is not done.
+    No work is lost: the due index has every unfinished job and delivery.
     """
     session: Session = context.obj
     wanted = _filter(request_ids, client, since, until)
@@ -293,7 +293,7 @@ def _letters(session: Session, wanted: Filter) -> list[show.Row]:
 
 @limit_app.command("show")
 def limit_show(context: Context) -> None:
-    """Show N, W, and how much is in use."""
+    """Show N, W and the slots in use."""
     session: Session = context.obj
 
     async def document(ports: Ports) -> show.Row:
@@ -306,9 +306,9 @@ def limit_show(context: Context) -> None:
 def limit_set(
     context: Context, calls: int, window_seconds: float, *, dry_run: DryRun = False, yes: Yes = False
 ) -> None:
-    """Change N and W at once, for all functions, without a call too many.
+    """Change N and W at once, for all functions. The limit is kept during the change.
 
-    It stands until a deployment asks for other numbers than the last one did.
+    It holds until a deployment requests other numbers than the deployment before.
     """
     session: Session = context.obj
     window_ms = round(window_seconds * 1000)
@@ -333,10 +333,10 @@ def window_fill(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Make every slot busy for a lease: after a table was restored, calls may be missing in it.
+    """Make every slot busy for a lease: a restored table may lack recent calls.
 
-    No call is made until then. With a longer UPSTREAM_TIMEOUT_SECONDS or UPSTREAM_GRACE_SECONDS than the
-    defaults, give the seconds: send limit (2) + timeout + grace + W + margin.
+    No call is made until the lease ends. With a longer UPSTREAM_TIMEOUT_SECONDS or UPSTREAM_GRACE_SECONDS
+    than the defaults, give the seconds: send limit (2) + timeout + grace + W + margin.
     """
     session: Session = context.obj
 
@@ -354,12 +354,12 @@ def window_fill(
 def upstream_key_set(context: Context) -> None:
     """Read the upstream's key from standard input, and replace it. Nothing else of the secret changes.
 
-    Functions follow within five minutes; if the upstream refuses the old key, the new one is tried at once.
+    Functions use it within five minutes. If the upstream refuses the old key, the new one is probed at once.
     """
     session: Session = context.obj
     key = getpass.getpass("The upstream's key: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
     if not key:
-        raise typer.BadParameter("no key came on standard input")
+        raise typer.BadParameter("standard input has no key")
     session.run(partial(actions.set_upstream_key, key=key))
     session.say(upstream_key="replaced")
 
@@ -379,9 +379,9 @@ def secret_init(
         ),
     ] = "",
 ) -> None:
-    """Fill the empty secret of a new stack: the upstream's key, and new ones of our own, shown this once.
+    """Fill the empty secret of a new stack: the upstream's key, and new keys, which are shown only now.
 
-    What is in a secret already is never replaced.
+    A secret that is not empty is never replaced.
     """
     session: Session = context.obj
     key, webhook_secret = actions.new_key(), new_webhook_secret()
@@ -397,7 +397,7 @@ def secret_init(
 
 @keys_app.command("list")
 def keys_list(context: Context, *, operator: Operator = False) -> None:
-    """List who has a key, by name: the callers, or the operators."""
+    """List the names that have a key: the callers, or the operators."""
     session: Session = context.obj
     names = session.run(lambda ports: actions.key_names(ports.vault, _holders(operator=operator)))
     _rows(session, [_holder(name, operator=operator) for name in names], sys.maxsize)
@@ -405,10 +405,10 @@ def keys_list(context: Context, *, operator: Operator = False) -> None:
 
 @keys_app.command("add")
 def keys_add(context: Context, name: str, *, operator: Operator = False) -> None:
-    """Give a caller, or an operator, a key; a caller also a secret that signs its webhooks. Shown this once.
+    """Make a key for a caller or an operator; a caller also gets a webhook secret. They are shown only now.
 
-    Functions know it after five minutes at most. The local stacks take their keys from CLIENT_API_KEYS and
-    OPERATOR_API_KEYS anew at every start.
+    Functions accept it within five minutes. At every start the local stacks read their keys from
+    CLIENT_API_KEYS and OPERATOR_API_KEYS.
     """
     session: Session = context.obj
     if not HOLDER_NAME.fullmatch(name):
@@ -422,7 +422,7 @@ def keys_add(context: Context, name: str, *, operator: Operator = False) -> None
 
 @keys_app.command("webhook-secret")
 def keys_webhook_secret(context: Context, name: str, *, retire: Retire = False) -> None:
-    """Sign a caller's webhooks with a new secret of its own, shown this once, and with the older one."""
+    """Sign a caller's webhooks with a new secret of its own and with the older one. It is shown only now."""
     session: Session = context.obj
     if retire:
         session.run(lambda ports: actions.retire_client_secrets(ports.vault, name))
@@ -437,7 +437,7 @@ def keys_webhook_secret(context: Context, name: str, *, retire: Retire = False) 
 def keys_revoke(
     context: Context, name: str, *, operator: Operator = False, dry_run: DryRun = False, yes: Yes = False
 ) -> None:
-    """Take a key away. Functions forget it after five minutes at most."""
+    """Revoke a key. Functions refuse it within five minutes."""
     session: Session = context.obj
     rows = [_holder(name, operator=operator)]
     _confirm(session, rows, "Revoke this key?", dry_run=dry_run, yes=yes)
@@ -454,12 +454,12 @@ def _holder(name: str, *, operator: bool) -> show.Row:
 
 
 def _add_signer_commands(name: str, field: str, description: str) -> None:
-    """Add what rotates one kind of key."""
+    """Add the commands that rotate one kind of key."""
     group = typer.Typer(no_args_is_help=True, help=f"{description} Rotation: add, wait, retire.")
 
     @group.command()
     def add(context: Context) -> None:
-        """Sign with a new key; the old one stays valid. What receivers need is shown only now."""
+        """Sign with a new key; the old one stays valid. The receivers' half is shown only now."""
         session: Session = context.obj
         new, public_key, shown = _new_signer(field)
         session.run(lambda ports: actions.add_signer(ports.vault, field, new, public_key))
@@ -467,7 +467,7 @@ def _add_signer_commands(name: str, field: str, description: str) -> None:
 
     @group.command()
     def retire(context: Context, *, dry_run: DryRun = False, yes: Yes = False) -> None:
-        """Keep the newest only, once nothing needs the older one any more."""
+        """Keep only the newest key. Use this once no receiver needs the older one."""
         session: Session = context.obj
         _confirm(session, [{"retire": name}], "Retire all but the newest?", dry_run=dry_run, yes=yes)
         session.say(retired=session.run(lambda ports: actions.retire_signers(ports.vault, field)))
@@ -476,7 +476,7 @@ def _add_signer_commands(name: str, field: str, description: str) -> None:
 
 
 def _new_signer(field: str) -> tuple[str, str, show.Row]:
-    """Return a new key, its public half if it has one, and what the operator is shown."""
+    """Return a new key, its public half if it has one, and the text for the operator."""
     if field == actions.WEBHOOK_SECRETS:
         secret = new_webhook_secret()
         return secret, "", {"secret": secret}
@@ -526,13 +526,13 @@ def _standings(found: Sequence[Standing]) -> list[show.Row]:
 
 
 def _rows(session: Session, rows: Sequence[show.Row], limit: int) -> None:
-    """Show rows up to a limit; how many there are stands above the table."""
+    """Show rows up to a limit, with their total above the table."""
     title = f"{len(rows)} found" + (f", the first {limit}" if len(rows) > limit else "")
     show.rows(rows[:limit], title, as_json=session.as_json)
 
 
 def _results(session: Session, action: Callable[[Ports], Coroutine[Any, Any, dict[str, str]]]) -> None:
-    """Carry out an action on each request, and name each with its result; fail if none could be sent."""
+    """Carry out an action on each request, and show each result; fail if none succeeded."""
     results = session.run(action)
     _rows(session, [{"id": each, "result": result} for each, result in results.items()], sys.maxsize)
     if not set(results.values()) & actions.GOOD:
@@ -540,7 +540,7 @@ def _results(session: Session, action: Callable[[Ports], Coroutine[Any, Any, dic
 
 
 def _confirm(session: Session, rows: Sequence[show.Row], question: str, *, dry_run: bool, yes: bool) -> None:
-    """Show what would be done, then stop (a dry run) or ask, unless told not to."""
+    """Show the plan, then stop (a dry run) or ask (unless `yes`)."""
     if dry_run:
         _rows(session, rows, LISTED_MAX)
         raise typer.Exit
@@ -550,7 +550,7 @@ def _confirm(session: Session, rows: Sequence[show.Row], question: str, *, dry_r
 
 
 def main() -> None:
-    """Run the tool; its exit status says how it went."""
+    """Run the tool and return its exit status."""
     try:
         words = sys.argv[1:]
         as_json = ["--json"] if "--json" in words else []

@@ -1,4 +1,4 @@
-"""What an operator can do: functions on ports, which know neither AWS nor the command line."""
+"""The operator's actions: functions on ports, independent of AWS and of the command line."""
 
 import asyncio
 import contextlib
@@ -40,18 +40,18 @@ Secret = dict[str, Any]
 
 
 class Refused(RelayError):
-    """It can't be done, and nothing was."""
+    """The action is not allowed, and nothing was changed."""
 
 
 class NothingFound(RelayError):
-    """There is nothing to do it to."""
+    """The action found no object."""
 
 
 class RequestScan(Protocol):
-    """Finds requests by what no index knows."""
+    """Finds requests by properties that no index has."""
 
     def requests(self) -> AsyncIterator[Request]:
-        """Return every request there is; reads the whole table."""
+        """Return every request; reads the whole table."""
         ...
 
 
@@ -82,7 +82,7 @@ class Vault(Protocol):
 
 
 class DeadLetterQueue(Protocol):
-    """Messages that could not be handled. What is received is held until it is deleted or released."""
+    """Messages that could not be handled. A received message is held until it is deleted or released."""
 
     async def receive(self, limit: int, wait_ms: int) -> list[Received]:
         """Receive up to `limit` (at most 10), waiting for the first one up to `wait_ms` (at most 20 s)."""
@@ -93,11 +93,11 @@ class DeadLetterQueue(Protocol):
         ...
 
     async def release(self, receipts: Sequence[str]) -> None:
-        """Let others receive them again at once."""
+        """Make them receivable again at once."""
         ...
 
     async def count(self) -> int:
-        """Return about how many there are that nobody holds."""
+        """Return the approximate number of messages that are not held."""
         ...
 
 
@@ -116,7 +116,7 @@ class Ports:
 
 
 class State(StrEnum):
-    """What a request can be looked for by: where it stands, its outcome, or its webhook."""
+    """The states to find requests by: of the request, of its outcome, or of its webhook."""
 
     OPEN = "open"
     WAITING = "waiting"
@@ -135,7 +135,7 @@ ENDED_UNHEARD = frozenset({State.GONE, State.UNDELIVERABLE})
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which requests: by id, by caller, by when they were accepted. Empty, it is all of them."""
+    """Selects requests by id, caller and time of acceptance. An empty filter selects all."""
 
     ids: frozenset[str] = frozenset()
     client: str = ""
@@ -144,11 +144,11 @@ class Filter:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was asked for in particular."""
+        """Whether it selects all requests."""
         return self == Filter()
 
     def fits(self, request: Request) -> bool:
-        """Whether the request is one of them."""
+        """Whether it selects the request."""
         return (
             (not self.ids or request.id in self.ids)
             and (not self.client or request.client == self.client)
@@ -159,26 +159,26 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A request, and its job if that still decides what becomes of it."""
+    """A request, and its job while the request is open."""
 
     request: Request
     job: Job | None
 
     @property
     def attempts(self) -> int:
-        """Return the calls that ended since the request was accepted, as far as is still known."""
+        """Return the number of calls since the request was accepted, as far as it is known."""
         return max(0, self.job.attempts - self.request.attempts_before) if self.job else 0
 
     @property
     def state(self) -> str:
-        """Return where it stands: waiting, retrying, or its outcome."""
+        """Return its state: waiting, retrying, or its outcome."""
         if not self.request.open:
             return self.request.state
         return State.RETRYING if self.attempts else State.WAITING
 
 
 async def find(ports: Ports, wanted: Filter, states: frozenset[State] = frozenset()) -> list[Standing]:
-    """Return the requests that fit, oldest first. Ids are looked up; anything else reads the whole table."""
+    """Return the matching requests, oldest first. Ids are looked up; other filters read the whole table."""
     if wanted.ids:
         found = await asyncio.gather(*(ports.store.request(request_id) for request_id in sorted(wanted.ids)))
         requests = [request for request in found if request and wanted.fits(request)]
@@ -192,7 +192,7 @@ async def find(ports: Ports, wanted: Filter, states: frozenset[State] = frozense
 
 
 def _may_be_in(request: Request, states: frozenset[State]) -> bool:
-    """Judge without the job: whether an open request waits or is retried, only that knows."""
+    """Match without the job, which alone knows whether an open request waits or is retried."""
     return bool(states & _request_states(request)) or (request.open and bool(states & POSITIONS))
 
 
@@ -205,7 +205,7 @@ async def _standing(store: JobStore, request: Request) -> Standing:
 
 
 async def purge(ports: Ports, requests: Iterable[Request], *, notify: bool) -> int:
-    """Give open requests up and tell their callers; return how many. Their jobs are called no more."""
+    """Fail open requests and notify their callers; return how many. Their jobs get no further call."""
     requests = list(requests)
     calls = {request.id: request.calls_of(await ports.store.job(request.job_id)) for request in requests}
 
@@ -237,7 +237,7 @@ async def replay(ports: Ports, requests: Iterable[Request]) -> dict[str, str]:
 
 
 async def retry_now(ports: Ports, requests: Iterable[Request]) -> dict[str, str]:
-    """Let what waits for its next try be called as soon as a slot is free; return each result, by request."""
+    """Make waiting retries due now, for the next free slots; return the result of each, by request."""
     results = {}
     for request in requests:
         job = await ports.store.job(request.job_id)
@@ -253,41 +253,41 @@ async def retry_now(ports: Ports, requests: Iterable[Request]) -> dict[str, str]
 async def _change_requests(
     store: JobStore, requests: Iterable[Request], decide: Callable[[Request], Request | None]
 ) -> list[Request]:
-    """Write what `decide` makes of each, and of what is stored now where somebody else was first."""
+    """Write what `decide` returns for each request, and decide again after a conflicting write."""
     written = [await amend_request(store, request, decide) for request in requests]
     return [request for request in written if request]
 
 
 async def _notify(queue: Queue, requests: Iterable[Request]) -> None:
-    """Send the webhooks' first messages. What is lost here, the due index finds."""
+    """Send the webhooks' first messages. The due index finds a webhook whose message is lost."""
     due = [request for request in requests if request.delivery_due]
     await queue.send([NotificationMessage(request.job_id, request.id, 0).encode() for request in due])
 
 
 async def pause(ports: Ports, *, by: str) -> bool:
-    """Stop upstream calls; say whether that changed anything."""
+    """Stop upstream calls; return whether that changed the state."""
     now_ms = ports.clock.now_ms()
     return await _change_window(ports.window_store, lambda gate: gates.pause(gate, by=by, now_ms=now_ms))
 
 
 async def resume(ports: Ports) -> bool:
-    """Go on with upstream calls; say whether that changed anything."""
+    """Resume upstream calls; return whether that changed the state."""
     return await _change_window(ports.window_store, lambda gate: gates.resume(gate, ports.clock.now_ms()))
 
 
 async def unblock(ports: Ports) -> bool:
-    """End what a 429 or a refused key holds back; say whether that changed anything."""
+    """End the wait after a 429 or a refused key; return whether that changed the state."""
     return await _change_window(ports.window_store, lambda gate: gates.unblock(gate, ports.clock.now_ms()))
 
 
 async def fill_window(ports: Ports, for_ms: int) -> bool:
-    """Make every slot busy for so long; say whether that changed anything."""
+    """Make every slot busy for this long; return whether that changed the state."""
     free_at_ms = ports.clock.now_ms() + for_ms
     return await _change_window(ports.window_store, lambda gate: windows.fill(gate.window, free_at_ms))
 
 
 async def set_limits(ports: Ports, calls: int, window_ms: int) -> bool:
-    """Change N and W, until a deployment asks for other numbers; say whether that changed anything."""
+    """Change N and W until a deployment requests other numbers; return whether that changed the state."""
     return await _change_window(
         ports.window_store, lambda gate: windows.change_limits(gate.window, calls, window_ms, deployed=False)
     )
@@ -308,7 +308,7 @@ async def init_secret(vault: Vault, document: Secret) -> None:
 
 
 async def key_names(vault: Vault, holders: str = CLIENTS) -> list[str]:
-    """Return who has a key."""
+    """Return the names that have a key."""
     return sorted((await vault.read()).document.get(holders, {}))
 
 
@@ -318,7 +318,7 @@ def new_key() -> str:
 
 
 async def add_key(vault: Vault, name: str, holders: str = CLIENTS, webhook_secret: str = "") -> str:
-    """Give a caller, or an operator, a key and return it; it is shown only now.
+    """Make a key for a caller or an operator and return it. It is shown only now.
 
     `webhook_secret`: what signs the webhooks of this caller alone.
     """
@@ -336,7 +336,7 @@ async def add_key(vault: Vault, name: str, holders: str = CLIENTS, webhook_secre
 
 
 async def add_client_secret(vault: Vault, name: str, new: str) -> None:
-    """Sign a caller's webhooks with a secret of its own; one that it has already signs them too."""
+    """Sign a caller's webhooks with a new secret of its own. Its present one signs them too."""
 
     def added(secret: Secret) -> Secret:
         _require_client(secret, name)
@@ -369,7 +369,7 @@ def _signed_with(secret: Secret, name: str, secrets_: list[Any]) -> dict[str, An
 
 
 async def revoke_key(vault: Vault, name: str, holders: str = CLIENTS) -> None:
-    """Take a key away. What was accepted is delivered still, signed as its receiver expects."""
+    """Revoke a key. Accepted requests are still delivered, signed with the caller's webhook secret."""
 
     def revoked(secret: Secret) -> Secret:
         known = secret.get(holders, {})
@@ -381,9 +381,9 @@ async def revoke_key(vault: Vault, name: str, holders: str = CLIENTS) -> None:
 
 
 async def set_upstream_key(ports: Ports, key: str) -> None:
-    """Replace the upstream's key, and nothing else; a key that is suspected is tried at once."""
+    """Replace only the upstream's key. If the key is suspected, the new one is probed at once."""
     await _change(ports.vault, lambda secret: secret | {"upstream_key": key})
-    with contextlib.suppress(NothingFound):  # a window that was never made suspects no key
+    with contextlib.suppress(NothingFound):  # without a window no key is suspected
         await unblock(ports)
 
 
@@ -398,7 +398,7 @@ async def add_signer(vault: Vault, kind: str, new: str, public_key: str = "") ->
 
 
 async def retire_signers(vault: Vault, kind: str) -> int:
-    """Keep the newest key only; return how many were retired. Their public halves stay published."""
+    """Keep only the newest key; return how many were retired. Their public halves stay published."""
     retired = 0
 
     def left(secret: Secret) -> Secret:
@@ -428,7 +428,7 @@ def _retired_public_keys(secret: Secret) -> Secret:
 
 
 async def _change(vault: Vault, decide: Callable[[Secret], Secret]) -> None:
-    """Change the secret, again on the current version if somebody else changed it meanwhile.
+    """Change the secret. After a conflicting change, repeat this on the current version.
 
     Raises `Refused` if the functions could not use the result, and `TooManyConflicts`.
     """

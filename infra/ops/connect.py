@@ -31,11 +31,11 @@ CURRENT, CHANGE_LABEL = "AWSCURRENT", "SIGNING-RELAY-CHANGE"
 HAS_NO_VERSION = frozenset({"ResourceNotFoundException"})
 LABEL_IS_ELSEWHERE = frozenset({"InvalidParameterException", "ResourceNotFoundException"})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1", "localhost.localstack.cloud"})
-HELD_S = 900  # nobody else sees a dead letter while it is judged; it is released afterwards
+HELD_S = 900  # a dead letter is hidden from other receivers for so long, unless it is released
 
 
 def connect(stack: str, endpoint: str | None, region: str | None) -> Ports:
-    """Return the ports of a stack, whose resources are looked up; raises `Unavailable`."""
+    """Look up a stack's resources and return its ports; raises `Unavailable`."""
     make = _clients(endpoint, region)
     try:
         names = _resources(make("cloudformation"), stack)
@@ -59,7 +59,7 @@ def connect(stack: str, endpoint: str | None, region: str | None) -> Ports:
 
 
 def _clients(endpoint: str | None, region: str | None) -> Any:
-    """Return what makes clients. A loopback endpoint gets dummy credentials, never the operator's own."""
+    """Return a session for clients. A loopback endpoint gets dummy credentials, never the operator's."""
     config = aws.config(attempts=ATTEMPTS, read_timeout_s=READ_TIMEOUT_S)
     if endpoint and urlsplit(endpoint).hostname in LOOPBACK_NAMES:
         local, place = LocalSession(endpoint), {"region_name": region} if region else {}
@@ -69,7 +69,7 @@ def _clients(endpoint: str | None, region: str | None) -> Any:
 
 
 def _resources(cloudformation: Any, stack: str) -> Mapping[str, str]:
-    """Return the resources' names; tables that the stack took over are named by its parameters."""
+    """Return the resources' names. The stack's parameters name the tables that it took over."""
     described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     given = {row["ParameterKey"]: row["ParameterValue"] for row in described.get("Parameters", [])}
     taken_over = {table: given.get(f"{table}Name", "") for table in ("SigningTable", "WindowTable")}
@@ -87,7 +87,7 @@ def _no_window() -> Gate:
 
 
 class DynamoScan:
-    """A `RequestScan`: costs a read of the whole table, which is fine for a person, not for a function."""
+    """A `RequestScan`. It reads the whole table: acceptable for a person, not for a function."""
 
     def __init__(self, client: Any, table: str) -> None:
         self._client = client
@@ -113,7 +113,7 @@ class DynamoScan:
 
 
 class SqsDeadLetters(SqsQueue):
-    """A `DeadLetterQueue`: what it receives nobody else sees for `held_s`, or until it is released."""
+    """A `DeadLetterQueue`. Received messages are hidden for `held_s`, or until they are released."""
 
     def __init__(self, client: Any, url: str, held_s: int) -> None:
         super().__init__(client, url)
@@ -131,7 +131,7 @@ class SqsDeadLetters(SqsQueue):
         return [Received(row["Body"], row["ReceiptHandle"]) for row in answer.get("Messages", [])]
 
     async def release(self, receipts: Sequence[str]) -> None:
-        """Let others receive them again at once."""
+        """Make them receivable again at once."""
         for start in range(0, len(receipts), BATCH_MAX):
             entries = [
                 {"Id": str(index), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
@@ -141,7 +141,7 @@ class SqsDeadLetters(SqsQueue):
 
 
 class SecretsManagerVault:
-    """A `Vault`. Secrets Manager has no conditional write, but moves a label only from the version with it.
+    """A `Vault`. Secrets Manager has no conditional write, but moves a label only from a named version.
 
     So a new version is put without the label AWSCURRENT, which is then moved from the version that was read.
     """
@@ -151,7 +151,7 @@ class SecretsManagerVault:
         self._secret_id = secret_id
 
     async def read(self) -> StoredSecret:
-        """Return the current version; raises `Unavailable`, which never repeats what it holds."""
+        """Return the current version; raises `Unavailable`, which never repeats the secret."""
         answer = await in_thread(self._client.get_secret_value, SecretId=self._secret_id)
         try:
             secret: Secret = json.loads(answer["SecretString"])
@@ -176,16 +176,16 @@ class SecretsManagerVault:
             await self._move_label(CURRENT, before.version if before else "", version)
         except ClientError:
             stored = await self.read()
-            # A repeated move that had landed is refused too.
+            # A repeat of a move that succeeded is refused too.
             if stored.version != version:
                 return Conflict(stored)
         finally:
-            with contextlib.suppress(ClientError, Unavailable):  # a label too many does no harm
+            with contextlib.suppress(ClientError, Unavailable):  # an extra label does no harm
                 await self._move_label(label, version)
         return Written(StoredSecret(version, after))
 
     async def fill(self, document: Secret) -> bool:
-        """Put the first version; False if there is one, whatever it holds. Raises `Unavailable`."""
+        """Put the first version; False if there is any version. Raises `Unavailable`."""
         try:
             await in_thread(self._client.get_secret_value, keep=HAS_NO_VERSION, SecretId=self._secret_id)
         except ClientError:
@@ -195,7 +195,7 @@ class SecretsManagerVault:
         return False
 
     async def _move_label(self, label: str, from_version: str, to_version: str = "") -> None:
-        """Move a label between versions, or only remove it; AWS deletes versions without a label some day."""
+        """Move a label between versions, or only remove it. AWS later deletes versions without a label."""
         await in_thread(
             self._client.update_secret_version_stage,
             keep=LABEL_IS_ELSEWHERE,

@@ -1,4 +1,4 @@
-"""Dead letters: list and delete them. Nothing waits for one: the due index has what it named."""
+"""Lists and deletes dead letters. No work waits for one: the due index has what it names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ports import JobStore
 
 BATCH = 10
 RECEIVE_WAIT_MS = 1_000
-"""SQS asks all of its servers only if it may wait: without that, an empty answer proves nothing."""
+"""SQS asks all its servers only in a long poll. After a short poll an empty answer proves nothing."""
 
 DECODERS: Mapping[str, Callable[[str], WakeUp | NotificationMessage]] = {
     "fresh": decode_wake_up,
@@ -21,7 +21,7 @@ DECODERS: Mapping[str, Callable[[str], WakeUp | NotificationMessage]] = {
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter: `readable` unless no version of this service can have written it."""
+    """A dead letter. `readable`: a version of this service can have written it."""
 
     queue: str
     text: str
@@ -30,7 +30,7 @@ class Letter:
 
 
 async def list_all(ports: Ports, wanted: Filter) -> list[Letter]:
-    """Return the dead letters that fit, and leave them where they are."""
+    """Return the matching dead letters, and leave them in the queue."""
     found = []
     for name, queue in ports.dead_letters.items():
         letters = await _receive(ports.store, name, queue)
@@ -40,7 +40,7 @@ async def list_all(ports: Ports, wanted: Filter) -> list[Letter]:
 
 
 async def delete(ports: Ports, wanted: Filter) -> int:
-    """Delete the dead letters that fit; return how many. The others stay."""
+    """Delete the matching dead letters; return how many. The others stay."""
     deleted = 0
     for name, queue in ports.dead_letters.items():
         letters = await _receive(ports.store, name, queue)
@@ -52,7 +52,7 @@ async def delete(ports: Ports, wanted: Filter) -> int:
 
 
 async def _receive(store: JobStore, name: str, queue: DeadLetterQueue) -> dict[str, Letter]:
-    """Return all letters of a queue by receipt; they are held until they are deleted or released."""
+    """Return all letters of a queue by receipt. They are held until they are deleted or released."""
     letters: dict[str, Letter] = {}
     while batch := await queue.receive(BATCH, RECEIVE_WAIT_MS):
         for received in batch:

@@ -1,4 +1,4 @@
-"""How the service stands, for the command line: the same headline as the console's."""
+"""The service's state for the command line: the console's headline."""
 
 from console.reading import Reader, facts
 from core.headline import headline
@@ -7,7 +7,7 @@ from infra.ops.actions import Ports
 
 
 async def document(ports: Ports) -> show.Row:
-    """Return the headline and what it was judged by; raises `Unavailable`."""
+    """Return the headline and its figures; raises `Unavailable`."""
     reader = Reader(ports.store, ports.window_store.read, ports.history, ports.clock)
     reading = await reader.read()
     letters = {name: await queue.count() for name, queue in ports.dead_letters.items()}

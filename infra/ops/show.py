@@ -1,4 +1,4 @@
-"""Shows what was found: tables for people, JSON for programs. Never a key, unless it was just made."""
+"""Prints results: tables for people, JSON for programs. No key is printed, except a new one."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def moment_ms(text: str) -> int:
 
 
 def time_text(at_ms: int | None) -> str:
-    """Return a time to the second, in UTC; nothing for none."""
+    """Return a time to the second, in UTC; None for None."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at_ms else ""
 
 
@@ -52,7 +52,7 @@ def standing_row(standing: Standing) -> Row:
 
 
 def _why(standing: Standing) -> str:
-    """Say what went wrong last: the request's failure, else its webhook's, else its last call's."""
+    """Return the last error: the request's failure, else its webhook's, else its last call's."""
     request, job = standing.request, standing.job
     code = request.failure.reason if request.failure else request.delivery.reason
     code = code or (job.error if job and request.open else "")
@@ -60,7 +60,7 @@ def _why(standing: Standing) -> str:
 
 
 def standing_document(standing: Standing) -> Row:
-    """Return all that is known of a request but the message and the signature, which are the caller's."""
+    """Return all fields of a request except the message and the signature, which belong to the caller."""
     request, job, delivery = standing.request, standing.job, standing.request.delivery
     return {
         **standing_row(standing),
@@ -89,7 +89,7 @@ def letter_row(letter: Letter) -> Row:
 
 
 def window_document(gate: Gate, now_ms: int) -> Row:
-    """Return the limits, and how much of them is in use."""
+    """Return the limits and the slots in use."""
     window = gate.window
     return {
         "calls": window.limits.calls,
@@ -104,7 +104,7 @@ def window_document(gate: Gate, now_ms: int) -> Row:
 
 
 def rows(found: Sequence[Row], title: str, *, as_json: bool) -> None:
-    """Show many things, one line each."""
+    """Print rows, one line each."""
     if as_json:
         print(json.dumps(list(found)))
         return
@@ -118,7 +118,7 @@ def rows(found: Sequence[Row], title: str, *, as_json: bool) -> None:
 
 
 def document(found: Row, *, as_json: bool) -> None:
-    """Show one thing, a line for each thing known of it."""
+    """Print one document, one line per field."""
     if as_json:
         print(json.dumps(found))
         return

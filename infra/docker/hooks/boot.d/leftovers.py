@@ -1,8 +1,8 @@
-"""LocalStack starts: remove the containers of functions that one which was killed has left.
+"""When LocalStack starts: removes the functions' containers that a killed LocalStack left.
 
-They would hold on to the network, so that `docker compose down` fails. LocalStack has no more functions than
-these at this moment, and after a clean stop there are none. It names them after its own container, whose name
-begins with its compose project: those of other checkouts are left alone.
+They would keep the network in use; `docker compose down` would fail. At this moment LocalStack has started
+no functions, so all that exist are old. LocalStack names them after its own container, whose name begins with
+the compose project, so the containers of other checkouts are kept.
 """
 
 import http.client
@@ -18,7 +18,7 @@ class Docker(http.client.HTTPConnection):
     """The engine's API, on its socket."""
 
     def connect(self) -> None:
-        """Connect to the socket in the place of a host."""
+        """Connect to the socket instead of a host."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(SOCKET)
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# LocalStack starts. If it did not stop cleanly before, say so: the deploy step then starts with a full window,
-# and takes the mark away. The step is not root: it may delete here because the folder is made its own.
+# When LocalStack starts: if the last stop was not clean, create a mark. The deploy step then fills the window and
+# deletes the mark. The step is not root, so it gets the folder to be able to delete there.
 running=/var/lib/localstack/running
 if [ -e "$running" ]; then touch /state/unsettled; fi
 touch "$running"

@@ -1,3 +1,3 @@
 #!/bin/sh
-# LocalStack stops cleanly: what it has been told is on disk.
+# When LocalStack stops cleanly: its state is on disk.
 rm -f /var/lib/localstack/running
