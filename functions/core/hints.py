@@ -22,6 +22,7 @@ class Hints:
 
     `latencies_ms`: the last answered calls, newest last.
     `served`: the caller whose fresh job was called last; the next turn is another caller's.
+    `old_retry_last`: whether the processor's last call was for a retry overdue by ten windows.
     `wake_at_ms`: when the earliest wake-up arrives that was sent; if it is past, there is none.
     `slow_probe_at_ms`: when the API last called inline although the upstream is slow.
     """
@@ -30,6 +31,7 @@ class Hints:
     wake_at_ms: int = 0
     slow_probe_at_ms: int = 0
     served: str = ""
+    old_retry_last: bool = False
 
     @property
     def latency_ms(self) -> int:

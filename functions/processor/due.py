@@ -90,7 +90,7 @@ class DueJobs:
             rows.pop(job_id, None)
         self._stale_until_ms[job_id] = self._clock.now_ms() + STALE_MS
 
-    def turns(self, gate: Gate, *, calls_max: int, old_retry_last: bool) -> list[Next]:
+    def turns(self, gate: Gate, *, calls_max: int) -> list[Next]:
         """Return the jobs to call now, one for each slot that may be taken, up to `calls_max`."""
         now_ms = self._clock.now_ms()
         if gate.closed(now_ms):
@@ -101,7 +101,7 @@ class DueJobs:
             gate.window,
             now_ms,
             calls_max=calls_max,
-            old_retry_last=old_retry_last,
+            old_retry_last=gate.hints.old_retry_last,
             served=gate.hints.served,
         )
 

@@ -83,7 +83,6 @@ class Run:
         self._due = DueJobs(ports.store, ports.clock, backoff)
         self._settings = settings
         self._calls: set[asyncio.Task[Job | None]] = set()
-        self._old_retry_last = False
         self._stop_ms = ports.clock.monotonic_ms() + run_limit_ms(settings)
 
     async def run(self, wake_ups: Sequence[WakeUp] = ()) -> int:
@@ -172,7 +171,7 @@ class Run:
         if gate is None or self._clock.monotonic_ms() >= self._stop_ms:
             return []
         calls_max = gate.window.limits.calls - len(self._calls)
-        return self._due.turns(gate, calls_max=calls_max, old_retry_last=self._old_retry_last)
+        return self._due.turns(gate, calls_max=calls_max)
 
     def _handle(self, turn: Next, result: StartedCall | NotStarted | BaseException) -> bool:
         """Record the result of one start; return whether anything changed."""
@@ -185,7 +184,6 @@ class Run:
         self._backoff.forget(job_id)
         if isinstance(result, StartedCall):
             self._due.drop(job_id)
-            self._old_retry_last = turn.old_retry
             task = asyncio.create_task(self._caller.carry_out(result))
             self._calls.add(task)
             task.add_done_callback(self._ended)
@@ -232,6 +230,7 @@ class Run:
             aim=aim,
             oldest_ms=oldest.created_ms,
             open_from=oldest.id,
+            hints={"old_retry_last": turn.old_retry},
         )
 
     async def _swept(self) -> None:

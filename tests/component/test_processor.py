@@ -19,7 +19,7 @@ from core.places import DueKind
 from core.request import DeliveryState, Failure, Request, RequestState, Success
 from core.scheduling import Due
 from core.waiting import field_of
-from core.window import Change, Limits
+from core.window import Change, Limits, Slot, Window
 from ports import PAGE_MAX, Conflict, Page, RequestKey, Written
 from processor.backoff import Backoff
 from processor.due import DueJobs
@@ -77,6 +77,13 @@ class ProcessorWorld:
             due_ms=now_ms + due_in_ms, estimated_ms=estimated_ms,
         )  # fmt: skip
         return await world.store.accept(request)
+
+    async def fail_long_ago(self, message: str) -> None:
+        """Store a request whose job has failed once, and has been due again for longer than ten windows."""
+        request = await self.wait_for(message, due_in_ms=HOUR_MS)
+        then_ms = self.notifiers.clock.now_ms() - 2 * HOUR_MS
+        job = jobs.schedule(None, message, then_ms, jobs.Waiter(request.id, request.client))
+        await self.notifiers.store.write_job(None, jobs.failed(job, then_ms, then_ms + HOUR_MS, counted=True))
 
     async def work(self, minutes: float) -> None:
         """Make a run each minute, and one for each wake-up, as the event source mapping does."""
@@ -293,6 +300,24 @@ def test_a_flood_of_one_caller_delays_no_other() -> None:
         signed = await world.notifiers.now(request)
         assert signed.state is RequestState.SIGNED
         assert signed.closed_ms - request.created_ms <= 2 * CALLS.limits.window_ms
+
+    run(scenario())
+
+
+def test_old_retries_take_every_second_call_though_each_run_makes_one() -> None:
+    """Whose turn it is outlives a run: who waits for a first call has every second one."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        now_ms = world.notifiers.clock.now_ms()
+        slots = tuple(Slot(now_ms + 6_000 * number) for number in range(CALLS.limits.calls))
+        world.window.gate = Gate(Window(CALLS.limits, slots))
+        for number in range(10):
+            await world.accept(f"fresh {number}")
+            await world.fail_long_ago(f"retry {number}")
+        await world.work(minutes=1)
+        kinds = [message.split()[0] for message in world.upstream.calls]
+        assert kinds == ["retry", "fresh"] * 5
 
     run(scenario())
 

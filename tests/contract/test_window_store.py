@@ -324,6 +324,7 @@ def test_a_write_costs_what_the_docstring_says(calls: int, expected_units: int) 
         (12_345,) * 8,
         blocked_until_ms=NOW_MS + 1,
         served="alice",
+        old_retry_last=True,
         wake_at_ms=NOW_MS + 1,
         blocked_from_ms=NOW_MS,
         block_probe_at_ms=NOW_MS + 1,
