@@ -17,9 +17,9 @@ THREADS = 32
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
-    """Return a loop for the life of a Lambda instance: connections are kept between invocations.
+    """Return a loop for the life of a Lambda instance, so that connections are kept between invocations.
 
-    Its threads are many, because a client call that hangs keeps its own until the client's time-out.
+    It has many threads, because a client call that hangs keeps its thread until the client's time-out.
     """
     loop = asyncio.new_event_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS))
@@ -28,7 +28,7 @@ def event_loop() -> asyncio.AbstractEventLoop:
 
 
 def session() -> boto3.session.Session:
-    """Return a session: one per function, so that its clients share what is slow to load."""
+    """Return a session; one per function, because its clients share data that is slow to load."""
     return boto3.session.Session()
 
 
@@ -51,7 +51,7 @@ def error_code(error: ClientError) -> str:
 async def in_thread(call: Callable[..., Any], /, *, keep: frozenset[str] = frozenset(), **kwargs: Any) -> Any:
     """Make a blocking client call in a thread.
 
-    Raises `Unavailable` for whatever goes wrong, but lets a `ClientError` with a code in `keep` through.
+    Raises `Unavailable` for every error, except for a `ClientError` with a code in `keep`.
     """
     try:
         return _genuine(await asyncio.to_thread(call, **kwargs))
@@ -64,10 +64,10 @@ async def in_thread(call: Callable[..., Any], /, *, keep: frozenset[str] = froze
 
 
 def _genuine(answer: Any) -> Any:
-    """Return the answer of an AWS service; raises `Unavailable` for one of anything else.
+    """Return the answer if an AWS service sent it; raises `Unavailable` if something else did.
 
-    The SDK takes any 200 for success, whatever its body: one from a proxy in between, believed, would be a
-    request accepted that was never stored, or a slot taken that was not.
+    The SDK takes every 200 as success, also one from a proxy in between. Then a request would be accepted but
+    not stored, or a slot used but not taken.
     """
     if not answer["ResponseMetadata"].get("RequestId"):
         raise Unavailable("an answer without a request id: it is not from AWS")

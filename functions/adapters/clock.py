@@ -1,4 +1,4 @@
-"""Time and chance as the machine gives them."""
+"""The machine's clocks and its random numbers."""
 
 import asyncio
 import secrets
@@ -24,7 +24,7 @@ class SystemClock:
 
 
 class SystemRandomness:
-    """A `ports.Randomness` that also holds after a snapshot of the process was restored many times."""
+    """A `ports.Randomness`. Copies of a process that are restored from one snapshot get different values."""
 
     def request_id(self, now_ms: int) -> str:
         """Return a UUIDv7 (RFC 9562): 48 bits of time, then chance."""

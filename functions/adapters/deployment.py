@@ -1,4 +1,4 @@
-"""Asks Lambda which settings are deployed now: those of this instance may be older."""
+"""Reads from Lambda which settings are deployed now; this instance may be of an older deployment."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -11,7 +11,7 @@ from core.window import Limits
 
 
 class LambdaDeployment:
-    """A `ports.Deployment` on a boto3 Lambda client, which is made when it is needed: hardly any run asks."""
+    """A `ports.Deployment` on a boto3 Lambda client, which is made only if needed: few runs need it."""
 
     def __init__(self, new_client: Callable[[], Any], function: str) -> None:
         self._new_client = new_client
@@ -29,5 +29,5 @@ class LambdaDeployment:
         )
         try:
             return CallSettings.read(Reader(answer["Environment"]["Variables"])).limits
-        except (KeyError, SettingError) as error:  # we may not read them, or they are another version's
+        except (KeyError, SettingError) as error:  # reading is not permitted, or another version wrote them
             raise Unavailable("the deployed settings can't be read") from error

@@ -1,4 +1,4 @@
-"""Idempotency keys as DynamoDB items: `PK=CLAIM#<id>  SK=CLAIM`, which TTL takes after a day."""
+"""Idempotency keys as DynamoDB items: `PK=CLAIM#<id>  SK=CLAIM`. TTL deletes them after a day."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ class DynamoClaimStore:
         return not await self._put(after, UNCHANGED, {":claimed": {"N": str(before.claimed_ms)}})
 
     async def _put(self, claim: Claim, condition: str, values: Item) -> Item | None:
-        """Put an item on a condition; return the stored one if that does not hold."""
+        """Put an item on a condition; return the stored item if the condition fails."""
         try:
             await in_thread(
                 self._client.put_item,

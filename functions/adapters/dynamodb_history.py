@@ -1,4 +1,4 @@
-"""How the service stood, minute by minute, in the signing table; TTL takes what is old.
+"""The history of the service: one item a minute in the signing table. TTL deletes old items.
 
 PK=HISTORY  SK=<milliseconds, 13 digits>
 """

@@ -4,8 +4,8 @@
     PK=JOB#<job id>      SK=REQ#<request id>  a request: the truth
     PK=REQ#<request id>  SK=REQ               an immutable pointer to it, in its caller's partition
 
-The sparse index `due` (hash `due_kind`, range `due_ms`) holds whatever is to be looked at; and, in partitions
-of their own, the requests that have ended, by when they did, until TTL takes them.
+The sparse index `due` (hash `due_kind`, range `due_ms`) holds every record that has a due time. In partitions
+of their own it also holds the requests that are done, by their end, until TTL deletes them.
 Every write replaces a whole item on condition that its `revision` is the one that was read.
 """
 
@@ -98,13 +98,13 @@ class DynamoJobStore:
         return Written(after) if job and job.revision == after.revision else Conflict(job)
 
     async def accept(self, request: Request) -> Request:
-        """Store a new request and its pointer, in one transaction, which may be cancelled for a moment."""
+        """Store a new request and its pointer in one transaction; try again if a conflict cancels it."""
         request = replace(request, revision=_revision())
         for _ in range(ACCEPT_TRIES):
             reasons = await self._put_new(encode_request(request), _pointer(request))
             if not reasons:
                 return request
-            # A repeated write of a transaction that had landed fails its own condition.
+            # If the SDK repeats a transaction that was already written, its condition fails.
             if stored := await self.request_of(request.job_id, request.id):
                 return stored
             if not reasons <= TRANSIENT:
@@ -112,9 +112,9 @@ class DynamoJobStore:
         raise Unavailable("TransactWriteItems: canceled")
 
     async def _put_new(self, *rows: Item) -> frozenset[str]:
-        """Put items that are not there yet, all or none; return why they were not put.
+        """Put items that don't exist yet, all or none; return why they were not put.
 
-        The SDK makes a token for each call: one of ours would be refused with other items.
+        The SDK makes a client token for each call. A fixed token would be refused with other items.
         """
         try:
             await in_thread(
@@ -275,7 +275,7 @@ def _page(rows: Sequence[Item], *, more: bool) -> Page:
 
 
 def _if_readable(row: Item) -> Request | None:
-    """Return the request of a row; None for one of a newer version: it costs only itself."""
+    """Return the request of a row; None if a newer version wrote it, so that the others are still read."""
     try:
         return decode_request(row)
     except Unavailable:
@@ -307,5 +307,5 @@ def _due_of(row: Item, client: str) -> Due:
 
 
 def _number(row: Item, name: str) -> int:
-    """Return a number of an index row, 0 if there is none: one damaged row must not hide the others."""
+    """Return a number of an index row; 0 if it is missing, so that a damaged row does not hide the others."""
     return int(row.get(name, {}).get("N", 0))

@@ -1,4 +1,4 @@
-"""What notifiers share about receivers, in the signing table beside the jobs.
+"""The records of receivers and places, which all notifiers share, in the signing table.
 
     PK=RECEIVER#<caller> <url>   SK=RECEIVER    the circuit of a caller's URL
     PK=INFLIGHT#<host>:<port>    SK=INFLIGHT    the places of a host, or of an address
@@ -47,11 +47,11 @@ class DynamoReceiverStore:
         if await self._landed(RECEIVER, before.revision, after, items.encode(after)):
             return Written(after)
         stored = await self.receiver(after.name)
-        # A repeated write of one that had landed fails its own condition.
+        # If the SDK repeats a write that already landed, its condition fails.
         return Written(after) if stored.revision == after.revision else Conflict(stored)
 
     async def in_flight(self, name: str) -> InFlight:
-        """Return the places; of what is not stored none is taken."""
+        """Return the taken places; none is taken if nothing is stored."""
         item = await self._read(IN_FLIGHT, name)
         found: InFlight = items.decode(InFlight, {"name": {"S": name}, **_without_leases(item)}, {})
         return replace(found, leases=_decode_leases(item))

@@ -38,7 +38,7 @@ class DynamoWindowStore:
         return await self._write(gate, {"ConditionExpression": "attribute_not_exists(PK)"})
 
     async def overwrite(self, gate: Gate) -> None:
-        """Store a gate whatever was there: only where nobody else is at work."""
+        """Store a gate without a condition. Use it only if nothing else uses the window."""
         await self._write(gate, {})
 
     async def _write(self, gate: Gate, condition: Mapping[str, Any]) -> bool:
@@ -77,7 +77,7 @@ class DynamoWindowStore:
 
 
 class _Update:
-    """A `Change` in DynamoDB's words. Every name and value goes by a placeholder."""
+    """A `Change` as a DynamoDB update expression. Every name and value has a placeholder."""
 
     def __init__(self, change: Change) -> None:
         self.names: dict[str, str] = {}
@@ -112,7 +112,7 @@ class _Update:
             self._set(f"{self._name('slots')}.{self._name(str(index))}", _encode_slot(slot))
 
     def _replace_all_slots(self, change: Change, limits: Limits) -> None:
-        """Compare and set the whole map: a hundred single paths would pass the expression's 4 KB."""
+        """Compare and set the whole map: a hundred single paths would exceed the expression's 4 KB."""
         slots = self._name("slots")
         self._conditions.append(f"{slots} = {self._value(_encode_slots(change.expected_slots))}")
         self._set(slots, _encode_slots(change.slots))

@@ -11,7 +11,7 @@ SEED_BYTES = PRIVATE_KEY_BYTES[0]
 
 
 def signer(private_key: str) -> Signer:
-    """Return what signs with a `whsk_` key."""
+    """Return a function that signs with a `whsk_` key."""
     return _parse_private_key(private_key).sign
 
 

@@ -1,7 +1,8 @@
-"""Posts one webhook, once, within a deadline, to an address that was judged.
+"""Posts one webhook, once, within a deadline, to an address that the egress policy allows.
 
-httpcore, the engine below httpx, is used directly. What is judged is what is sent (no second URL parser), and
-redirects, cookies, proxies from the environment and decompression are absent rather than switched off.
+This uses httpcore, the engine below httpx, directly. So the URL that was checked is the one that is sent,
+without a second URL parser; and there are no redirects, cookies, proxies from the environment or
+decompression.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ Connecting = asyncio.Future[httpcore.AsyncNetworkStream]
 
 
 class ThreadResolver:
-    """The system's resolver, in threads of its own: names that hang must not starve the process."""
+    """The system's resolver, in its own threads, so that names that hang don't block other work."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolver")
@@ -59,7 +60,7 @@ class NoAnswerError(RelayError):
 
 
 class PinnedBackend(httpcore.AsyncNetworkBackend):
-    """Connects to the given addresses only, whatever host it is asked for.
+    """Connects to the given addresses only; the host name of the request is not resolved again.
 
     As RFC 8305 says: the next address is tried when one has failed or has not answered for a quarter of a
     second, IPv6 and IPv4 in turn, and the first connection is used.
@@ -77,7 +78,7 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Return the first connection that stands; raises the last address's failure if none does."""
+        """Return the first connection that succeeds; raises the last address's failure if none does."""
 
         def connect(address: str) -> Connecting:
             connecting = self._network.connect_tcp(address, port, timeout, local_address, socket_options)
@@ -103,7 +104,7 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
 
 
 async def _drop(connecting: Iterable[Connecting]) -> None:
-    """End connections that nobody needs: those under way, and those that stand by now."""
+    """Close the connections that are not used: those being opened, and those open already."""
     for each in connecting:
         each.cancel()
     for stream in await asyncio.gather(*connecting, return_exceptions=True):
@@ -140,7 +141,7 @@ class Progress:
 
 
 def _trusting_context() -> ssl.SSLContext:
-    """Trust the system's authorities and the public ones: a slim image may have none of its own."""
+    """Trust the system's certificate authorities and certifi's, because a slim image may have none."""
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     return context
@@ -148,7 +149,7 @@ def _trusting_context() -> ssl.SSLContext:
 
 @dataclass(frozen=True)
 class HttpPoster:
-    """A `ports.Poster`. Holds no connection between two posts: each is connected anew."""
+    """A `ports.Poster`. It opens a new connection for each post."""
 
     policy: Policy
     version: str
@@ -175,7 +176,7 @@ class HttpPoster:
     async def post(
         self, url: str, addresses: Sequence[str], headers: Mapping[str, str], body: bytes
     ) -> PostResult:
-        """Send it to one of these addresses, which `resolve` returned; whatever happens is a `PostResult`."""
+        """Send a webhook to one of the addresses from `resolve`. Errors are returned as a `PostResult`."""
         progress = Progress()
         try:
             return await self._post(self._judged_target(url), addresses, headers, body, progress)
@@ -199,7 +200,7 @@ class HttpPoster:
             async with asyncio.timeout_at(end):
                 sending = self._sending(target, addresses, headers, body, progress)
                 answer = await stack.enter_async_context(sending)
-            # The status is the outcome, however the body goes on.
+            # The status decides the outcome, even if the body breaks off.
             beginning = bytearray()
             with contextlib.suppress(*BROKEN):
                 async with asyncio.timeout_at(end):
@@ -215,7 +216,7 @@ class HttpPoster:
         return judged
 
     async def _judged_addresses(self, target: Target) -> Sequence[str]:
-        """Resolve a name. One refused address refuses the name: an attacker chooses which one answers."""
+        """Resolve a name. One refused address refuses the name, since an attacker could choose that one."""
         if target.address:
             return [target.address]
         try:

@@ -1,7 +1,7 @@
 """Jobs and requests as DynamoDB items: flat, so that every version reads what another one wrote.
 
-An attribute that this version does not know is kept in `others` and written again. A record that it can't
-read at all, damaged or a newer version's, raises `Unreadable` and is left alone.
+An attribute that this version does not know is kept in `others` and written back unchanged. A record that it
+can't read, because it is damaged or of a newer version, raises `Unreadable` and is not changed.
 """
 
 from collections.abc import Callable, Mapping
@@ -86,7 +86,7 @@ def decode_job(item: Item) -> Job:
 
 def _decode_job(item: Item) -> Job:
     row = _Row(item)
-    JobState(row.text("state"))  # a newer version's state means what we don't know
+    JobState(row.text("state"))  # raises ValueError for a newer version's state
     call_id, signature, refusal = row.text("call_id"), row.text("signature"), row.count("refusal")
     outcome: Signature | Refusal | None = None
     if signature:

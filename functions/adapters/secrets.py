@@ -11,14 +11,14 @@ from ports import Clock
 
 CACHED_MS = 300_000
 STALE_MS_MAX = 3_600_000
-"""For how long a secret is used that can't be fetched again: a key that was revoked must stop working."""
+"""For how long a secret is used while it can't be fetched again; a revoked key must stop working."""
 FETCH_LIMIT_MS = 500
 
 
 def parse_and_check(text: str) -> Secrets:
     """Parse the secret, and check that the halves of each signing key belong together.
 
-    Raises `SettingError`. For those who write the secret, and for the notifier, which signs with it.
+    Raises `SettingError`. The tools that write the secret use it, and the notifier, which signs with it.
     """
     found = Secrets.parse(text)
     check_signing_keys(found)
@@ -81,7 +81,7 @@ class SecretsManager:
         self._refresh_at_ms = self._clock.monotonic_ms() + CACHED_MS
 
     def _keep_or_raise(self, reason: str) -> None:
-        """Go on with what was fetched last; raises `Unavailable` if there is nothing, or it is too old."""
+        """Keep the secret that was fetched last; raises `Unavailable` if there is none or it is too old."""
         if self._clock.monotonic_ms() - self._fetched_at_ms > STALE_MS_MAX:
             self._secrets = None
         if self._secrets is None:

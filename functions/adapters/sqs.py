@@ -51,7 +51,7 @@ class SqsQueue:
         return int(answer["Attributes"][COUNT])
 
     async def delete(self, receipts: Sequence[str]) -> None:
-        """Delete messages, ten to a request. One that can't be deleted comes again, and is only a hint."""
+        """Delete messages, ten to a request. One that can't be deleted is received again, without harm."""
         for start in range(0, len(receipts), BATCH_MAX):
             entries = [
                 {"Id": str(index), "ReceiptHandle": receipt}

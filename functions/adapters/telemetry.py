@@ -1,4 +1,4 @@
-"""Structured log lines on standard output; figures in CloudWatch's embedded metric format."""
+"""Structured log lines on standard output; metrics in CloudWatch's embedded metric format."""
 
 import json
 import sys
@@ -14,14 +14,14 @@ from core.config import VERSION
 NAMESPACE = "SigningRelay"
 DIMENSIONS = [["stack", "function"]]
 BY_LAMBDA: ContextVar[Mapping[str, object]] = ContextVar("BY_LAMBDA", default=MappingProxyType({}))
-"""What Lambda says of the invocation that is being handled."""
+"""The log fields of the current Lambda invocation."""
 
 
 class JsonTelemetry:
     """A `ports.Telemetry`: one JSON object per line."""
 
     def __init__(self, function: str, stack: str) -> None:
-        """Take what tells this function's figures from those of others and of other stacks."""
+        """`function` and `stack` separate these metrics from those of other functions and stacks."""
         self._origin = {"function": function, "stack": stack, "version": VERSION}
 
     def event(self, name: str, metrics: Mapping[str, float] | None = None, **fields: object) -> None:
@@ -58,7 +58,7 @@ def _iso(now_s: float) -> str:
 
 
 def _level(fields: Mapping[str, object]) -> str:
-    """`error` tells of a fault in our code, `reason` why something did not go well that may well happen."""
+    """Return the level: a field `error` means a fault in the code, `reason` an expected failure."""
     if fields.get("error"):
         return "ERROR"
     return "WARNING" if fields.get("reason") else "INFO"

@@ -4,7 +4,7 @@ No redirects, no proxies from the environment, no transport retries: httpx opens
 before anything was sent. `may_send` is asked in httpcore's trace hook, when the connection stands and the
 next thing is the first byte of the request.
 
-A call that is given up is also taken from the kernel: see `socket_options`.
+The kernel must not send a call after it was given up: see `socket_options`.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ SocketOption = tuple[int, int, int] | tuple[int, int, bytes]
 
 
 def socket_options(grace_ms: int) -> list[SocketOption]:
-    """Return what keeps a call that was given up from arriving later than the grace.
+    """Return the socket options that keep a call from arriving later than the grace after its time-out.
 
-    Without them the kernel retransmits for a quarter of an hour after the connection is closed: a request
-    that was written to a dropped link arrives when the link is back, in somebody else's window.
+    Without them the kernel retransmits for a quarter of an hour after the connection is closed. A request
+    that was written while the link was down would arrive later, after its slot was used again.
 
     - `SO_LINGER` with zero seconds: a close, or the process's end, discards unsent bytes and resets.
-    - `TCP_USER_TIMEOUT`: a process that stands still and can't close loses the connection after the grace.
+    - `TCP_USER_TIMEOUT`: the connection of a stopped process, which can't close it, ends after the grace.
     """
     options: list[SocketOption] = [(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)]
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only
@@ -51,7 +51,7 @@ class _TooLate(Exception):
 
 
 class _Exchange:
-    """What httpcore's trace tells about one request."""
+    """The times of one request, from httpcore's trace events."""
 
     def __init__(self, clock: Clock, may_send: Callable[[], bool]) -> None:
         self._clock = clock
@@ -60,7 +60,7 @@ class _Exchange:
         self.first_byte_mono_ms: int | None = None
 
     async def trace(self, name: str, _: dict[str, Any]) -> None:
-        """Ask before the first byte of the request; note when the answer has begun."""
+        """Check `may_send` before the first byte of the request; record when the answer begins."""
         if name.endswith("send_request_headers.started"):
             if not self._may_send():
                 raise _TooLate
@@ -76,10 +76,10 @@ class _Exchange:
 
 
 class HttpUpstream:
-    """A `ports.Upstream`. `key` is asked for at each call, so that a rotated one is used at once.
+    """A `ports.Upstream`. `key` is called for each request, so that a rotated key is used at once.
 
-    `key_refused` is told of a 401 or 403: the key at hand may be an old one.
-    `grace_ms`: how long after our time-out a call may still arrive (`Timing.grace_ms`).
+    `key_refused` is called after a 401 or 403, because the key may be an old one.
+    `grace_ms`: how long after the time-out a call may still arrive (`Timing.grace_ms`).
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class HttpUpstream:
         self._key = key
         self._key_refused = key_refused
         self._clock = clock
-        # Made at the start: it loads forty modules and all certificates, and no caller should wait for that.
+        # Created at the start: it loads forty modules and all certificates, which no caller should wait for.
         self._client = _new_client(grace_ms)
 
     async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
@@ -118,7 +118,7 @@ class HttpUpstream:
         call_limit_ms: int,
         meaning: Callable[[int, bytes], Meaning],
     ) -> Answer:
-        """Make the one request under one total deadline: httpx's own time-outs are per read."""
+        """Make the one request within one total deadline, because httpx's own time-outs are per read."""
         try:
             async with asyncio.timeout(call_limit_ms / 1000):
                 return await self._exchange(url, exchange, meaning)
@@ -177,7 +177,7 @@ def _new_client(grace_ms: int) -> httpx.AsyncClient:
 
 
 async def _read(response: httpx.Response) -> bytes:
-    """Read at most `BODY_BYTES_MAX` of the answer: nothing longer is a signature."""
+    """Read at most `BODY_BYTES_MAX` of the answer; no signature is longer."""
     body = b""
     async for chunk in response.aiter_bytes():
         body += chunk

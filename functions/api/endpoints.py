@@ -1,4 +1,4 @@
-"""What each path answers."""
+"""The handlers of the API's paths."""
 
 import asyncio
 import json
@@ -74,7 +74,7 @@ Token = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the interface needs, wired once. `headline`: what `/health` tells operators."""
+    """What the handlers need, wired once. `headline`: the part of `/health` that only operators get."""
 
     signing: Signing
     repeats: Repeats
@@ -144,7 +144,7 @@ class Endpoints:
         return await services.repeats.answer(claim, request.state.deadline, work)
 
     async def _answer(self, request: Request, ask: Ask, wait_s: int | None) -> Response:
-        """Answer by a caller's own deadline, if it has one; `wait_s`: in whole seconds, from 1."""
+        """Sign within the caller's own deadline, if it has one; `wait_s`: in whole seconds, from 1."""
         services, deadline = self._services, request.state.deadline
         result = await services.signing.sign(ask, deadline.within(wait_s * 1000) if wait_s else deadline)
         if isinstance(result, Signed):
@@ -161,7 +161,7 @@ class Endpoints:
         return response
 
     async def status(self, request: Request, request_id: str, token: Token = None) -> Response:
-        """Say where an accepted request stands; browsers are sent to the page that shows it."""
+        """Return the state of an accepted request; redirect browsers to the page that shows it."""
         if wants_page(request.headers.get("accept", "")):
             query = f"?{request.url.query}" if request.url.query else ""
             return RedirectResponse(f"{request_id}/page{query}", 303, {"Vary": "Accept"})
@@ -191,7 +191,7 @@ class Endpoints:
         client: Caller,
         notify: Annotated[bool, Query(description="Send the webhook, with the outcome `cancelled`")] = True,
     ) -> Response:
-        """Give an open request up."""
+        """Cancel an open request."""
         deadline = request.state.deadline
         return status(
             Found(await self._services.own.cancel(request_id, Viewer(client), deadline, notify=notify))
@@ -205,7 +205,7 @@ class Endpoints:
         return status(Found(replayed))
 
     async def status_page(self, request_id: str, token: Token = None) -> Response:
-        """Show a page without any data, which asks for the same as JSON."""
+        """Return the status page. It has no data; it requests the same path as JSON."""
         del request_id, token  # the page reads them from its own address
         return pages.page(STATUS_PAGE)
 
@@ -214,8 +214,8 @@ class Endpoints:
         return JSONResponse(self._document(request))
 
     async def docs(self, request: Request) -> Response:
-        """Show the same to people."""
-        from api import reference  # noqa: PLC0415 - asked for rarely: no cold start pays for it
+        """Return the description of this interface as an HTML page."""
+        from api import reference  # noqa: PLC0415 - rarely needed, and slow to load at a cold start
 
         return pages.page(DOCS_PAGE, {"<!-- content -->": reference.content(self._document(request))})
 
@@ -225,7 +225,7 @@ class Endpoints:
         return openapi.document(request.app, self._base_url(request))
 
     async def key_set(self, request: Request) -> Response:
-        """Return the public keys that verify our webhooks: those that sign, and retired ones for a while."""
+        """Return the public keys that verify webhooks: those that sign, and retired ones for a while."""
         secrets = await self._services.secrets()
         public_keys = [*secrets.public_keys, *secrets.retired_public_keys]
         return responses.key_set(request.state.request_id, public_keys)
@@ -233,7 +233,7 @@ class Endpoints:
     async def health(self, request: Request) -> Response:
         """Say which part is up."""
         checks = self._services.checks
-        # A cold start that has used up the time is no reason to call a part down that was not asked.
+        # If a cold start has used up the time, a part that was not checked must not be reported as down.
         limit_s = min(HEALTH_LIMIT_S, max(HEALTH_LEAST_S, request.state.deadline.left_s()))
         headline, results = await asyncio.gather(
             self._services.headline(request),
@@ -248,7 +248,7 @@ class Endpoints:
         return reply(Welcome(request_id=request_id, status=200, message=NAME, endpoints=ENDPOINTS))
 
     def _base_url(self, request: Request) -> str:
-        """Where callers find us: what the settings say, else what the request itself shows."""
+        """Return the service's public URL: from the settings, else from the request."""
         shown = str(request.base_url).rstrip("/") + _stage(request.scope.get("aws.event", {}))
         return self._services.settings.public_url or shown
 
@@ -263,7 +263,7 @@ async def _up(check: Callable[[], Awaitable[object]], limit_s: float) -> bool:
 
 
 def _stage(event: Mapping[str, Any]) -> str:
-    """Return the path that a REST gateway puts before ours: its stage, or what a domain maps to it."""
+    """Return the path prefix of a REST gateway: its stage, or what a custom domain maps to it."""
     full = str((event.get("requestContext") or {}).get("path") or "")
     own = str(event.get("path") or "")
     return full.removesuffix(own) if own and full.endswith(own) else ""

@@ -15,5 +15,5 @@ TEXT_TYPES = ["text/", "application/json", "application/problem+json"]
 event_loop()
 # FastAPI asks of every parameter whether its type is of Pydantic 1. None is: 25 ms of a cold start less.
 sys.modules["pydantic.v1"] = None  # type: ignore[assignment]
-# Whatever is not named as text goes out in base64, and the gateway leaves it so.
+# Mangum encodes every other content type in base64, and the gateway does not decode it.
 handler = identified(Mangum(create_app(wire(os.environ)), lifespan="off", text_mime_types=TEXT_TYPES))

@@ -14,9 +14,9 @@ SIGN_PATH = "/crypto/sign"
 
 
 class Identify:
-    """Gives every request its id, and every answer a log line: without the query, which holds the message.
+    """Gives every request an id and every answer a log line, without the query, which holds the message.
 
-    A HEAD is answered as the GET of the same path, without its body; to sign, it is not.
+    A HEAD is answered as a GET of the same path, without the body; but not on the path that signs.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Identify:
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on. Whatever goes wrong unforeseen, the caller gets a 500 with the id."""
+        """Pass the request on. After an unexpected error the caller gets a 500 with the id."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -75,13 +75,16 @@ class Identify:
         return Deadline.of(self._clock, reached_ms, by_own_front=self._settings.trust_request_start)
 
     def _request_id(self, scope: Scope) -> str:
-        """Our own front makes the id, so that an answer of its own names the request as a webhook would."""
+        """Return the id that the service's own front made, or a new one.
+
+        The front makes it so that its own answers have the same id as the request's webhook.
+        """
         given = Headers(scope=scope).get("x-request-id", "") if self._settings.trust_request_start else ""
         return given if REQUEST_ID.fullmatch(given) else self._randomness.request_id(self._clock.now_ms())
 
 
 def _metrics(path: str, status: int, used_ms: int) -> dict[str, float]:
-    """502 and 504 say that the upstream failed; 500 and 503 that we did."""
+    """Return the metrics of an answer. 500 and 503 are failures of this service, 502 and 504 are not."""
     return {
         "AnswerMs": used_ms,
         "AnswersLate": int(used_ms > BUDGET_MS),

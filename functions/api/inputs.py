@@ -1,4 +1,4 @@
-"""What callers send to have a message signed: types that refuse what can't be used, and say what could be."""
+"""The parameters of a request to sign: types that refuse invalid values and say what is expected."""
 
 from typing import Annotated
 
@@ -85,7 +85,7 @@ class SignBody(BaseModel):
 
 
 def check_webhook_url(url: str, policy: Policy) -> str:
-    """Return the URL if it may be called as far as one can tell without DNS; raises `InvalidParameter`."""
+    """Return the URL if the egress policy allows it, without a DNS lookup; raises `InvalidParameter`."""
     if not url:
         return ""
     judged = classify_url(url, policy)

@@ -75,7 +75,7 @@ def _bodies(app: FastAPI) -> dict[tuple[str, str], type[BaseModel]]:
 
 
 def _tidy(value: Any) -> None:
-    """Drop defaults of null: what is absent is left out, and null is nowhere said."""
+    """Remove defaults of null: absent members are left out of answers, so null never occurs."""
     if isinstance(value, dict):
         if value.get("default", ...) is None:
             del value["default"]
@@ -87,7 +87,7 @@ def _tidy(value: Any) -> None:
 
 
 def _add_examples(described: dict[str, Any]) -> None:
-    """Give every JSON answer without examples one, made of those of its model's members."""
+    """Give every JSON answer without examples one, made from the examples of its model's members."""
     for methods in described["paths"].values():
         for operation in methods.values():
             for answer in operation["responses"].values():
@@ -97,7 +97,7 @@ def _add_examples(described: dict[str, Any]) -> None:
 
 
 def example(described: dict[str, Any], schema: Mapping[str, Any]) -> Any:
-    """Return a value that a schema allows: its own first example, or what its members' examples make."""
+    """Return a value that a schema allows: its first example, or one made from its members' examples."""
     if "$ref" in schema:
         return example(described, described["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
     if "anyOf" in schema:

@@ -1,4 +1,4 @@
-"""What is a caller's own: its requests, newest first, and giving one of them up."""
+"""A caller's own requests: lists them, newest first, and cancels one."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from web.problems import AlreadyEnded, InvalidParameter, NotFound
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A page of requests, without those in another state. `next_cursor`: empty at the end."""
+    """A page of requests, only those in the wanted state. `next_cursor`: empty at the end."""
 
     requests: Sequence[Request]
     next_cursor: str
@@ -50,7 +50,7 @@ class Own:
         return Listing(requests, _cursor(keys[-1]) if len(keys) == limit else "")
 
     async def cancel(self, request_id: str, viewer: Viewer, deadline: Deadline, *, notify: bool) -> Request:
-        """Give an open request up, and return it; one that was cancelled before is returned as it is.
+        """Cancel an open request, and return it; one that was cancelled before is returned unchanged.
 
         A call under way ends, and its signature is kept for others. Raises `NotFound`, `AlreadyEnded` and
         `Unavailable`.

@@ -1,4 +1,4 @@
-"""The OpenAPI document as HTML: no other resource, everything escaped."""
+"""The OpenAPI document as one HTML page without other resources; every text is escaped."""
 
 import json
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def _content(document: Json) -> Iterator[str]:
 
 
 def _operation(title: str, operation: Json, document: Json) -> Iterator[str]:
-    """Describe an operation; whoever asks ends its section."""
+    """Describe an operation. The caller of this function closes its section."""
     yield f'<section id="{escape(operation["operationId"])}"><h3><code>{escape(title)}</code></h3>'
     yield f"<p>{_text(operation['summary'])}. {_text(operation.get('description', ''))}</p>"
     if parameters := operation.get("parameters"):

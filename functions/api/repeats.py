@@ -1,11 +1,11 @@
 """Idempotent requests: the same key with the same parameters gets the first answer again.
 
-    first   take the key ──▶ work ──▶ keep the reply ──▶ answer
+    first   take the key ──▶ work ──▶ store the reply ──▶ answer
     again                take: held ──▶ wait for the reply ──▶ the same answer
 
-An answer that promised nothing (4xx, 5xx) frees the key: the next request is the first one. After a 503
-nobody knows whether the request was stored, and a crash leaves a key without a reply: then the next request
-goes on with the same request id, under which an accepted request is stored once.
+An error (4xx, 5xx) accepts nothing, so it releases the key: the next request with it counts as the first one.
+After a 503 the request may have been stored, and after a crash the key has no reply. In both cases the next
+request continues with the same request id, under which an accepted request is stored only once.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ KEY_LENGTH_MAX = 255
 NAME = "Idempotency-Key"
 
 Work = Callable[[str], Awaitable[Response]]
-"""Answers the request of this id."""
+"""Answers the request with this id."""
 
 
 def parse_key(value: str) -> str:
@@ -41,7 +41,7 @@ def parse_key(value: str) -> str:
 
 
 class Repeats:
-    """Gives the first answer again."""
+    """Answers repeated requests with the first answer."""
 
     def __init__(self, store: ClaimStore, clock: Clock, telemetry: Telemetry) -> None:
         self._store = store
@@ -49,10 +49,10 @@ class Repeats:
         self._telemetry = telemetry
 
     async def answer(self, claim: Claim, deadline: Deadline, work: Work) -> Response:
-        """Work at a request once, and answer all its repetitions alike.
+        """Process a request once, and answer all its repetitions with the same answer.
 
-        Raises `InvalidParameter` if the key stands for other parameters, `StillAnswering` while the first
-        request is worked at, and `Unavailable`.
+        Raises `InvalidParameter` if the key was used with other parameters, `StillAnswering` while the first
+        request is being processed, and `Unavailable`.
         """
         try:
             async with asyncio.timeout(deadline.left_s()):
@@ -67,7 +67,7 @@ class Repeats:
         return response
 
     async def _take(self, claim: Claim, deadline: Deadline) -> Claim:
-        """Return the claim that is ours to work at, or one with a reply."""
+        """Return a claim without a reply, for this request to process, or a claim with a reply."""
         while True:
             held = await self._store.take(claim)
             if held == claim:
@@ -77,16 +77,16 @@ class Repeats:
             if held.reply:
                 return held
             if held.abandoned(now_ms := self._clock.now_ms()):
-                ours = replace(held, claimed_ms=now_ms)
-                if await self._store.write(held, ours):
-                    return ours
+                renewed = replace(held, claimed_ms=now_ms)
+                if await self._store.write(held, renewed):
+                    return renewed
             if deadline.left_ms() <= 2 * POLL_MS:
                 raise StillAnswering
             await self._clock.sleep_ms(POLL_MS)
             claim = replace(claim, claimed_ms=self._clock.now_ms())
 
     async def _keep(self, claim: Claim, response: Response, deadline: Deadline) -> None:
-        """Keep what was promised, else free the key. Where that fails, the key is abandoned in a moment."""
+        """Store the reply, or release the key after an error. If that fails, the key is soon abandoned."""
         try:
             async with asyncio.timeout(deadline.left_s()):
                 await self._store.write(claim, _answered(claim, response))

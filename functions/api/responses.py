@@ -41,7 +41,7 @@ def signed(request_id: str, result: Signed) -> Response:
 
 
 def declined(request_id: str, result: Declined, fraction: float) -> Response:
-    """Return why there is no signature and nothing was accepted. `fraction`: of chance, in [0, 1)."""
+    """Return why there is no signature and nothing was accepted. `fraction`: random, in [0, 1)."""
     kind = DECLINED[result.reason]
     detail = f"{kind.detail}: it answered {result.upstream_status}." if result.upstream_status else ""
     if result.reason is Reason.UNAVAILABLE:
@@ -50,7 +50,7 @@ def declined(request_id: str, result: Declined, fraction: float) -> Response:
 
 
 def accepted(result: Accepted, status_url: str, now_ms: int) -> Response:
-    """Return the 202: the request is ours from here on."""
+    """Return the 202: the request is stored and will get an outcome."""
     request = result.request
     wait_ms = max(0, result.ready_at_ms - now_ms) if result.ready_at_ms else None
     body = SignAnswer(
@@ -65,7 +65,7 @@ def accepted(result: Accepted, status_url: str, now_ms: int) -> Response:
 
 
 def whole_seconds(text: str) -> int | None:
-    """Return a preferred wait from 1 s to the two seconds that every answer has; None for any other."""
+    """Return a preferred wait in seconds, from 1 and capped at 2; None if it is no whole number from 1."""
     return min(int(text), BUDGET_MS // 1000) if text.isascii() and text.isdigit() and int(text) else None
 
 
@@ -90,7 +90,7 @@ def own(request_id: str, listing: Listing) -> Response:
 
 
 def health(request_id: str, parts: Mapping[str, bool], headline: Headline | None) -> Response:
-    """Return which parts are up: 503 if any is not."""
+    """Return which parts are up, with status 503 if one is down."""
     up = all(parts.values())
     body = Health(
         request_id=request_id,

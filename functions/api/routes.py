@@ -171,7 +171,7 @@ def _add_own(routes: APIRouter, endpoints: Endpoints) -> None:
 
 
 def _outcome(expression: str, operation_id: str) -> list[Any]:
-    """Describe the webhook; no code of ours answers it."""
+    """Describe the webhook. The receiver answers it, not this service."""
     callbacks = APIRouter()
 
     async def outcome(

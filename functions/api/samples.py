@@ -1,4 +1,4 @@
-"""One request for each operation, in curl, Python and JavaScript: made of the document's own examples."""
+"""A sample request for each operation, in curl, Python and JavaScript, from the document's examples."""
 
 import json
 from shlex import quote
@@ -11,7 +11,7 @@ ID = "01a209d9-5b1c-7c3e-9d52-0f2b8f0b6a11"
 
 
 class Sample:
-    """A request: what must be given, with its example."""
+    """A sample request: its required parameters, with their examples."""
 
     def __init__(self, server: str, path: str, method: str, operation: Json, body: Any) -> None:
         given = [row for row in operation.get("parameters", ()) if row.get("required")]

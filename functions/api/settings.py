@@ -43,7 +43,7 @@ class ApiSettings:
             notification_dead_letter_queue_url=reader.text("NOTIFICATION_DEAD_LETTER_QUEUE_URL"),
             public_url=public_url,
             cors_origins=reader.names("CORS_ALLOW_ORIGINS"),
-            # Behind our own front only: on AWS a client could set the header.
+            # Set it only behind the service's own front: on AWS a client could send the header.
             trust_request_start=reader.flag("TRUST_REQUEST_START", default=False),
             sam_local=reader.flag("AWS_SAM_LOCAL", default=False),
         )

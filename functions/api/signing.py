@@ -1,4 +1,4 @@
-"""The two-second contract: a signature if it can be had in time, else a durable acceptance, else why not."""
+"""The two-second contract: a signature if there is time, else a durable acceptance, else the reason."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -26,7 +26,7 @@ from web.deadline import DURABLE_MS, Deadline
 
 MESSAGE_WAITERS_MAX = 1_000
 IN_FLIGHT_MAX = 10
-"""On Lambda an instance has one request at a time. A server has many: more than these slow each other."""
+"""On Lambda an instance has one request at a time. A server has many; more would slow each other down."""
 NOTIFY_LIMIT_S = 0.5
 UNAVAILABLE_RETRY_MS = 1_000
 LIVE_CALL_RETRY_MS = 1_000
@@ -76,7 +76,7 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """It is ours from here on. `ready_at_ms`: expected end of its next upstream call, as far as is known."""
+    """The request is stored. `ready_at_ms`: when its next call should have ended; None if not known."""
 
     request: Request
     ready_at_ms: int | None
@@ -85,7 +85,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """Nothing was signed and nothing was accepted. `upstream_status`: what it refused this message with."""
+    """Nothing was signed or accepted. `upstream_status`: the status with which it refused this message."""
 
     reason: Reason
     retry_after_ms: int | None = None
@@ -94,9 +94,9 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was there when the request came: gate and backlog are None where they can't be read in time.
+    """The state when the request came. `gate`: None if it can't be read in time.
 
-    `look_ms`: how long the reads took, which tells how long a durable write will take.
+    `look_ms`: how long the reads took; a durable write should take about as long.
     """
 
     job: Job | None
@@ -127,7 +127,7 @@ class Signing:
         self._accepted_unseen = 0
 
     async def sign(self, ask: Ask, deadline: Deadline) -> Signed | Accepted | Declined:
-        """Answer within the deadline, whatever fails."""
+        """Answer within the deadline, also if dependencies fail."""
         try:
             async with asyncio.timeout(deadline.left_s(reserve_ms=DURABLE_MS)):
                 await self._turns.acquire()
@@ -138,7 +138,7 @@ class Signing:
                     return await self._finish(ask, seen, result, deadline)
             finally:
                 self._turns.release()
-            # Without a turn: others must not wait for the upstream too, and the window bounds the calls.
+            # The turn is released before the call: others must not wait for it, and the window limits calls.
             return await self._finish(ask, seen, await self._call(ask, result, deadline), deadline)
         except (Unavailable, TimeoutError) as error:
             self._telemetry.event("unavailable", request_id=ask.request_id, reason=str(error) or "timeout")
@@ -158,9 +158,9 @@ class Signing:
         return ask.may_wait and isinstance(result, Declined) and result.reason is not Reason.REFUSED
 
     async def _look(self, ask: Ask, deadline: Deadline) -> Snapshot:
-        """Read the job, and the window unless the job answers by itself: a known signature costs one read."""
+        """Read the job, then the gate unless the job has an outcome: a known signature costs one read."""
         began_ms = self._clock.monotonic_ms()
-        # A cold start may have used most of the time: then half of what is left, and the put has the rest.
+        # After a cold start little time may be left: then the reads get half of it, and the write the rest.
         limit_s = max(deadline.left_s(reserve_ms=DURABLE_MS), deadline.left_s() / 2)
         async with asyncio.timeout(limit_s):
             job = await self._store.job(jobs.job_id(ask.message))
@@ -171,7 +171,7 @@ class Signing:
     async def _answer_or_start(
         self, ask: Ask, seen: Snapshot, deadline: Deadline
     ) -> Signed | Declined | StartedCall | FailedCall:
-        """Answer from what is known, or begin a call of our own."""
+        """Answer from what is known, or begin a call."""
         job, now_ms, ttl_ms = seen.job, self._clock.now_ms(), self._settings.signature_ttl_ms
         if job and (signature := job.fresh_signature(now_ms, ttl_ms)):
             return Signed(signature)
@@ -179,7 +179,7 @@ class Signing:
             return Declined(Reason.REFUSED, upstream_status=job.refusal)
         if job and not job.callable_by_api(now_ms, ttl_ms):
             return self._why_wait(ask, job, seen, now_ms)
-        if seen.gate is None:  # no window, no call
+        if seen.gate is None:  # without the window no call may be made
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
         time_left_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
         inline = scheduling.may_try_inline(seen.gate, now_ms, time_left_ms)
@@ -188,7 +188,7 @@ class Signing:
         return await self._start(ask, seen, inline, deadline)
 
     def _why_wait(self, ask: Ask, job: Job, seen: Snapshot, now_ms: int) -> Declined:
-        """Somebody's call for this message is under way, or it waits for its turn."""
+        """Return why a message that may not be called now has to wait."""
         if job.call_live(now_ms):
             return Declined(Reason.IN_PROGRESS, LIVE_CALL_RETRY_MS)
         if job.attempts or job.next_try_ms > now_ms:
@@ -216,7 +216,7 @@ class Signing:
         return Accepted(request, ready_at_ms, paused)
 
     def _ready_at_ms(self, client: str, seen: Snapshot, now_ms: int, job: Job | None) -> int | None:
-        """When the next call for this message should have ended; None where the window can't be read."""
+        """When the next call for this message should have ended; None without a gate, or during a pause."""
         if seen.gate is None or seen.gate.paused:
             return None
         fresh = job is None or not job.attempts
@@ -225,7 +225,7 @@ class Signing:
         return scheduling.ready_at_ms(seen.gate, now_ms, ahead, earliest_ms)
 
     async def _call(self, ask: Ask, call: StartedCall, deadline: Deadline) -> Signed | Declined | FailedCall:
-        """Call the upstream with the time that is left, less what a durable acceptance will need."""
+        """Call the upstream in the time that is left, keeping enough for a durable acceptance."""
         answer = await self._caller.send(call)
         if answer.meaning not in {Meaning.SIGNED, Meaning.REFUSED} and ask.may_wait:
             return FailedCall(call, answer)
@@ -239,10 +239,11 @@ class Signing:
     ) -> StartedCall | Signed | Declined | FailedCall:
         """Fence the job and take a slot.
 
-        If that took so long that no answer is likely in time any more, nothing is sent: a call that times out
-        would hold its slot for a whole lease. What a durable acceptance needs is not spent on undoing it.
+        If that took so long that no answer is likely in time any more, nothing is sent, because a call that
+        times out holds its slot for a whole lease. A request that may wait is accepted before the call is
+        cancelled, so that the time for the acceptance is kept.
         """
-        noted = {"slow_probe_at_ms": self._clock.now_ms()} if inline is Inline.SLOW_PROBE else None
+        probed = {"slow_probe_at_ms": self._clock.now_ms()} if inline is Inline.SLOW_PROBE else None
         call_limit_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
         try:
             async with asyncio.timeout(call_limit_ms / 1000):
@@ -252,9 +253,9 @@ class Signing:
                     Kind.FRESH,
                     request_id=ask.request_id,
                     call_limit_ms=call_limit_ms,
-                    hints=noted,
+                    hints=probed,
                 )
-        except (Unavailable, TimeoutError):  # a fence that landed is taken back, or expires
+        except (Unavailable, TimeoutError):  # a fence that was written is undone, or expires
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
         if isinstance(call, NotStarted):
             return self._why_not_started(ask, call, seen)
@@ -270,7 +271,7 @@ class Signing:
         return replace(call, call_limit_ms=left_ms)
 
     def _why_not_started(self, ask: Ask, denied: NotStarted, seen: Snapshot) -> Signed | Declined:
-        """Another call won the job or the last slot, between our look and our write."""
+        """Return the answer if another call took the job or the last slot after the snapshot was read."""
         now_ms = self._clock.now_ms()
         if denied.denied is None and denied.job is not None:
             signature = denied.job.fresh_signature(now_ms, self._settings.signature_ttl_ms)
@@ -289,7 +290,7 @@ class Signing:
     async def _accept(
         self, ask: Ask, seen: Snapshot, failed: FailedCall | None, deadline: Deadline
     ) -> Signed | Accepted | Declined:
-        """Make the request durable, then do what speeds it up. Nothing after the put can undo the 202."""
+        """Store the request, then schedule its job. After the write, no failure can take the 202 back."""
         now_ms = self._clock.now_ms()
         if failed is None and (full := await self._full(ask, seen, now_ms, deadline)):
             return Declined(full, self._settings.limits.window_ms)
@@ -304,15 +305,16 @@ class Signing:
         try:
             async with asyncio.timeout(deadline.left_s()):
                 job = await self._attach(request, seen, failed, entered=will_wait)
-        except (Unavailable, TimeoutError) as error:  # it is on the due index, and is found there
+        except (Unavailable, TimeoutError) as error:  # it is on the due index; the sweep finds it
             self._telemetry.event(
                 "attach_cut_short", request_id=ask.request_id, reason=str(error) or "timeout"
             )
             return self._accepted(request, seen, seen.job)
         now_ms = self._clock.now_ms()
         if signature := job.fresh_signature(now_ms, self._settings.signature_ttl_ms):
-            # A 200 whatever comes of this write: if it landed unheard, no webhook would follow a 202.
-            if request.open:  # else it is a repetition, and was closed by others
+            # Answer 200 even if this write fails: if it was written without a reply, the request is closed
+            # without a webhook, and a 202 would promise one.
+            if request.open:  # else this is a repeated request, which was closed before
                 calls = request.calls_of(job)
                 closed = requests.close_signed(request, signature, now_ms, calls=calls, notify=False)
                 await self._try(
@@ -338,8 +340,8 @@ class Signing:
         )
 
     async def _full(self, ask: Ask, seen: Snapshot, now_ms: int, deadline: Deadline) -> Reason | None:
-        """Which limit keeps the request from waiting; None if it may. Costs the same however many wait."""
-        if seen.job and seen.job.scheduled:  # it joins others, and needs no call of its own
+        """Return the limit that does not let the request wait; None if it may wait."""
+        if seen.job and seen.job.scheduled:  # the scheduled call serves this request too
             job_id, first_id = seen.job.id, seen.job.open_from
             waiters = await _if_readable(
                 lambda: self._store.count_requests(job_id, first_id, MESSAGE_WAITERS_MAX),
@@ -361,15 +363,17 @@ class Signing:
             now_ms,
             wait_max_ms=wait_max_ms,
         )
-        self._accepted_unseen += admitted
-        return None if admitted else Reason.UNAVAILABLE
+        if not admitted:
+            return Reason.UNAVAILABLE
+        self._accepted_unseen += 1
+        return None
 
     async def _attach(
         self, request: Request, seen: Snapshot, failed: FailedCall | None, *, entered: bool
     ) -> Job:
-        """The request was put: now look at the job, and see that it is scheduled unless it is signed.
+        """After the request was stored: schedule its job, unless the job is signed. Return the job.
 
-        Where it is to be scheduled, the conditional write is that look: it lands only on the job as seen.
+        A job that has to be scheduled is not read again: the conditional write lands only if it is unchanged.
         """
         waiter = self._waiter(request, seen)
         if failed and failed.answer is None:
@@ -395,7 +399,7 @@ class Signing:
         return job
 
     def _waiter(self, request: Request, seen: Snapshot) -> Waiter:
-        """Return what the job is told of this request; it moves to the shorter queue of two callers."""
+        """Return the request as the job's waiter, and whether its caller's queue is the shorter one."""
         counts = seen.gate.waiting if seen.gate else {}
         other = seen.job.client if seen.job else ""
         sooner = counts.get(request.client, 0) < counts.get(other, 0)
@@ -406,41 +410,42 @@ class Signing:
         return jobs.schedule(job, request.message, self._clock.now_ms(), waiter, outcome_ttl_ms=ttl_ms)
 
     def _will_wait(self, seen: Snapshot, failed: FailedCall | None) -> bool:
-        """Whether the job is about to wait for its first call in its caller's queue."""
+        """Whether the job will wait for its first call, in its caller's queue."""
         fresh = seen.gate and (seen.job is None or not (seen.job.scheduled or seen.job.attempts))
         called = failed and failed.answer and self._caller.counts(failed.call, failed.answer)
         return bool(fresh) and not called
 
     async def _enter(self, client: str) -> None:
-        """Count a job before it waits: if we crash, the count is too high for a while, and nobody overtakes.
+        """Count a job before it waits. After a crash the count is too high for a while, which is safe.
 
-        If it can't be written, the sweep enters the caller.
+        If the count can't be written, the sweep writes it.
         """
         now_ms = self._clock.now_ms()
         entering = self._slots.amend(lambda gate: hints.enter(gate.window, client, now_ms))
         await self._try("not_counted", NOTIFY_LIMIT_S, entering)
 
     def _counts(self, before: Job | None, job: Job, client: str, *, entered: bool) -> dict[str, int]:
-        """Return by how much the counts are still to change; a job that is not due yet holds nobody back."""
+        """Return what to add to the counts, by field name. A job that is not due yet is not counted."""
         counts = {client: -1} if entered else {}
         queue = jobs.entered(before, job)
         if queue is not None:
             due = (job.due_ms or 0) <= self._clock.now_ms()
-            counts[queue] = counts.get(queue, 0) + due
-            if before and before.queue:  # it waited in another queue, and has moved
-                counts[before.queue] = counts.get(before.queue, 0) - due
+            change = 1 if due else 0
+            counts[queue] = counts.get(queue, 0) + change
+            if before and before.queue:  # it moved here from another caller's queue
+                counts[before.queue] = counts.get(before.queue, 0) - change
         return {waiting.field_of(name): count for name, count in counts.items() if count}
 
     async def _notify_processor(self, job: Job, counts: dict[str, int]) -> None:
-        """Best effort: a processor run comes when the job may be called. The schedule looks each minute."""
+        """Set a wake-up for when the job may be called. If that fails, the scheduled run finds the job."""
         await self._try("processor_not_told", NOTIFY_LIMIT_S, self._wake_ups.leave_job(job, counts))
 
     async def _complete(self, call: StartedCall, answer: Answer, deadline: Deadline) -> None:
-        """Complete a call in the time that is left; if that fails, fence and lease expire by themselves."""
+        """Complete a call in the time that is left; if that fails, its fence and lease expire."""
         await self._try("not_recorded_in_time", deadline.left_s(), self._caller.complete(call, answer))
 
     async def _try(self, failure: str, limit_s: float, *steps: Coroutine[Any, Any, object]) -> None:
-        """Carry out steps side by side that must not make the answer late, nor fail it."""
+        """Carry out steps concurrently, for `limit_s` at most. Log failures as `failure`; raise none."""
         try:
             async with asyncio.timeout(limit_s):
                 results: list[object] = await asyncio.gather(*steps, return_exceptions=True)
@@ -452,12 +457,12 @@ class Signing:
 
 
 def _reserve_ms(ask: Ask, seen: Snapshot) -> int:
-    """What is kept for a durable acceptance or a result's record: twice what the look took, to be safe."""
+    """How much time to keep for storing the request or the result: at least twice what the reads took."""
     return max(DURABLE_MS, 2 * seen.look_ms) if ask.may_wait else DURABLE_MS
 
 
 async def _if_readable(read: Callable[[], Awaitable[Value]], limit_s: float) -> Value | None:
-    """Return what is read, if that can be had in time: an answer can do without."""
+    """Return what `read` returns; None if it fails or takes longer than `limit_s`."""
     try:
         async with asyncio.timeout(limit_s):
             return await read()

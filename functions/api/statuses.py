@@ -1,4 +1,4 @@
-"""Where an accepted request stands."""
+"""The state of an accepted request."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ class Statuses:
         self._clock = clock
 
     async def find(self, request_id: str, viewer: Viewer, deadline: Deadline) -> Found | None:
-        """Return a request; None for an unknown id and for one that the viewer may not see alike.
+        """Return a request; None if it does not exist or the viewer may not see it.
 
         Raises `Unavailable`.
         """
@@ -54,7 +54,7 @@ class Statuses:
         return Found(request, job, ready_at_ms, position, called)
 
     async def _position(self, job: Job) -> int | None:
-        """Its place in its caller's queue; None beyond `POSITION_MAX`: a look-up costs the same for all."""
+        """Its position in its caller's queue, from 1; None beyond `POSITION_MAX`, to limit the cost."""
         if job.state is not JobState.WAITING or job.due_ms is None:
             return None
         before = await self._store.count_fresh(job.client, job.due_ms - 1, POSITION_MAX)

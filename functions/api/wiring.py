@@ -36,7 +36,7 @@ ATTEMPTS = 2
 
 @dataclass(frozen=True, slots=True)
 class ApiPorts(Ports):
-    """The world, as the API needs it. `checks`: what `/health` asks, by name."""
+    """The ports of the API. `checks`: the checks of `/health`, by name."""
 
     claims: ClaimStore
     dead_letters: Mapping[str, Countable]
@@ -74,7 +74,7 @@ def assemble(ports: ApiPorts, settings: ApiSettings) -> Services:
 
 
 def wire(environment: Mapping[str, str]) -> Services:
-    """Return the services; raises `SettingError`. No network is touched."""
+    """Return the services, without any network access; raises `SettingError`."""
     settings = ApiSettings.read(environment)
     calls, clock = settings.calls, SystemClock()
     session, config = aws.session(), aws.config(attempts=ATTEMPTS)

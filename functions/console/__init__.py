@@ -1,1 +1,1 @@
-"""The console: what is unfinished, what ended, and sending webhooks again."""
+"""The console: shows unfinished and ended requests, and sends webhooks again."""

@@ -1,4 +1,4 @@
-"""How many dead letters there are, for operators."""
+"""Counts dead letters, for operators."""
 
 import asyncio
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class DeadLetters:
         self._count_at_ms = 0
 
     async def counts(self, deadline: Deadline) -> Mapping[str, int | None]:
-        """Return how many each queue has, asked anew every few seconds; None where it is not known."""
+        """Return how many each queue has, counted every few seconds; None if a count is not known."""
         if self._clock.monotonic_ms() >= self._count_at_ms:
             limit_s = min(COUNT_LIMIT_S, deadline.left_s())
             counts = await asyncio.gather(*(self._count(name, limit_s) for name in self._queues))

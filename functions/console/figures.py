@@ -1,4 +1,4 @@
-"""What a list of requests comes to: how fast, how well foretold, how well delivered. Pure."""
+"""Figures of a list of requests: their speed, the errors of estimates, their deliveries. Pure functions."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SPAN_MS_MIN = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of the requests that were listed. `signed`: in the last `span_ms`; medians are None of nothing.
+    """Figures of the listed requests. `signed`: in the last `span_ms`; a median of no values is None.
 
     `estimate_error_ms`: how far the end of the first call was from what its caller was told.
     """
@@ -27,7 +27,7 @@ class Figures:
 
 
 def figures(requests: Sequence[Request], now_ms: int, listed_since_ms: int) -> Figures:
-    """Judge requests, of which those that were signed since `listed_since_ms` are all there."""
+    """Return the figures. All requests that were signed since `listed_since_ms` must be in the list."""
     since_ms = min(max(listed_since_ms, now_ms - SPAN_MS), now_ms - SPAN_MS_MIN)
     signed = [request for request in requests if request.state is RequestState.SIGNED]
     return Figures(
@@ -42,7 +42,7 @@ def figures(requests: Sequence[Request], now_ms: int, listed_since_ms: int) -> F
 
 
 def _estimate_errors_ms(requests: Iterable[Request]) -> list[int]:
-    """Of those that their first call ended: an estimate is of that call, and of no later one."""
+    """Return the errors for requests that ended with their first call: estimates are only for that call."""
     return [
         abs(request.closed_ms - request.estimated_ms)
         for request in requests

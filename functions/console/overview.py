@@ -29,7 +29,7 @@ from web.problems import NotFound
 class Row:
     """A request. `ready_at_ms`: when its next call should have ended, as far as is known.
 
-    `error`: what its message's last call met.
+    `error`: why its message's last call failed.
     """
 
     request: Request
@@ -40,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Where the service stands, as far as a viewer may see. `dead_letters`: None for callers."""
+    """The state of the service, as far as a viewer may see it. `dead_letters`: None for callers."""
 
     reading: Reading
     headline: Headline
@@ -90,7 +90,7 @@ class Console:
         return points(minutes, max(1, hours * HOUR_MS // BUCKETS_MAX))
 
     async def resume(self, viewer: Viewer, deadline: Deadline) -> bool:
-        """Let calls go on that an operator had paused; say whether that changed anything."""
+        """End an operator's pause of calls; say whether there was one."""
         if not viewer.sees_all:
             raise NotFound
         try:
@@ -124,7 +124,7 @@ class Console:
         return replayed
 
     async def _try(self, step: Awaitable[None], deadline: Deadline) -> None:
-        """Best effort: what is lost here, the processor does within a minute by itself."""
+        """Send the messages. If one is lost, the processor sends it again within a minute."""
         try:
             async with asyncio.timeout(deadline.left_s()):
                 await step

@@ -1,8 +1,8 @@
-"""Reads where the service stands: the window, what is unfinished, what ended last, and the last hour.
+"""Reads the state of the service: the window, unfinished requests, ended requests, and the last hour.
 
-No upstream call, few reads: one of the window, six bounded queries of the due index, the minutes of the last
-hour every few seconds, and each listed request once: a row of the index that has not changed is not read
-again, nor is a job. The console and the operator's tool show the same reading.
+It makes no upstream call and few reads: one of the window, six bounded queries of the due index, and the
+items of the last hour every few seconds. A listed request or job is read only if its row of the index has
+changed. The console and the operator's tool show the same reading.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ FOREVER_MS = 10**15
 MINUTES_READ_MS = 5_000
 HOUR_MS = 3_600_000
 TRIED_AGAIN = 2
-"""A webhook that failed once is nothing to worry about: its second attempt comes seconds later."""
+"""A webhook that failed once does not count as failing: its second attempt follows in seconds."""
 
 Kind = DueKind | EndedKind
 LISTED_MAX: Mapping[Kind, int] = {
@@ -38,12 +38,12 @@ LISTED_MAX: Mapping[Kind, int] = {
     EndedKind.DONE: DONE_MAX,
 }
 IndexRow = tuple[Kind, RequestKey]
-"""Where a request stands on the index; as long as it stands there it has not changed."""
+"""A request's row of the index. While the row is the same, the request has not changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Where the service stood at `now_ms`.
+    """The state of the service at `now_ms`.
 
     `waiting`, `retrying`: up to `JOBS_MAX` jobs each. `requests`: what is due first, what was given up last
     and what ended last, each once, and each list up to its limit; `more`: there is more that is unfinished or
@@ -68,7 +68,7 @@ class Reading:
 
 
 class Reader:
-    """Reads, and remembers what has not changed since."""
+    """Reads the state, and keeps records that have not changed since."""
 
     def __init__(
         self, store: JobStore, read_gate: Callable[[], Awaitable[Gate]], history: History, clock: Clock
@@ -83,7 +83,7 @@ class Reader:
         self._hour_read_at_ms: int | None = None
 
     async def read(self) -> Reading:
-        """Return where the service stands; raises `Unavailable`."""
+        """Return the state of the service; raises `Unavailable`."""
         gate = await self._read_gate()
         waiting, retrying, rows, hour = await asyncio.gather(
             waiting_jobs(self._store, gate, FOREVER_MS, JOBS_MAX),
@@ -128,13 +128,13 @@ class Reader:
         return await self._store.due_requests(kind, FOREVER_MS, limit)
 
     async def _requests(self, rows: Mapping[Kind, Iterable[RequestKey]]) -> list[Request]:
-        """Return each request once: the index may show one in two places for a moment."""
+        """Return each request once, although the index may show two rows of one for a moment."""
         places = [(kind, key) for kind, keys in rows.items() for key in keys]
         found = await asyncio.gather(*(self._request(place) for place in places))
         return list({request.id: request for request in found if request is not None}.values())
 
     async def _request(self, place: IndexRow) -> Request | None:
-        """Return the request of a row, as it is now: it may have gone on, and the index lags."""
+        """Return the request of a row as it is stored now; it may be newer than its row."""
         _, key = place
         request = self._seen.get(place) or await self._store.request_of(key.job_id, key.request_id)
         if request is not None and _stands_at(request, place):
@@ -145,7 +145,7 @@ class Reader:
         return request
 
     async def _last_errors(self, retrying: Iterable[Due], wanted: set[str]) -> dict[str, str]:
-        """Return what the last call of each of these jobs met; a job's row moves with every call."""
+        """Return the error code of each job's last call, by job; a job's row changes with every call."""
         rows = [due for due in retrying if due.job_id in wanted]
         unknown = [due for due in rows if due not in self._errors]
         jobs = await asyncio.gather(*(self._store.job(due.job_id) for due in unknown))
@@ -161,7 +161,7 @@ def _stands_at(request: Request, place: IndexRow) -> bool:
 
 
 def facts(reading: Reading, requests: Iterable[Request], dead_letters: int) -> Facts:
-    """Return what the headline is judged by. `requests`: those of the reading that the reader may see."""
+    """Return the facts for the headline. `requests`: those of the reading that the viewer may see."""
     latest = reading.hour[-1] if reading.hour else None
     deliveries = [request.delivery for request in requests]
     failing = [each for each in deliveries if each.state == "pending" and each.attempts >= TRIED_AGAIN]

@@ -29,25 +29,25 @@ Hours = Annotated[Literal["1", "24"], Query(description="How far back")]
 
 
 class Routes:
-    """What each path answers."""
+    """The handlers of the console's paths."""
 
     def __init__(self, console: Console, access: Access) -> None:
         self._console = console
         self._access = access
 
     async def page(self) -> Response:
-        """Show the console: a page without any data, which asks its reader for a key."""
+        """Return the console's page. It has no data, and asks its user for a key."""
         return pages.page(views.PAGE, views.pieces())
 
     async def state(self, request: Request) -> Response:
-        """Say where the service stands, as far as the key may see."""
+        """Return the state of the service, as far as the key may see it."""
         viewer = await self._access.viewer(request)
         overview = await self._console.overview(viewer, request.state.deadline)
         known_etag = request.headers.get("if-none-match", "")
         return views.overview(request.state.request_id, overview, known_etag)
 
     async def history(self, request: Request, hours: Hours = "1") -> Response:
-        """Tell an operator how the service stood."""
+        """Return the history of the service, for operators."""
         viewer = await self._access.viewer(request)
         if not viewer.sees_all:
             raise NotFound
@@ -55,7 +55,7 @@ class Routes:
         return views.history(request.state.request_id, points)
 
     async def resume(self, request: Request) -> Response:
-        """Let calls go on that an operator had paused."""
+        """End an operator's pause of calls."""
         viewer = await self._access.viewer(request)
         changed = await self._console.resume(viewer, request.state.deadline)
         return reply(Resumed(request_id=request.state.request_id, status=200, resumed=changed))
@@ -71,7 +71,7 @@ class Routes:
         return status(Found(replayed))
 
     async def headline(self, request: Request) -> Headline | None:
-        """Return what `GET /health` tells operators; None for others, and where it can't be read."""
+        """Return the headline for `GET /health`; None if the viewer is no operator, or it can't be read."""
         if "authorization" not in request.headers:
             return None
         try:

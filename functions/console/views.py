@@ -32,7 +32,7 @@ RATE_MS = 300_000
 
 @cache
 def pieces() -> Mapping[str, str]:
-    """Return what goes into the page, which is sent as one document: its style and its script."""
+    """Return the style and the script, which are put into the page's one document."""
     script = "".join((FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     style = (FOLDER / "console.css").read_text(encoding="utf-8")
     return {"/* console.css */": style, "/* console.js */": script}
@@ -52,7 +52,7 @@ def overview(request_id: str, seen: Overview, known_etag: str) -> Response:
         "figures": _figures(seen.figures),
         **({"calls": _calls(reading), "dead_letters": dict(seen.dead_letters or {})} if operator else {}),
     }
-    # Weak: the bodies of one state differ by their request's id.
+    # A weak tag: two bodies of the same state differ in their request id.
     etag = f'W/"{sha256(json.dumps(body).encode()).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     if has_tag(known_etag, etag):
@@ -61,7 +61,7 @@ def overview(request_id: str, seen: Overview, known_etag: str) -> Response:
 
 
 def headline(seen: Overview) -> Headline:
-    """Return the headline; what to do is told to operators only."""
+    """Return the headline; only operators get what to do."""
     told, operator = seen.headline, seen.dead_letters is not None
     return Headline(
         state=told.state.value,
@@ -85,7 +85,7 @@ def _without_time(point: Point) -> dict[str, Any]:
 
 
 def _order(row: Row) -> tuple[bool, int, str]:
-    """Open ones first, those next in line at the top; then the others, the newest at the top."""
+    """Sort open requests first, by when they are due; then the others, newest first."""
     request = row.request
     if request.open:
         return (False, row.ready_at_ms or 10**15, request.id)

@@ -33,7 +33,7 @@ def notification_body(request: Request) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class NotifierPorts:
-    """The world, as the notifier needs it. `notifications` and `retries`: its two queues."""
+    """The ports of the notifier. `notifications` and `retries`: its two queues."""
 
     store: Requests
     receivers: ReceiverStore
@@ -49,7 +49,7 @@ class NotifierPorts:
 class Attempts:
     """Makes attempts.
 
-    Every method raises `Unavailable`: then the message comes again, or the sweep sends another.
+    Every method may raise `Unavailable`: then the message is received again, or the sweep sends another.
     """
 
     def __init__(self, ports: NotifierPorts, delays_ms: Sequence[int]) -> None:
@@ -57,7 +57,7 @@ class Attempts:
         self._delays_ms = delays_ms
 
     async def due(self, message: NotificationMessage) -> Request | None:
-        """Return the request if the attempt that a message names may begin; else the message is dropped."""
+        """Return the request if the attempt that a message names may begin; None: drop the message."""
         request = await self._ports.store.request_of(message.job_id, message.request_id)
         if request and requests.begin_delivery(request, message.attempt, self._ports.clock.now_ms()):
             return request
@@ -67,25 +67,25 @@ class Attempts:
         return None
 
     async def make(self, request: Request, addresses: Sequence[str] | PostResult) -> PostResult | None:
-        """Fence, post and record; None if another notifier has the attempt.
+        """Make one attempt: fence, post and record. None if another notifier has it.
 
-        `addresses`: of the receiver; a result says why it has none, and is the attempt's. Signed before it is
-        fenced: without a secret no attempt begins, and none is counted.
+        `addresses`: the receiver's; a `PostResult` says why there are none, and is the attempt's result. The
+        body is signed before the fence, so that without a secret no attempt is counted.
         """
         body = notification_body(request)
         headers = await self._ports.sign(body, request.id, self._ports.clock.now_ms() // 1000, request.client)
-        begun = await self._fence(request)
-        if begun is None:
+        started = await self._fence(request)
+        if started is None:
             return None
         if isinstance(addresses, PostResult):
             result = addresses
         else:
-            result = await self._ports.poster.post(begun.webhook_url, addresses, headers, body)
-        await self._record(begun, result)
+            result = await self._ports.poster.post(started.webhook_url, addresses, headers, body)
+        await self._record(started, result)
         return result
 
     async def park(self, request: Request, reason: str) -> bool:
-        """Let a delivery wait without an attempt; False if another notifier changed it."""
+        """Park a delivery without an attempt; False if another notifier changed it."""
         after = requests.park_delivery(request, self._ports.clock.now_ms(), reason)
         return isinstance(await self._ports.store.write_request(request, after), Written)
 
@@ -94,34 +94,34 @@ class Attempts:
         written = await self._ports.store.write_request(request, after) if after else None
         return written.record if isinstance(written, Written) else None
 
-    async def _record(self, begun: Request, result: PostResult) -> None:
+    async def _record(self, started: Request, result: PostResult) -> None:
         """End the delivery, or record the failure and send the message of the next attempt."""
         now_ms = self._ports.clock.now_ms()
         outcome = webhook.classify_answer(result, now_ms)
-        after = self._after(begun, outcome, result.excerpt, now_ms)
-        written = await self._ports.store.write_request(begun, after)
+        after = self._after(started, outcome, result.excerpt, now_ms)
+        written = await self._ports.store.write_request(started, after)
         self._report(after, outcome)
         wait_ms = after.delivery.not_before_ms - now_ms
         if isinstance(written, Written) and after.delivery_due and wait_ms <= DELAY_MS_MAX:
             text = NotificationMessage(after.job_id, after.id, after.delivery.attempts).encode()
             await self._ports.retries.send([text], delay_ms=max(0, wait_ms))
 
-    def _after(self, begun: Request, outcome: Outcome, excerpt: str, now_ms: int) -> Request:
+    def _after(self, started: Request, outcome: Outcome, excerpt: str, now_ms: int) -> Request:
         if outcome.kind is OutcomeKind.DELIVERED:
-            return requests.delivered(begun, now_ms, outcome.reason)
+            return requests.delivered(started, now_ms, outcome.reason)
         if outcome.kind is OutcomeKind.GONE:
-            return requests.delivery_gone(begun, now_ms, outcome.reason, excerpt)
+            return requests.delivery_gone(started, now_ms, outcome.reason, excerpt)
         next_ms = webhook.next_attempt_ms(
-            begun.delivery.attempts,
+            started.delivery.attempts,
             now_ms,
             self._delays_ms,
             self._ports.randomness.fraction(),
             outcome.retry_after_ms,
         )
         if next_ms is None:
-            return requests.undeliverable(begun, now_ms, outcome.reason, excerpt)
+            return requests.undeliverable(started, now_ms, outcome.reason, excerpt)
         queued = next_ms - now_ms <= DELAY_MS_MAX
-        return requests.delivery_failed(begun, next_ms, outcome.reason, excerpt, queued=queued)
+        return requests.delivery_failed(started, next_ms, outcome.reason, excerpt, queued=queued)
 
     def _report(self, request: Request, outcome: Outcome) -> None:
         self._ports.telemetry.event(

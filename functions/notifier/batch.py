@@ -1,8 +1,8 @@
-"""One invocation: delivers the messages it was given, and fetches more while some of them are slow.
+"""One invocation: delivers the messages it was given, and receives more while some of them are slow.
 
 Lambda gives an invocation ten messages and waits for the slowest, up to 15 s. Few invocations run at once, so
-a few receivers that hang would hold up all others. An attempt that waits costs next to nothing, so meanwhile
-the invocation receives further messages itself.
+a few receivers that hang would delay all others. A waiting attempt costs almost nothing, so the invocation
+receives further messages itself during that time.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.errors import Unavailable, described
-from notifier.lines import Lines
+from notifier.queues import ReceiverQueues
 from ports import Queue, Received, Telemetry
 
 MESSAGES_MAX = 400
@@ -21,17 +21,19 @@ QUICK_S = 0.25
 
 
 class Batch:
-    """The messages of one invocation. `stop_mono_s`: by the loop's clock; none is received later."""
+    """The messages of one invocation. `stop_mono_s`: no message is received later, by the loop's clock."""
 
-    def __init__(self, lines: Lines, queue: Queue, telemetry: Telemetry, *, stop_mono_s: float) -> None:
-        self._lines = lines
+    def __init__(
+        self, receiver_queues: ReceiverQueues, queue: Queue, telemetry: Telemetry, *, stop_mono_s: float
+    ) -> None:
+        self._receiver_queues = receiver_queues
         self._queue = queue
         self._telemetry = telemetry
         self._stop_mono_s = stop_mono_s
         self._handled: list[str] = []
 
     async def run(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Deliver; return the ids of those of the given messages that are to come again."""
+        """Deliver the messages; return the ids of those given ones that failed and must be received again."""
         given = {
             record["messageId"]: asyncio.create_task(self._deliver(record["body"])) for record in records
         }
@@ -40,7 +42,7 @@ class Batch:
             _, under_way = await asyncio.wait(under_way, timeout=QUICK_S)
         while under_way:
             more = await self._more(MESSAGES_MAX - len(under_way))
-            # While there is more to receive, nothing is waited for.
+            # If more messages were received, receive again at once.
             _, under_way = await asyncio.wait(
                 under_way | more,
                 timeout=0 if more else QUICK_S,
@@ -49,7 +51,7 @@ class Batch:
             if len(self._handled) >= RECEIVE_MAX:
                 await self._delete_handled()
         await self._delete_handled()
-        await self._lines.finish()
+        await self._receiver_queues.finish()
         return [message_id for message_id, task in given.items() if not task.result()]
 
     async def _more(self, room: int) -> set["asyncio.Task[bool]"]:
@@ -63,21 +65,21 @@ class Batch:
         return {asyncio.create_task(self._deliver_received(message)) for message in received}
 
     async def _deliver_received(self, message: Received) -> bool:
-        """Deliver a message; one that failed is left to its visibility timeout."""
+        """Deliver a message. If that fails, it is received again after its visibility timeout."""
         if await self._deliver(message.text):
             self._handled.append(message.receipt)
         return True
 
     async def _delete_handled(self) -> None:
-        """Delete received messages that are done; one that stays comes again, and is dropped."""
+        """Delete received messages that are done. One that stays is received again, and dropped then."""
         handled, self._handled = self._handled, []
         with contextlib.suppress(Unavailable):
             await self._queue.delete(handled)
 
     async def _deliver(self, text: str) -> bool:
         try:
-            await self._lines.deliver(text)
-        except Exception as error:  # noqa: BLE001 - one bad record must not hold up the others
+            await self._receiver_queues.deliver(text)
+        except Exception as error:  # noqa: BLE001 - one bad record must not stop the others
             self._telemetry.event("notification_failed", {"NotificationsFailed": 1}, reason=described(error))
             return False
         return True

@@ -6,12 +6,12 @@ from typing import Any
 
 from adapters.aws import event_loop
 from adapters.telemetry import identified
-from notifier.lines import Lane
+from notifier.queues import Lane
 from notifier.wiring import Notifier, wire
 
 
 async def deliver_batch(notifier: Notifier, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Deliver all records; return those that are to come again."""
+    """Deliver all records; return those that failed and must be received again."""
     records = event.get("Records", [])
     sources = {str(record.get("eventSourceARN", "")).rpartition(":")[2] for record in records}
     lane = Lane.RETRIES if notifier.retry_queue_name in sources else Lane.FIRST

@@ -1,6 +1,6 @@
-"""Keeps all notifiers together within the limits of each receiver, host and address.
+"""Limits the attempts of all notifiers together to each receiver, host and address.
 
-It protects receivers and promises nothing: attempts go on while its state can't be read or written.
+This protects receivers but is no promise: attempts go on while the shared state can't be read or written.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from ports import Clock, Conflict, Randomness, ReceiverStore, Telemetry, Written
 
 PATIENCE_MS = 3_000
 PAUSE_MIN_MS, PAUSE_MAX_MS = 50, 400
-SLOW_MS = 2_000  # longer than a place is kept by one who delivers quickly
+SLOW_MS = 2_000  # a place is kept for longer only if its receiver is slow
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place at a host and at an address. `held`: the states that know of it."""
+    """A taken place at a host and at an address. `held`: the stored records that have its lease."""
 
     lease_id: str
     held: tuple[InFlight, ...]
@@ -46,7 +46,7 @@ class Receivers:
         self._telemetry = telemetry
 
     async def look(self, name: str) -> Receiver:
-        """Return what is known of a receiver; one whose state can't be read counts as never tried."""
+        """Return what is known about a receiver. If its record can't be read, it counts as never tried."""
         try:
             return await self._store.receiver(name)
         except Unavailable as error:
@@ -54,7 +54,7 @@ class Receivers:
             return Receiver(name)
 
     async def record(self, seen: Receiver, result: PostResult) -> Receiver:
-        """Record how an attempt went, and return what is known of the receiver now."""
+        """Record the result of an attempt, and return what is known about the receiver now."""
         health = circuit.health_of(result)
 
         def recorded(current: Receiver | None) -> Receiver | None:
@@ -70,10 +70,10 @@ class Receivers:
         return result_of_write.record or seen
 
     async def take_place(self, name: str, client: str, targets: Sequence[str]) -> Place | Busy:
-        """Take a place at each of the targets (a host, an address), or say that one has none.
+        """Take a place at each of the targets (a host, an address); `Busy` if one has no free place.
 
-        A place that will be given back quickly is waited for, up to `PATIENCE_MS`. A slow one is not: this
-        process has webhooks for others.
+        If places are given back quickly, this waits for one, up to `PATIENCE_MS`. It does not wait for slow
+        ones, because this process has webhooks for other receivers.
         """
         waited_ms = 0
         while True:
@@ -88,7 +88,7 @@ class Receivers:
             waited_ms += pause_ms
 
     async def vacate(self, place: Place) -> None:
-        """Give a place back. If that fails, its lease runs out by itself."""
+        """Give a place back. If that fails, its lease expires."""
 
         def given_back(state: InFlight | None) -> InFlight | None:
             return in_flight.vacate(state, place.lease_id) if state else None

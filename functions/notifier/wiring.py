@@ -16,7 +16,7 @@ from core import webhook
 from core.config import VERSION
 from notifier.attempts import Attempts, NotifierPorts, Sign
 from notifier.batch import Batch
-from notifier.lines import Lane, Lines
+from notifier.queues import Lane, ReceiverQueues
 from notifier.receivers import Receivers
 from notifier.settings import NotifierSettings
 
@@ -27,7 +27,7 @@ WORK_S = 60  # after that no attempt begins; the last one ends well before the f
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Makes a batch for each invocation: nothing is kept between two."""
+    """Makes a batch for each invocation. Nothing is kept between two invocations."""
 
     ports: NotifierPorts
     delays_ms: Sequence[int]
@@ -39,19 +39,19 @@ class Notifier:
         receivers = Receivers(ports.receivers, ports.clock, ports.randomness, ports.telemetry)
         attempts = Attempts(ports, self.delays_ms)
         stop_mono_ms = ports.clock.monotonic_ms() + WORK_S * 1000
-        lines = Lines(ports, attempts, receivers, lane=lane, stop_mono_ms=stop_mono_ms)
+        receiver_queues = ReceiverQueues(ports, attempts, receivers, lane=lane, stop_mono_ms=stop_mono_ms)
         queue = ports.retries if lane is Lane.RETRIES else ports.notifications
         stop_mono_s = asyncio.get_running_loop().time() + WORK_S
-        return Batch(lines, queue, ports.telemetry, stop_mono_s=stop_mono_s)
+        return Batch(receiver_queues, queue, ports.telemetry, stop_mono_s=stop_mono_s)
 
 
 def assemble(ports: NotifierPorts, settings: NotifierSettings) -> Notifier:
-    """Return the notifier; nothing is called."""
+    """Return the notifier, without any I/O."""
     return Notifier(ports, settings.delays_ms, settings.retry_queue_url.rpartition("/")[2])
 
 
 def wire(environment: Mapping[str, str]) -> Notifier:
-    """Return the notifier; raises `SettingError`. No network is touched."""
+    """Return the notifier, without any network access; raises `SettingError`."""
     settings = NotifierSettings.read(environment)
     clock = SystemClock()
     session = aws.session()

@@ -1,4 +1,4 @@
-"""Who may ask: callers and operators by their keys, the holder of a status token for its one request."""
+"""Authentication: callers and operators have keys; a status token opens one request."""
 
 import asyncio
 import hmac
@@ -19,7 +19,7 @@ from web.problems import Unauthorized
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who asks: a caller sees its own requests, an operator and the holder of a request's token any."""
+    """Who asks. A caller sees its own requests; an operator, and the holder of a request's token, any."""
 
     name: str = ""
     sees_all: bool = False
@@ -30,7 +30,7 @@ class Viewer:
 
 
 class Access:
-    """Reads keys and tokens. Every method raises `Unavailable` while no key is known."""
+    """Checks keys and tokens. Every method raises `Unavailable` while the secret can't be fetched."""
 
     def __init__(self, fetch: Callable[[], Awaitable[Secrets]], clock: Clock, age_max_ms: int) -> None:
         self._fetch = fetch
@@ -64,12 +64,12 @@ class Access:
         return await self.viewer(request)
 
     async def token(self, request: Request, request_id: str) -> str:
-        """Return a token that opens this request for as long as its record can be there."""
+        """Return a token that opens this request for as long as its record may be stored."""
         expires_ms = self._clock.now_ms() + self._age_max_ms + OUTCOME_KEPT_MS
         return make_token((await self._secrets(request)).token_keys[0], request_id, expires_ms // 1000)
 
     async def _secrets(self, request: Request) -> Secrets:
-        """Return the keys, fetched once per request: after a durable write nothing may fail for them."""
+        """Return the keys, fetched once per request, so that after a durable write they can't be missing."""
         if not hasattr(request.state, "secrets"):
             try:
                 async with asyncio.timeout(request.state.deadline.left_s()):
@@ -81,7 +81,7 @@ class Access:
 
 
 def client_of(authorization: str | None, clients: Mapping[str, str]) -> str | None:
-    """Return the name of the caller whose key this is; every key is compared, in constant time."""
+    """Return the name of the caller with this key; None if there is none. Compares all, in constant time."""
     key = (authorization or "").strip()
     if key[:7].lower() == "bearer ":
         key = key[7:].strip()

@@ -1,4 +1,4 @@
-"""JSON bodies: reading those that callers send, and showing a request as every answer shows it."""
+"""JSON bodies: parses those of requests, and builds the body that shows a request's state."""
 
 import json
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ BODY_BYTES_MAX = 32_768
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A request, its job, and what is known of its next call (None: not known, or there is none).
+    """A request, its job, and what is known about its next call (None: not known, or there is none).
 
-    `ready_at_ms`: when that call should have ended. `position`: its place among those never called, from 1.
-    `called`: whether a call since its acceptance has come to something, but not to a signature.
+    `ready_at_ms`: when that call should have ended. `position`: in its caller's queue of fresh jobs, from 1.
+    `called`: whether a call since its acceptance has failed.
     """
 
     request: Request
@@ -33,7 +33,7 @@ class Found:
 
 
 def parse_body(body: bytes, content_type: str) -> dict[str, Any]:
-    """Return the JSON object that a body holds, each of its members given once.
+    """Return the JSON object in a body; no member may be given twice.
 
     Raises `UnsupportedMediaType`, `BodyTooLarge`, `MalformedBody` and `InvalidParameter`.
     """
@@ -51,7 +51,7 @@ def parse_body(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return named values; raises `InvalidParameter` for a name that stands twice."""
+    """Return values by name; raises `InvalidParameter` for a name that is given twice."""
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in values:
@@ -73,7 +73,7 @@ def timestamp(at_ms: int | None) -> str | None:
 
 
 def status(found: Found) -> Response:
-    """Return where a request stands."""
+    """Return the answer with a request's state."""
     request, job = found.request, found.job
     called = max(0, (job.attempts if job else 0) - request.attempts_before)
     body = RequestStatus(
@@ -103,7 +103,7 @@ def failure(request: Request) -> Failure | None:
 
 
 def delivery(request: Request) -> Delivery:
-    """Return where a request's webhook stands."""
+    """Return the state of a request's webhook."""
     record, pending = request.delivery, request.delivery_due
     next_ms = max(record.not_before_ms, record.until_ms) if pending else None
     return Delivery(

@@ -1,6 +1,6 @@
-"""Which pages of other origins may read what: links, keys and the document any; signing those that are named.
+"""CORS: pages of any origin may read states, public keys and the document; named origins may also sign.
 
-A key is sent in a header, never as a cookie: no answer allows credentials.
+A key is sent in a header, never as a cookie, so no answer allows credentials.
 """
 
 from collections.abc import Collection

@@ -21,11 +21,12 @@ class Deadline:
 
     @classmethod
     def of(cls, clock: Clock, reached_gateway_ms: int | None, *, by_own_front: bool = False) -> "Deadline":
-        """Count from the gateway's own time; from now where that is missing or not plausible.
+        """Count from the gateway's own time, or from now if that is missing or not plausible.
 
-        `sam local start-api` freezes it at its own start, and clocks may differ: a time ahead of us, or older
-        than the gateway's own limit, is not believed. `by_own_front`: our own front says so. However long
-        ago that was, it is believed: the front has answered its caller, and nothing may be called any more.
+        `sam local start-api` always sends its own start time, and clocks may differ. So a time in the future,
+        or older than the gateway's own limit, is ignored. `by_own_front`: the time is from the service's own
+        front. Then it is used even if it is old: the front has answered its caller already, and no call may
+        be made any more.
         """
         elapsed_ms = 0 if reached_gateway_ms is None else clock.now_ms() - reached_gateway_ms
         if elapsed_ms < 0 or (elapsed_ms > GATEWAY_LIMIT_MS and not by_own_front):
@@ -33,11 +34,11 @@ class Deadline:
         return cls(clock, clock.monotonic_ms() + BUDGET_MS - WAY_BACK_MS - elapsed_ms)
 
     def used_ms(self) -> int:
-        """How much of the two seconds is gone, the way here included."""
+        """How much of the two seconds is used, including the time from the gateway to here."""
         return BUDGET_MS - WAY_BACK_MS - self.at_mono_ms + self.clock.monotonic_ms()
 
     def within(self, limit_ms: int) -> "Deadline":
-        """Return the same, or an earlier one: so long after the request reached the gateway."""
+        """Return this deadline, or an earlier one: `limit_ms` after the request reached the gateway."""
         return Deadline(self.clock, min(self.at_mono_ms, self.at_mono_ms - BUDGET_MS + limit_ms))
 
     def left_ms(self, *, reserve_ms: int = 0) -> int:
@@ -52,9 +53,9 @@ class Deadline:
 def reached_gateway_ms(
     event: Mapping[str, Any], headers: Mapping[str, str], *, trust_request_start: bool, sam_local: bool
 ) -> int | None:
-    """When the request reached the gateway, in ms since the epoch, as far as anybody says.
+    """When the request reached the gateway, in milliseconds since the epoch; None if not known.
 
-    `headers`: `X-Request-Start: t=<ms>` is believed only from our own front.
+    `trust_request_start`: use the header `X-Request-Start: t=<ms>`, which the service's own front sets.
     """
     if trust_request_start and (started := headers.get("x-request-start", "")).startswith("t="):
         digits = started.removeprefix("t=")

@@ -1,4 +1,4 @@
-"""How answers are described in the OpenAPI document, beside their models."""
+"""Descriptions of answers for the OpenAPI document, in addition to their models."""
 
 from typing import Any
 
@@ -40,18 +40,18 @@ def examples(**named: Any) -> dict[str, Any]:
 
 
 def refused(description: str, *kinds: Kind, **more: Any) -> Responses:
-    """Describe problems of one status, each with an example. Retry-After where asking again may help."""
+    """Describe problems of one status, each with an example; with Retry-After if trying again may help."""
     name = "InvalidParameterProblem" if problems.INVALID_PARAMETER in kinds else "Problem"
     members = {"parameter": "message"} if name != "Problem" else {}
     status = kinds[0].status
-    told = {
+    headers_of = {
         problems.UNAUTHORIZED.status: headers("WWW-Authenticate"),
         **dict.fromkeys((409, 429, 502, 503, 504), headers("Retry-After")),
     }
     return {
         status: {
             "description": description,
-            "headers": told.get(status, {}),
+            "headers": headers_of.get(status, {}),
             "content": {
                 PROBLEM_TYPE: {
                     "schema": {"$ref": f"#/components/schemas/{name}"},
@@ -64,7 +64,7 @@ def refused(description: str, *kinds: Kind, **more: Any) -> Responses:
 
 
 def failures(*more: Kind) -> Responses:
-    """Describe what any operation may answer that reads or writes; `more`: other reasons for a 503."""
+    """Describe the failures of every operation that reads or writes; `more`: other reasons for a 503."""
     unavailable = (problems.UNAVAILABLE, problems.SERVICE_UNAVAILABLE, *more)
     return {
         **refused("An error that was not foreseen; the id finds it in our logs", problems.INTERNAL),

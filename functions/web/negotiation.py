@@ -1,4 +1,4 @@
-"""What request headers ask for, each by its RFC. Pure."""
+"""Parses request headers that express preferences, each by its RFC. Pure functions."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -30,9 +30,10 @@ def _weight(text: str) -> float:
 
 
 def wants_page(accept: str) -> bool:
-    """Whether a page for people is wanted rather than JSON.
+    """Whether the client prefers an HTML page to JSON.
 
-    Programs whose default names HTML among others (Java's) take JSON too; browsers name XHTML beside it.
+    Some programs send HTML among other types by default, such as Java's; they get JSON. Browsers also send
+    XHTML.
     """
     ranges = accepted(accept)
     page, json = ranges.get("text/html", 0.0), ranges.get("application/json")

@@ -1,7 +1,7 @@
-"""Pages for people: files whole in themselves, read when first asked for.
+"""HTML pages: each is one file, which is read when it is first requested.
 
-None of them holds data: what they show they fetch as JSON, and write as text. Each may run exactly the style
-and script that stand in its file, and talk to nobody but us.
+A page holds no data: it fetches JSON and writes it as text. Its content security policy allows only the style
+and script in its own file, and requests only to this service.
 """
 
 import base64
@@ -17,7 +17,7 @@ INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 
 
 def page(path: Path, content: Mapping[str, str] | None = None) -> HTMLResponse:
-    """Return a page as its file has it; `content`: HTML to put in the place of markers."""
+    """Return the page in a file. `content`: HTML by the marker that it replaces."""
     text = _text(path)
     for marker, html in (content or {}).items():
         text = text.replace(marker, html)

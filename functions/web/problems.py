@@ -1,4 +1,4 @@
-"""Every error that a caller can be told: RFC 9457 problems, each with its status, title and sentence."""
+"""Every error that a caller can get: RFC 9457 problems, each with its status, title and sentence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ TYPES = "urn:signing-relay:problem:"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of problem. `name` is the end of its `type`; `detail`: where nothing more is known."""
+    """A kind of problem. `name` is the end of its `type`; `detail` is used if there is no better text."""
 
     status: int
     name: str
@@ -31,7 +31,7 @@ class Kind:
 
 
 def _plain(status: HTTPStatus) -> Kind:
-    """Return the kind that needs no more words than its status has."""
+    """Return a kind for a status that has none: its title is the status's own phrase."""
     return Kind(status, status.phrase.lower().replace(" ", "-"), status.phrase, status.phrase)
 
 
@@ -137,7 +137,7 @@ class RequestProblem(RelayError):
 
     @property
     def members(self) -> dict[str, Any]:
-        """Return what the body has beside the usual members."""
+        """Return the members of the body in addition to the usual ones."""
         return {}
 
 
@@ -155,7 +155,7 @@ class NotFound(RequestProblem):
 
 
 class AlreadyEnded(RequestProblem):
-    """What was to be cancelled has an outcome."""
+    """The request can't be cancelled, because it has an outcome."""
 
     kind = ALREADY_ENDED
 
@@ -168,13 +168,13 @@ class StillAnswering(RequestProblem):
 
 
 class UnsupportedMediaType(RequestProblem):
-    """A body that is not announced as JSON."""
+    """The content type of a body is not JSON."""
 
     kind = UNSUPPORTED_MEDIA_TYPE
 
 
 class BodyTooLarge(RequestProblem):
-    """More than any message and webhook_url of the allowed lengths can need."""
+    """A body longer than any message and webhook_url of the allowed lengths need."""
 
     kind = BODY_TOO_LARGE
 
@@ -186,7 +186,7 @@ class MalformedBody(RequestProblem):
 
 
 class InvalidParameter(RequestProblem):
-    """A parameter can't be used; `expected` says what could be."""
+    """A parameter is not valid; `expected` says what is expected."""
 
     kind = INVALID_PARAMETER
 
@@ -202,9 +202,9 @@ class InvalidParameter(RequestProblem):
 
 
 def first_refusal(errors: Sequence[Any], *, name_at: int) -> InvalidParameter:
-    """Return what is to be told of values that a model refused: the first of them.
+    """Return the problem for the first value that a model refused.
 
-    `name_at`: where the parameter's name stands in an error's location.
+    `name_at`: the index of the parameter's name in an error's location.
     """
     error = errors[0]
     parameter = str(error["loc"][name_at])
@@ -222,7 +222,7 @@ def first_refusal(errors: Sequence[Any], *, name_at: int) -> InvalidParameter:
 def problem(
     request_id: str, kind: Kind, detail: str = "", headers: Mapping[str, str] | None = None, **members: Any
 ) -> Response:
-    """Return an error; `members` stand beside the usual ones."""
+    """Return an error; `members` are added to the usual ones."""
     model = InvalidParameterProblem if kind is INVALID_PARAMETER else Problem
     return reply(model(**body(kind, request_id, detail), **members), kind.status, headers, PROBLEM_TYPE)
 
@@ -241,9 +241,9 @@ def body(kind: Kind, request_id: str, detail: str = "") -> dict[str, Any]:
 
 
 def retry_soon(fraction: float) -> dict[str, str]:
-    """Return when to try again what could not be done just now: callers spread over a few seconds.
+    """Return when to try again after a short failure, spread over a few seconds.
 
-    `fraction`: of chance, in [0, 1).
+    `fraction`: random, in [0, 1).
     """
     return {"Retry-After": str(1 + int(fraction * RETRY_SPREAD_S))}
 

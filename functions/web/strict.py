@@ -1,4 +1,4 @@
-"""Requests are read strictly: what nobody declared is refused, and so is what stands twice."""
+"""Reads requests strictly: a name that is not declared, or is given twice, is refused."""
 
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
@@ -29,9 +29,9 @@ class StrictRoute(APIRoute):
 
 
 async def strict_query(request: Request) -> None:
-    """Refuse a query with what the route does not declare, or with what stands twice.
+    """Refuse a query with a name that the route does not declare, or that is given twice.
 
-    A dependency, to stand after the one that judges the key. Raises `InvalidParameter`.
+    A dependency; declare it after the one that checks the key. Raises `InvalidParameter`.
     """
     parse_query(request.scope["query_string"], request.scope["route"].query_names)
 
@@ -50,7 +50,7 @@ def parse_query(query: bytes, known: Iterable[str]) -> dict[str, str]:
 
 
 class JsonBody(Generic[Body]):
-    """A dependency that reads a body as a model. It raises what `parse_body` does, and `InvalidParameter`."""
+    """A dependency that reads a body as a model. Raises what `parse_body` does, and `InvalidParameter`."""
 
     def __init__(self, model: type[Body]) -> None:
         self.model = model
@@ -66,11 +66,11 @@ class JsonBody(Generic[Body]):
 
 
 def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `InvalidParameter` for a name that is not known, with the nearest one that is."""
+    """Raise `InvalidParameter` for an unknown name; its text suggests the most similar known one."""
     known = list(known)
     for name in given:
         if name not in known:
-            from difflib import get_close_matches  # noqa: PLC0415 - no cold start pays for it
+            from difflib import get_close_matches  # noqa: PLC0415 - rarely needed; keeps cold starts short
 
             nearest = get_close_matches(name, known, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else "encode & in a value as %26"

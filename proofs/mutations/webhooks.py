@@ -20,13 +20,13 @@ def _nothing_received(_: Function) -> Function:
 
 
 def _parked_one_by_one(right: Function) -> Function:
-    """Let each webhook of a line wait in a message of its own."""
+    """Let each webhook of a queue wait in a message of its own."""
 
-    async def park(lines: Any, line: Any, deferral: Any) -> None:
-        entries, line.waiting = line.waiting, []
+    async def park(queues: Any, queue: Any, deferral: Any) -> None:
+        entries, queue.waiting = queue.waiting, []
         for entry in entries:
-            line.waiting = [entry]
-            await right(lines, line, deferral)
+            queue.waiting = [entry]
+            await right(queues, queue, deferral)
 
     return park
 
@@ -80,7 +80,7 @@ FAULTS = (
     ),
     _fault(
         "webhooks wait one by one",
-        {"Lines._park": _parked_one_by_one},
+        {"ReceiverQueues._park": _parked_one_by_one},
         "test_webhooks_that_wait_for_a_dead_receiver_cost_what_the_receiver_costs",
     ),
     Fault(

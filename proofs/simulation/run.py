@@ -21,7 +21,7 @@ from core.gate import Gate
 from core.messages import WakeUp, decode_wake_up
 from core.secrets import Secrets
 from notifier.attempts import NotifierPorts
-from notifier.lines import Lane
+from notifier.queues import Lane
 from notifier.wiring import Notifier
 from ports import Deployment, JobStore, Poster, Queue, Received, ReceiverStore, Upstream, WindowStore
 from processor.run import ProcessorPorts

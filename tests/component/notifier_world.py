@@ -21,7 +21,7 @@ from core.messages import NotificationMessage
 from core.request import Request
 from core.webhook import PostResult
 from notifier.attempts import NotifierPorts
-from notifier.lines import Lane
+from notifier.queues import Lane
 from notifier.settings import DELAYS_S, NotifierSettings
 from notifier.wiring import assemble
 from ports import Clock, Conflict, Ports, Randomness, Received, ReceiverStore, Written

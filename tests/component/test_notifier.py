@@ -13,7 +13,7 @@ from core.in_flight import PLACES_MAX
 from core.messages import NotificationMessage
 from core.request import DeliveryState
 from core.webhook import PostResult
-from notifier.lines import Lane
+from notifier.queues import Lane
 from proofs.simulation.virtual_time import EPOCH_MS, run
 from tests.component.notifier_world import (
     DELAYS_MS,

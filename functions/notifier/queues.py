@@ -1,10 +1,10 @@
-"""Delivers webhooks receiver by receiver: those for one receiver stand in a line, and a few workers serve it.
+"""Delivers webhooks: a queue in memory for each receiver, with a few workers.
 
-    message --> line of its receiver --> worker: takes a place, delivers one after another --> gives it back
+    message --> queue of its receiver --> worker: takes a place, delivers one after another --> gives it back
                      |
-                     +--> no place, or the circuit is open: all wait in one message of the retry queue
+                     +--> no place, or the circuit is open: all are parked in one message of the retry queue
 
-So a receiver that is dead or slow costs one message per probe, however many webhooks wait for it.
+So a dead or slow receiver costs one message per probe, no matter how many webhooks wait for it.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from notifier.attempts import Attempts, NotifierPorts
 from notifier.receivers import Busy, Receivers
 
 TOGETHER_MAX = 500  # in one message: about 60 kB
-PLACE_KEPT_MS = 1_000  # then others have a chance
+PLACE_KEPT_MS = 1_000  # afterwards others may take it
 BUSY_MIN_MS = 1_000
 TRIED_LATER_MS = 3_000
-"""How much later webhooks that failed before may probe a receiver: those never tried come first."""
+"""How much later webhooks that failed before may probe a receiver; those without an attempt come first."""
 
 
 class Lane(Enum):
@@ -37,7 +37,7 @@ class Lane(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """Why webhooks are not tried now, and after how long they are."""
+    """Why webhooks are not tried now, and after which delay they are."""
 
     reason: str
     delay_ms: int
@@ -45,7 +45,7 @@ class Deferral:
 
 @dataclass(order=True, slots=True)
 class Waiting:
-    """A webhook in a line: never tried before tried. `request`: None if it was parked before."""
+    """A webhook in a queue; those without an attempt come first. `request`: None if it is not read yet."""
 
     attempt: int
     order: int
@@ -55,8 +55,8 @@ class Waiting:
 
 
 @dataclass(slots=True)
-class Line:
-    """The webhooks for one receiver that this process has."""
+class ReceiverQueue:
+    """The webhooks for one receiver in this process."""
 
     receiver: Receiver
     client: str
@@ -65,8 +65,8 @@ class Line:
     workers: int = 0
 
 
-class Lines:
-    """The lines of one invocation. `stop_mono_ms`: no attempt begins later."""
+class ReceiverQueues:
+    """The queues of one invocation. `stop_mono_ms`: no attempt begins later."""
 
     def __init__(
         self,
@@ -82,14 +82,14 @@ class Lines:
         self._receivers = receivers
         self._lane = lane
         self._stop_mono_ms = stop_mono_ms
-        self._lines: dict[str, Line] = {}
+        self._queues: dict[str, ReceiverQueue] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._order = 0
 
     async def deliver(self, text: str) -> None:
-        """Deliver what a message names, or let it wait; raises `InvalidMessage`, and `Unavailable`.
+        """Deliver the webhooks that a message names, or park them.
 
-        Then the message comes again, or the sweep sends another.
+        Raises `InvalidMessage`, and `Unavailable`: then the message is received again, or another is sent.
         """
         message = decode_webhooks(text)
         if isinstance(message, NotificationMessage) and message.attempt and self._lane is Lane.FIRST:
@@ -99,58 +99,60 @@ class Lines:
         for index, row in enumerate(rows):
             request = await self._attempts.due(row)
             if request is not None:
-                await self._wait_in_line(request, row, rows[index + 1 :])
+                await self._wait_in_queue(request, row, rows[index + 1 :])
                 return
 
     async def finish(self) -> None:
-        """Wait for the workers, which may still have a place to give back."""
+        """Wait for the workers: they may still have to give places back."""
         await asyncio.gather(*self._workers)
 
-    async def _wait_in_line(
+    async def _wait_in_queue(
         self, request: Request, row: NotificationMessage, others: Iterable[NotificationMessage]
     ) -> None:
         name = receiver_name(request.client, request.webhook_url)
-        line = self._lines.setdefault(name, Line(Receiver(name), request.client, request.webhook_url))
-        entries = [self._enter(line, row, request), *(self._enter(line, other, None) for other in others)]
-        self._start_workers(line)
+        queue = self._queues.setdefault(
+            name, ReceiverQueue(Receiver(name), request.client, request.webhook_url)
+        )
+        entries = [self._enter(queue, row, request), *(self._enter(queue, other, None) for other in others)]
+        self._start_workers(queue)
         results = await asyncio.gather(*(entry.done for entry in entries), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
-    def _enter(self, line: Line, message: NotificationMessage, request: Request | None) -> Waiting:
+    def _enter(self, queue: ReceiverQueue, message: NotificationMessage, request: Request | None) -> Waiting:
         self._order += 1
         done = asyncio.get_running_loop().create_future()
         entry = Waiting(message.attempt, self._order, message, request, done)
-        heappush(line.waiting, entry)
+        heappush(queue.waiting, entry)
         return entry
 
-    def _start_workers(self, line: Line) -> None:
-        while line.workers < min(line.receiver.places_max, line.workers + len(line.waiting)):
-            line.workers += 1
-            worker = asyncio.create_task(self._work(line))
+    def _start_workers(self, queue: ReceiverQueue) -> None:
+        while queue.workers < min(queue.receiver.places_max, queue.workers + len(queue.waiting)):
+            queue.workers += 1
+            worker = asyncio.create_task(self._work(queue))
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
-    async def _work(self, line: Line) -> None:
-        """Serve a line until it is empty or has to wait."""
+    async def _work(self, queue: ReceiverQueue) -> None:
+        """Deliver a queue's webhooks until it is empty or was parked."""
         try:
-            while line.waiting:
-                line.receiver = await self._receivers.look(line.receiver.name)
-                deferral = self._deferral(line) or await self._visit(line)
+            while queue.waiting:
+                queue.receiver = await self._receivers.look(queue.receiver.name)
+                deferral = self._deferral(queue) or await self._visit(queue)
                 if deferral:
-                    await self._park(line, deferral)
-        except Exception as error:  # noqa: BLE001 - told to those who wait
-            for entry in _emptied(line):
+                    await self._park(queue, deferral)
+        except Exception as error:  # noqa: BLE001 - raised by those that await the entries
+            for entry in _emptied(queue):
                 _end(entry, error)
         finally:
-            line.workers -= 1
+            queue.workers -= 1
 
-    async def _visit(self, line: Line) -> Deferral | None:
-        """Take a place and deliver one webhook after another for a while; say if there was no place."""
-        addresses = await self._ports.poster.resolve(line.url)
+    async def _visit(self, queue: ReceiverQueue) -> Deferral | None:
+        """Take a place and deliver one webhook after another for a while; a deferral if no place is free."""
+        addresses = await self._ports.poster.resolve(queue.url)
         place = await self._receivers.take_place(
-            line.receiver.name, line.client, _targets(line.url, addresses)
+            queue.receiver.name, queue.client, _targets(queue.url, addresses)
         )
         if isinstance(place, Busy):
             delay_ms = max(BUSY_MIN_MS, place.oldest_ms) * (1 + self._ports.randomness.fraction())
@@ -158,44 +160,46 @@ class Lines:
         until_mono_ms = self._ports.clock.monotonic_ms() + PLACE_KEPT_MS
         try:
             while (
-                line.waiting and self._ports.clock.monotonic_ms() < until_mono_ms and not self._deferral(line)
+                queue.waiting
+                and self._ports.clock.monotonic_ms() < until_mono_ms
+                and not self._deferral(queue)
             ):
-                await self._deliver_next(line, addresses)
+                await self._deliver_next(queue, addresses)
         finally:
             await self._receivers.vacate(place)
         return None
 
-    async def _deliver_next(self, line: Line, addresses: Sequence[str] | PostResult) -> None:
-        entry = heappop(line.waiting)
+    async def _deliver_next(self, queue: ReceiverQueue, addresses: Sequence[str] | PostResult) -> None:
+        entry = heappop(queue.waiting)
         try:
             request = entry.request or await self._attempts.due(entry.message)
             result = await self._attempts.make(request, addresses) if request else None
             if result:
-                line.receiver = await self._receivers.record(line.receiver, result)
-        except Exception as error:  # noqa: BLE001 - told to the one who waits
+                queue.receiver = await self._receivers.record(queue.receiver, result)
+        except Exception as error:  # noqa: BLE001 - raised by the one that awaits the entry
             _end(entry, error)
             return
         _end(entry)
-        self._start_workers(line)
+        self._start_workers(queue)
 
-    def _deferral(self, line: Line) -> Deferral | None:
-        """Say why the line may not be served now; None if it may."""
-        receiver = line.receiver
-        tried_before = bool(line.waiting) and line.waiting[0].attempt > 0
+    def _deferral(self, queue: ReceiverQueue) -> Deferral | None:
+        """Return why no attempt may begin now; None if one may."""
+        receiver = queue.receiver
+        tried_before = bool(queue.waiting) and queue.waiting[0].attempt > 0
         later_ms = TRIED_LATER_MS if tried_before and receiver.open_until_ms else 0
-        left_alone_ms = receiver.probe_in_ms(self._ports.clock.now_ms() - later_ms)
-        if left_alone_ms:
-            # All that wait for it come back at the same moment, and meet in one message.
-            return Deferral("circuit_open", left_alone_ms)
+        open_ms = receiver.probe_in_ms(self._ports.clock.now_ms() - later_ms)
+        if open_ms:
+            # All parked webhooks come back at the same time, so that they can be parked in one message again.
+            return Deferral("circuit_open", open_ms)
         if receiver.failing and self._lane is Lane.FIRST:
             return Deferral("receiver_failing", 0)
         if self._ports.clock.monotonic_ms() >= self._stop_mono_ms:
             return Deferral("out_of_time", 0)
         return None
 
-    async def _park(self, line: Line, deferral: Deferral) -> None:
-        """Let all of a line wait in as few messages as possible."""
-        entries = _emptied(line)
+    async def _park(self, queue: ReceiverQueue, deferral: Deferral) -> None:
+        """Park all webhooks of a queue, in as few messages as possible."""
+        entries = _emptied(queue)
         try:
             parked = await asyncio.gather(*(self._parked(entry, deferral.reason) for entry in entries))
             rows = [entry.message for entry, is_parked in zip(entries, parked, strict=True) if is_parked]
@@ -218,7 +222,7 @@ class Lines:
 
 
 def _targets(url: str, addresses: Sequence[str] | PostResult) -> list[str]:
-    """Return what a place is taken at: the host, and the address that is called first."""
+    """Return the names to take a place at: the host, and the address that is called first."""
     if isinstance(addresses, PostResult):
         return []
     host = host_name(url)
@@ -226,8 +230,8 @@ def _targets(url: str, addresses: Sequence[str] | PostResult) -> list[str]:
     return list(dict.fromkeys([host, f"{addresses[0]}:{port}"]))
 
 
-def _emptied(line: Line) -> list[Waiting]:
-    entries, line.waiting = line.waiting, []
+def _emptied(queue: ReceiverQueue) -> list[Waiting]:
+    entries, queue.waiting = queue.waiting, []
     return entries
 
 
