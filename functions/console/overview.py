@@ -124,7 +124,7 @@ class Console:
         return replayed
 
     async def _try(self, step: Awaitable[None], deadline: Deadline) -> None:
-        """Send the messages. If one is lost, the processor sends it again within a minute."""
+        """Carry out a step in the time that is left. A failure is only logged: the processor repairs it."""
         try:
             async with asyncio.timeout(deadline.left_s()):
                 await step

@@ -85,7 +85,7 @@ def _without_time(point: Point) -> dict[str, Any]:
 
 
 def _order(row: Row) -> tuple[bool, int, str]:
-    """Sort open requests first, by when they are due; then the others, newest first."""
+    """Sort open requests first, by `ready_at_ms`; then the others, newest first."""
     request = row.request
     if request.open:
         return (False, row.ready_at_ms or 10**15, request.id)
