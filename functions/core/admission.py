@@ -23,7 +23,7 @@ def admits(gate: Gate, client: str, now_ms: int, *, wait_max_ms: int, client_sha
     All waiting jobs must have their first call within `wait_max_ms`. One caller's jobs may take at most
     `client_share` of that, so that other callers find room.
     """
-    room = scheduling.calls_within(gate, now_ms, wait_max_ms)
+    room = _room(gate, now_ms, wait_max_ms)
     if waiting.total(gate.waiting) >= room:
         return Full.BACKLOG
     own = gate.waiting.get(client, 0)
@@ -40,5 +40,10 @@ def admits_unseen(
     """
     if gate is None:
         return accepted < limit_calls
-    room = scheduling.calls_within(gate, now_ms, wait_max_ms)
+    room = _room(gate, now_ms, wait_max_ms)
     return waiting.total(gate.waiting) + accepted < room * UNKNOWN_SHARE
+
+
+def _room(gate: Gate, now_ms: int, wait_max_ms: int) -> int:
+    """Return how many first calls fit, rounded up: overdue retries may take every second call meanwhile."""
+    return (scheduling.calls_within(gate, now_ms, wait_max_ms) + 1) // 2

@@ -28,7 +28,7 @@ class Trouble(StrEnum):
     HOSTILE = "hostile callers"
 
 
-PENDING = frozenset({Trouble.FAR_CLOCKS, Trouble.HOSTILE})
+PENDING = frozenset({Trouble.FAR_CLOCKS})
 """What the present code does not survive: drawn only when it is asked for."""
 
 SPELLS = {

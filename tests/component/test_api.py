@@ -269,7 +269,7 @@ def test_backlog_that_cannot_be_served_in_time() -> None:
         world.fill_window()
         client = world.client()
         statuses = [(await sign(client, f"message {number}", HOOK)).status_code for number in range(12)]
-        assert statuses == [202] * 10 + [429] * 2
+        assert statuses == [202] * 5 + [429] * 7  # of ten calls, retries may take every second
         check_problem(await sign(client, "one more", HOOK), 429, "backlog-too-long")
         assert (await sign(client, "message 0", HOOK)).status_code == 202  # waits already: adds nothing
 
@@ -282,8 +282,8 @@ def test_one_caller_leaves_room_for_another() -> None:
     async def scenario(world: ApiWorld) -> None:
         world.fill_window()
         client = world.client()
-        statuses = [(await sign(client, f"message {number}", HOOK)).status_code for number in range(7)]
-        assert statuses == [202] * 5 + [429] * 2
+        statuses = [(await sign(client, f"message {number}", HOOK)).status_code for number in range(4)]
+        assert statuses == [202] * 2 + [429] * 2
         check_problem(response := await sign(client, "one more", HOOK), 429, "client-backlog-full")
         assert int(response.headers["retry-after"]) <= 60
         other = {"Authorization": "key-of-bob"}
