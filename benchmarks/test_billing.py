@@ -154,7 +154,7 @@ def test_an_accepted_request_bears_what_the_others_did_not_use() -> None:
 def test_a_month_has_what_stands_and_what_runs() -> None:
     """Alarms, dashboard, secret, metrics and Lambda's own polls beside what was used."""
     rows = month(case(0, 0, writes=0, billed_ms=1_000), times=43_800, metrics=3).rows
-    assert rows["CloudWatch, alarms a month"] == pytest.approx(2.0)
+    assert rows["CloudWatch, alarms a month"] == pytest.approx(2.1)
     assert rows["CloudWatch, dashboards a month"] == 3
     assert rows["CloudWatch, custom metrics a month"] == pytest.approx(0.9)
     assert rows["SQS, standard requests"] == pytest.approx(0.4 * 5 * 730 * 180 / 1e6)

@@ -273,7 +273,11 @@ FAULTS = (
         {"look_again": with_result(lambda request, *_: replace(request, due_ms=request.due_ms + NEVER_MS))},
     ),
     Fault("a failed attempt taken for a delivery", {"classify_answer": with_result(_delivered)}),
-    Fault("an old view of the gate takes a slot while paused", {"gate.take": with_result(_unconditional)}),
+    Fault(
+        "an old view of the gate takes a slot while paused",
+        {"gate.take": with_result(_unconditional)},
+        tests=("unit/test_gate.py",),
+    ),
     Fault("a wake-up that is set and not sent", {"WakeUps.leave": _sent_by(_Nowhere)}),
     Fault("a wake-up that is sent too late", {"WakeUps.leave": _sent_by(_Late)}),
     Fault("an overdue wake-up that is never replaced", {"wake_up_needed": _only_the_first}),

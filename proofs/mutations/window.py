@@ -85,7 +85,7 @@ def _unanswered_as_unsent(_: Any, __: Any, answer: Answer) -> Answer:
 
 
 def _write_and_look_no_further(_: Function) -> Function:
-    async def carry_out(slots: Any, grant: Grant, _: Any) -> Any:
+    async def carry_out(slots: Any, grant: Grant, *_: Any) -> Any:
         return await slots._apply(grant.change)  # noqa: SLF001
 
     return carry_out
