@@ -301,11 +301,6 @@ def _key_of(row: Item) -> RequestKey:
     return RequestKey(job_id, request_id, int(row["due_ms"]["N"]), _number(row, "created_ms"), signed)
 
 
-def _due_of(row: Item, client: str) -> Due:
-    job_id, due_ms = row["PK"]["S"].removeprefix("JOB#"), int(row["due_ms"]["N"])
-    return Due(job_id, due_ms, _number(row, "oldest_ms"), client)
-
-
 def _number(row: Item, name: str) -> int:
     """Return a number of an index row; 0 if it is missing, so that a damaged row does not hide the others."""
     return int(row.get(name, {}).get("N", 0))
