@@ -222,7 +222,7 @@ def test_what_is_old_is_seen(stack: RunningStack, context: BrowserContext) -> No
     """A console without its API does not look live: it says since when, dims its figures, announces it."""
     page = opened(context, stack)
     expect(page.locator("#headline")).to_have_attribute("data-state", "healthy")
-    page.route("**/console/state", lambda route: route.abort())
+    context.set_offline(True)
     expect(page.locator("#title")).to_have_text("The API does not answer")
     stale = page.locator("#stale")
     expect(stale).to_have_text(re.compile("Not updated since"))
@@ -230,7 +230,7 @@ def test_what_is_old_is_seen(stack: RunningStack, context: BrowserContext) -> No
     expect(page.locator("#console")).to_have_class("old")
     assert page.title().startswith("The API does not answer")
     check_with_axe(page)
-    page.unroute("**/console/state")
+    context.set_offline(False)
     expect(page.locator("#headline")).to_have_attribute("data-state", "healthy")
     expect(stale).to_have_text("")
 
