@@ -27,8 +27,8 @@ from tests.system.template import FUNCTIONS
 from tests.system.test_main_job import COMPRESSED
 
 QUEUES = (
-    "FRESH_QUEUE_URL",
-    "FRESH_DEAD_LETTER_QUEUE_URL",
+    "WORK_QUEUE_URL",
+    "WORK_DEAD_LETTER_QUEUE_URL",
     "NOTIFICATION_QUEUE_URL",
     "NOTIFICATION_RETRY_QUEUE_URL",
 )

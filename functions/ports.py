@@ -10,11 +10,11 @@ from typing import Generic, Protocol, TypeVar
 from core.answers import Answer
 from core.circuit import Receiver
 from core.claim import Claim
+from core.due_index import DueKind, EndedKind
 from core.gate import Gate
 from core.history import Minute
 from core.in_flight import InFlight
 from core.job import Job
-from core.places import DueKind, EndedKind
 from core.request import Request
 from core.scheduling import Due
 from core.webhook import PostResult

@@ -26,9 +26,9 @@ from adapters.records import (
     job_key,
     request_key,
 )
+from core.due_index import DueKind, EndedKind, own_partition, partition
 from core.errors import Unavailable
 from core.job import DAY_MS, Job
-from core.places import DueKind, EndedKind, own_partition, partition
 from core.request import Request, RequestState
 from core.scheduling import Due
 from ports import PAGE_MAX, Conflict, OwnKey, Page, RequestKey, Written

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from adapters import items
 from adapters.items import Item
+from core.due_index import IndexRow
 from core.errors import Unreadable
 from core.job import Call, Job, JobState, Refusal, Signature
-from core.places import Place
 from core.request import Delivery, DeliveryState, Failure, Request, RequestState, Success
 
 Values = Mapping[str, str | int | None]
@@ -75,7 +75,7 @@ def _job_values(job: Job) -> Values:
         "open_from": job.open_from,
         "client": job.client,
         "revision": job.revision,
-        **_index_values(job.place, job.expires_ms),
+        **_index_values(job.index_row, job.expires_ms),
     }
 
 
@@ -146,7 +146,7 @@ def _request_values(request: Request) -> Values:
         "delivery_excerpt": delivery.excerpt,
         "delivery_ended_ms": delivery.ended_ms,
         "revision": request.revision,
-        **_index_values(request.place, request.expires_ms),
+        **_index_values(request.index_row, request.expires_ms),
     }
 
 
@@ -194,10 +194,10 @@ def _decode_request(item: Item) -> Request:
     )
 
 
-def _index_values(place: Place | None, expires_ms: int | None) -> Values:
+def _index_values(row: IndexRow | None, expires_ms: int | None) -> Values:
     return {
-        "due_kind": place.partition if place else None,
-        "due_ms": place.at_ms if place else None,
+        "due_kind": row.partition if row else None,
+        "due_ms": row.at_ms if row else None,
         "expires_s": None if expires_ms is None else expires_ms // 1000,
     }
 

@@ -17,8 +17,8 @@ class ApiSettings:
     table: str
     window_table: str
     secret_id: str
-    fresh_queue_url: str
-    fresh_dead_letter_queue_url: str
+    work_queue_url: str
+    work_dead_letter_queue_url: str
     notification_queue_url: str
     notification_dead_letter_queue_url: str
     public_url: str
@@ -37,8 +37,8 @@ class ApiSettings:
             table=reader.text("TABLE_NAME"),
             window_table=reader.text("WINDOW_TABLE_NAME"),
             secret_id=reader.text("SECRET_ID"),
-            fresh_queue_url=reader.text("FRESH_QUEUE_URL"),
-            fresh_dead_letter_queue_url=reader.text("FRESH_DEAD_LETTER_QUEUE_URL"),
+            work_queue_url=reader.text("WORK_QUEUE_URL"),
+            work_dead_letter_queue_url=reader.text("WORK_DEAD_LETTER_QUEUE_URL"),
             notification_queue_url=reader.text("NOTIFICATION_QUEUE_URL"),
             notification_dead_letter_queue_url=reader.text("NOTIFICATION_DEAD_LETTER_QUEUE_URL"),
             public_url=public_url,

@@ -85,7 +85,7 @@ def wire(environment: Mapping[str, str]) -> Services:
     window_store = DynamoWindowStore(
         dynamodb, settings.window_table, lambda: Gate(windows.full(calls.limits, clock.now_ms() + lease_ms))
     )
-    fresh_queue = SqsQueue(sqs, settings.fresh_queue_url)
+    work_queue = SqsQueue(sqs, settings.work_queue_url)
     ports = ApiPorts(
         store=DynamoJobStore(dynamodb, settings.table),
         window_store=window_store,
@@ -96,7 +96,7 @@ def wire(environment: Mapping[str, str]) -> Services:
             secrets.expire,
             grace_ms=calls.timing.grace_ms,
         ),
-        work_queue=fresh_queue,
+        work_queue=work_queue,
         notifications=SqsQueue(sqs, settings.notification_queue_url),
         clock=clock,
         randomness=SystemRandomness(),
@@ -104,10 +104,10 @@ def wire(environment: Mapping[str, str]) -> Services:
         claims=DynamoClaimStore(dynamodb, settings.table),
         history=DynamoHistory(dynamodb, settings.table),
         dead_letters={
-            "fresh": SqsQueue(sqs, settings.fresh_dead_letter_queue_url),
+            "work": SqsQueue(sqs, settings.work_dead_letter_queue_url),
             "notification": SqsQueue(sqs, settings.notification_dead_letter_queue_url),
         },
         secrets=secrets.get,
-        checks={"database": window_store.read, "queue": fresh_queue.count, "secrets": secrets.get},
+        checks={"database": window_store.read, "queue": work_queue.count, "secrets": secrets.get},
     )
     return assemble(ports, settings)

@@ -3,8 +3,8 @@
 import asyncio
 
 from core import waiting
+from core.due_index import DueKind
 from core.gate import Gate
-from core.places import DueKind
 from core.scheduling import Due
 from ports import DueIndex
 

@@ -86,7 +86,7 @@ class Calls(Model):
 class DeadLetterCounts(Model):
     """How many dead letters each queue has; null where that is not known now."""
 
-    fresh: Count | None
+    work: Count | None
     notification: Count | None
 
 

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from calling.fresh import waiting_jobs
+from core.due_index import DueKind, EndedKind, IndexRow
 from core.gate import Gate
 from core.headline import Facts
 from core.history import Minute
-from core.places import DueKind, EndedKind, Place
 from core.request import Request
 from core.scheduling import Due
 from core.waiting import total
@@ -37,7 +37,7 @@ LISTED_MAX: Mapping[Kind, int] = {
     EndedKind.UNDELIVERABLE: REQUESTS_MAX,
     EndedKind.DONE: DONE_MAX,
 }
-IndexRow = tuple[Kind, RequestKey]
+ListedRow = tuple[Kind, RequestKey]
 """A request's row of the index. While the row is the same, the request has not changed."""
 
 
@@ -77,7 +77,7 @@ class Reader:
         self._read_gate = read_gate
         self._history = history
         self._clock = clock
-        self._seen: OrderedDict[IndexRow, Request] = OrderedDict()
+        self._current: OrderedDict[ListedRow, Request] = OrderedDict()
         self._errors: dict[Due, str] = {}
         self._hour: Sequence[Minute] = ()
         self._hour_read_at_ms: int | None = None
@@ -129,19 +129,19 @@ class Reader:
 
     async def _requests(self, rows: Mapping[Kind, Iterable[RequestKey]]) -> list[Request]:
         """Return each request once, although the index may show two rows of one for a moment."""
-        places = [(kind, key) for kind, keys in rows.items() for key in keys]
-        found = await asyncio.gather(*(self._request(place) for place in places))
+        listed = [(kind, key) for kind, keys in rows.items() for key in keys]
+        found = await asyncio.gather(*(self._request(row) for row in listed))
         return list({request.id: request for request in found if request is not None}.values())
 
-    async def _request(self, place: IndexRow) -> Request | None:
+    async def _request(self, row: ListedRow) -> Request | None:
         """Return the request of a row as it is stored now; it may be newer than its row."""
-        _, key = place
-        request = self._seen.get(place) or await self._store.request_of(key.job_id, key.request_id)
-        if request is not None and _stands_at(request, place):
-            self._seen[place] = request
-            self._seen.move_to_end(place)
-            if len(self._seen) > ROWS_KEPT:
-                self._seen.popitem(last=False)
+        _, key = row
+        request = self._current.get(row) or await self._store.request_of(key.job_id, key.request_id)
+        if request is not None and _is_current(request, row):
+            self._current[row] = request
+            self._current.move_to_end(row)
+            if len(self._current) > ROWS_KEPT:
+                self._current.popitem(last=False)
         return request
 
     async def _last_errors(self, retrying: Iterable[Due], wanted: set[str]) -> dict[str, str]:
@@ -154,10 +154,10 @@ class Reader:
         return {due.job_id: error for due, error in self._errors.items()}
 
 
-def _stands_at(request: Request, place: IndexRow) -> bool:
+def _is_current(request: Request, row: ListedRow) -> bool:
     """Whether the row is as new as its request; then, as long as it stays, the request is the same."""
-    kind, key = place
-    return request.place == Place(kind, key.due_ms)
+    kind, key = row
+    return request.index_row == IndexRow(kind, key.due_ms)
 
 
 def facts(reading: Reading, requests: Iterable[Request], dead_letters: int) -> Facts:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
-from core.places import DueKind, Place
+from core.due_index import DueKind, IndexRow
 
 DAY_MS = 86_400_000
 OUTCOME_KEPT_MS = 14 * DAY_MS
@@ -116,13 +116,13 @@ class Job:
         return self.due_ms is not None
 
     @property
-    def place(self) -> Place | None:
+    def index_row(self) -> IndexRow | None:
         """Its row of the due index; None if it is not scheduled."""
         if self.due_ms is None:
             return None
         if self.attempts:
-            return Place(DueKind.RETRY, self.due_ms)
-        return Place(DueKind.FRESH, self.due_ms, self.client)
+            return IndexRow(DueKind.RETRY, self.due_ms)
+        return IndexRow(DueKind.FRESH, self.due_ms, self.client)
 
     @property
     def queue(self) -> str | None:

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
 
+from core.due_index import DueKind, EndedKind, IndexRow
 from core.job import OUTCOME_KEPT_MS, Job
-from core.places import DueKind, EndedKind, Place
 
 LOOK_MS = 60_000
 LOOK_MS_MAX = 600_000
@@ -175,13 +175,13 @@ class Request:
         return None if self.ended_ms is None else self.ended_ms + OUTCOME_KEPT_MS
 
     @property
-    def place(self) -> Place | None:
+    def index_row(self) -> IndexRow | None:
         """Its row of the due index: by `due_ms`, or by `ended_ms` once it is done."""
         if self.due_ms is not None:
-            return Place(DueKind.OPEN if self.open else DueKind.DELIVERY, self.due_ms)
+            return IndexRow(DueKind.OPEN if self.open else DueKind.DELIVERY, self.due_ms)
         if self.ended_ms is None:
             return None
-        return Place(EndedKind.UNDELIVERABLE if self.undelivered else EndedKind.DONE, self.ended_ms)
+        return IndexRow(EndedKind.UNDELIVERABLE if self.undelivered else EndedKind.DONE, self.ended_ms)
 
     def calls_of(self, job: Job | None) -> int | None:
         """How many calls of its job have ended since its acceptance; None if there is no job to ask."""

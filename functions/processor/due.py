@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Iterable
 
 from core import scheduling, waiting
+from core.due_index import DueKind
 from core.errors import Unreadable
 from core.gate import Gate
 from core.job import Job
-from core.places import DueKind
 from core.scheduling import Due, Next
 from ports import Clock, JobStore
 from processor.backoff import Backoff

@@ -3,7 +3,7 @@
 import asyncio
 
 from calling.fresh import waiting_jobs
-from core.places import DueKind
+from core.due_index import DueKind
 from ports import Clock, DueIndex, WindowStore
 
 ROWS_MAX = 1_000

@@ -4,10 +4,10 @@ import asyncio
 
 from calling.fresh import waiting_jobs
 from core import history
+from core.due_index import DueKind, EndedKind
 from core.errors import Unavailable
 from core.headline import Facts
 from core.history import Ended, Minute
-from core.places import DueKind, EndedKind
 from core.waiting import total
 from ports import Clock, DueIndex, History, RequestKey, Telemetry, WindowStore
 

@@ -15,7 +15,7 @@ class ProcessorSettings:
     table: str
     window_table: str
     secret_id: str
-    fresh_queue_url: str
+    work_queue_url: str
     notification_queue_url: str
 
     @classmethod
@@ -27,6 +27,6 @@ class ProcessorSettings:
             table=reader.text("TABLE_NAME"),
             window_table=reader.text("WINDOW_TABLE_NAME"),
             secret_id=reader.text("SECRET_ID"),
-            fresh_queue_url=reader.text("FRESH_QUEUE_URL"),
+            work_queue_url=reader.text("WORK_QUEUE_URL"),
             notification_queue_url=reader.text("NOTIFICATION_QUEUE_URL"),
         )

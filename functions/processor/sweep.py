@@ -15,10 +15,10 @@ from calling.wakeups import WakeUps
 from core import clocks, hints, scheduling
 from core import job as jobs
 from core.config import CallSettings
+from core.due_index import DueKind
 from core.errors import Unavailable, Unreadable, described
 from core.job import Job, Waiter
 from core.messages import NotificationMessage
-from core.places import DueKind
 from core.request import Request, delivery_overdue_ms, look_again, resend_delivery
 from ports import Ports, RequestKey, Written
 from processor.backoff import Backoff

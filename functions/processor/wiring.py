@@ -99,7 +99,7 @@ def wire(environment: Mapping[str, str]) -> Services:
             secrets.expire,
             grace_ms=calls.timing.grace_ms,
         ),
-        work_queue=SqsQueue(sqs, settings.fresh_queue_url),
+        work_queue=SqsQueue(sqs, settings.work_queue_url),
         notifications=SqsQueue(sqs, settings.notification_queue_url),
         deployment=LambdaDeployment(
             lambda: session.client("lambda", config=config), environment.get("AWS_LAMBDA_FUNCTION_NAME", "")

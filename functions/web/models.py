@@ -27,7 +27,7 @@ Url = Annotated[
     str, Field(json_schema_extra={"format": "uri"}, examples=["https://relay.example/crypto/requests/1"])
 ]
 Count = Annotated[int, Field(ge=0)]
-Place = Annotated[int, Field(ge=1)]
+Position = Annotated[int, Field(ge=1)]
 
 
 class Model(BaseModel):
@@ -109,7 +109,7 @@ class RequestStatus(Answer):
         Count | Absent,
         Field(description="Calls since it was accepted; of an open one with the call under way"),
     ] = None
-    position: Annotated[Place | Absent, Field(description="Its place among those waiting")] = None
+    position: Annotated[Position | Absent, Field(description="Its place among those waiting")] = None
     created_at: Time
     estimated_ready_at: Annotated[
         Time | Absent, Field(description="When its next call should have ended")

@@ -49,7 +49,7 @@ def connect(stack: str, endpoint: str | None, region: str | None) -> Ports:
         window_store=DynamoWindowStore(dynamodb, names["WindowTable"], _no_window),
         notifications=SqsQueue(sqs, names["NotificationQueue"]),
         dead_letters={
-            "fresh": SqsDeadLetters(sqs, names["FreshDeadLetterQueue"], HELD_S),
+            "work": SqsDeadLetters(sqs, names["WorkDeadLetterQueue"], HELD_S),
             "notification": SqsDeadLetters(sqs, names["NotificationDeadLetterQueue"], HELD_S),
         },
         vault=SecretsManagerVault(make("secretsmanager"), names["Secret"]),

@@ -14,7 +14,7 @@ RECEIVE_WAIT_MS = 1_000
 """SQS asks all its servers only in a long poll. After a short poll an empty answer proves nothing."""
 
 DECODERS: Mapping[str, Callable[[str], WakeUp | NotificationMessage]] = {
-    "fresh": decode_wake_up,
+    "work": decode_wake_up,
     "notification": decode_notification,
 }
 

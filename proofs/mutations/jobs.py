@@ -8,9 +8,9 @@ from unittest.mock import patch
 from api.signing import Accepted, Signed
 from core import job as jobs
 from core.answers import Answer, Meaning
+from core.due_index import DueKind
 from core.errors import Unavailable
 from core.job import Job
-from core.places import DueKind
 from core.request import Request
 from core.webhook import Outcome, OutcomeKind
 from core.window import Grant, NotBefore

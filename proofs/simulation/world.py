@@ -10,10 +10,10 @@ from random import Random
 from typing import TypeVar
 
 from core.answers import Answer, Meaning
+from core.due_index import DueKind, EndedKind
 from core.errors import Unreadable
 from core.gate import Gate
 from core.job import Job
-from core.places import DueKind, EndedKind
 from core.request import Request
 from core.scheduling import Due
 from core.webhook import PostResult

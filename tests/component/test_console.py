@@ -11,10 +11,10 @@ from console.reading import DONE_MAX, MINUTES_READ_MS, REQUESTS_MAX
 from core import request as requests
 from core import window as windows
 from core.answers import Meaning
+from core.due_index import DueKind
 from core.headline import RUN_MISSED_MS
 from core.history import Minute
 from core.messages import NotificationMessage, WakeUp
-from core.places import DueKind
 from core.request import DeliveryState, Request
 from ports import RequestKey
 from tests.component.test_api import AUTH, check_problem, in_world, sign
@@ -331,13 +331,13 @@ def test_dead_letters_are_counted_for_operators() -> None:
         client = world.client()
         await world.dead_letters.send(["garbage", FRESH])
         assert "dead_letters" not in (await state(client)).json()
-        counted = {"fresh": 2, "notification": 0}
+        counted = {"work": 2, "notification": 0}
         assert (await state(client, **OPERATOR)).json()["dead_letters"] == counted
         await world.dead_notifications.send([NOTIFICATION])
         await world.clock.sleep_ms(COUNTED_MS - 1_000)
         assert (await state(client, **OPERATOR)).json()["dead_letters"] == counted
         await world.clock.sleep_ms(1_000)
-        assert (await state(client, **OPERATOR)).json()["dead_letters"] == {"fresh": 2, "notification": 1}
+        assert (await state(client, **OPERATOR)).json()["dead_letters"] == {"work": 2, "notification": 1}
 
     in_world(scenario)
 
@@ -349,7 +349,7 @@ def test_the_console_does_without_a_count(hangs_s: int) -> None:
     async def scenario(world: ApiWorld) -> None:
         client, started_ms = world.client(dead_letters=Down(hangs_s)), world.clock.monotonic_ms()
         body = (await state(client, **OPERATOR)).json()
-        assert body["dead_letters"] == {"fresh": None, "notification": 0}
+        assert body["dead_letters"] == {"work": None, "notification": 0}
         assert world.clock.monotonic_ms() - started_ms < 2_000
 
     in_world(scenario)

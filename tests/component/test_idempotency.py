@@ -8,8 +8,8 @@ import pytest
 from core import job as jobs
 from core import request as requests
 from core.answers import Meaning
+from core.due_index import DueKind
 from core.errors import Unavailable
-from core.places import DueKind
 from core.request import Request
 from tests.component.test_api import AUTH, check_problem, in_world
 from tests.component.world import HOOK, SIGNATURE, ApiWorld, Down

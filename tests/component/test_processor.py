@@ -11,11 +11,11 @@ from core import job as jobs
 from core import request as requests
 from core import window as windows
 from core.answers import Meaning
+from core.due_index import DueKind
 from core.errors import Unavailable, Unreadable
 from core.gate import Gate
 from core.job import JobState
 from core.messages import WakeUp, decode_wake_up
-from core.places import DueKind
 from core.request import DeliveryState, Failure, Request, RequestState, Success
 from core.scheduling import Due
 from core.waiting import field_of

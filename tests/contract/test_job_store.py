@@ -14,9 +14,9 @@ from adapters.dynamodb_jobs import POINTER_KEPT_MS, DynamoJobStore
 from adapters.records import encode_job
 from core import job as jobs
 from core import request as requests
+from core.due_index import DueKind, EndedKind
 from core.errors import Unavailable
 from core.job import DAY_MS, OUTCOME_KEPT_MS, Call, Job, Refusal, Signature
-from core.places import DueKind, EndedKind
 from core.request import Delivery, DeliveryState, Failure, Request, Success
 from core.scheduling import Due
 from notifier.settings import DELAYS_S

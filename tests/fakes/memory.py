@@ -11,11 +11,11 @@ from itertools import count
 
 from core.circuit import Receiver
 from core.claim import Claim
+from core.due_index import DueKind, EndedKind, partition
 from core.gate import Gate
 from core.history import Minute
 from core.in_flight import InFlight
 from core.job import Job
-from core.places import DueKind, EndedKind, partition
 from core.request import Request
 from core.scheduling import Due
 from core.window import Change, Window
@@ -108,9 +108,9 @@ class MemoryJobStore:
     ) -> list[Due]:
         """Return the scheduled jobs that are due by then."""
         rows = [
-            Due(job.id, place.at_ms, job.oldest_ms, client)
+            Due(job.id, row.at_ms, job.oldest_ms, client)
             for job in self._table.jobs.values()
-            if (place := job.place) and place.partition == partition(kind, client) and place.at_ms <= until_ms
+            if (row := job.index_row) and row.partition == partition(kind, client) and row.at_ms <= until_ms
         ]
         later = [due for due in rows if after is None or _order(due) > _order(after)]
         return sorted(later, key=_order)[:limit]
@@ -128,10 +128,10 @@ class MemoryJobStore:
 
     def _requests_at(self, kind: DueKind | EndedKind, until_ms: int) -> list[RequestKey]:
         rows = [
-            RequestKey(request.job_id, request.id, place.at_ms, request.created_ms, bool(request.signature))
+            RequestKey(request.job_id, request.id, row.at_ms, request.created_ms, bool(request.signature))
             for requests in self._table.requests.values()
             for request in requests.values()
-            if (place := request.place) and place.kind is kind and place.at_ms <= until_ms
+            if (row := request.index_row) and row.kind is kind and row.at_ms <= until_ms
         ]
         return sorted(rows, key=_order)
 

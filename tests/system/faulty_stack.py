@@ -37,15 +37,15 @@ ROUTES = {
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": "secrets",
         "AWS_ENDPOINT_URL_LAMBDA": "waking",
         "UPSTREAM_URL": "upstream",
-        "FRESH_QUEUE_URL": "sqs",
-        "FRESH_DEAD_LETTER_QUEUE_URL": "sqs",
+        "WORK_QUEUE_URL": "sqs",
+        "WORK_DEAD_LETTER_QUEUE_URL": "sqs",
         "NOTIFICATION_QUEUE_URL": "sqs",
         "NOTIFICATION_DEAD_LETTER_QUEUE_URL": "sqs",
     },
     "ProcessorFunction": {
         "AWS_ENDPOINT_URL_SQS": "sqs",
         "UPSTREAM_URL": "upstream",
-        "FRESH_QUEUE_URL": "sqs",
+        "WORK_QUEUE_URL": "sqs",
         "NOTIFICATION_QUEUE_URL": "sqs",
     },
 }

@@ -133,7 +133,7 @@ class Victim:
     async def purge_queues(self) -> None:
         """Lose every message of every queue."""
         sqs = self.running.session.client("sqs")
-        for queue in ("FreshQueue", "NotificationQueue", "NotificationRetryQueue"):
+        for queue in ("WorkQueue", "NotificationQueue", "NotificationRetryQueue"):
             await asyncio.to_thread(sqs.purge_queue, QueueUrl=self.running.resources[queue])
 
     async def keep_ticking(self) -> None:

@@ -123,7 +123,7 @@ def stack(console_stack: RunningStack) -> Iterator[RunningStack]:
     set_gate(console_stack, **OPEN_GATE)
     fill_window(console_stack, 0)
     sqs = console_stack.session.client("sqs")
-    for name in ("NotificationDeadLetterQueue", "FreshDeadLetterQueue"):
+    for name in ("NotificationDeadLetterQueue", "WorkDeadLetterQueue"):
         sqs.purge_queue(QueueUrl=console_stack.resources[name])
 
 

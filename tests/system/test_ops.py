@@ -166,7 +166,7 @@ def test_an_operator_gets_a_key_too(stack: RunningStack, tool: Tool) -> None:
     assert tool("keys", "revoke", "ops-olga", "--operator", "--yes") == {"revoked": "ops-olga"}
     headers = {"Authorization": DEFAULT_OPERATOR_KEY}
     state = httpx.get(f"{stack.api_url}/console/state", headers=headers, trust_env=False).json()
-    assert set(state["dead_letters"]) == {"fresh", "notification"}
+    assert set(state["dead_letters"]) == {"work", "notification"}
 
 
 @pytest.mark.parametrize(

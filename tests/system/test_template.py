@@ -37,7 +37,7 @@ NUMBERS = {
     for name in TEMPLATE_SETTINGS
     if TEMPLATE["Parameters"].get(parameter_name(name), {}).get("Type") == "Number"
 }
-QUEUES = {"FreshQueue": "processor", "NotificationQueue": "notifier", "NotificationRetryQueue": "notifier"}
+QUEUES = {"WorkQueue": "processor", "NotificationQueue": "notifier", "NotificationRetryQueue": "notifier"}
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # What Lambda does in the notifier's name, to receive for it.
 EVENT_SOURCE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
@@ -140,9 +140,9 @@ def test_the_api_may_touch_each_queue_only_so_far() -> None:
             if actions:
                 grants.setdefault(resource["GetAtt"].removesuffix(".Arn"), set()).update(actions)
     assert grants == {
-        "FreshQueue": {"sqs:SendMessage", "sqs:GetQueueAttributes"},
+        "WorkQueue": {"sqs:SendMessage", "sqs:GetQueueAttributes"},
         "NotificationQueue": {"sqs:SendMessage"},
-        "FreshDeadLetterQueue": {"sqs:GetQueueAttributes"},
+        "WorkDeadLetterQueue": {"sqs:GetQueueAttributes"},
         "NotificationDeadLetterQueue": {"sqs:GetQueueAttributes"},
     }
 
@@ -162,7 +162,7 @@ def test_what_must_not_be_lost_is_kept() -> None:
         assert properties(name)["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
 
 
-@pytest.mark.parametrize("name", ["FreshDeadLetterQueue", "NotificationDeadLetterQueue"])
+@pytest.mark.parametrize("name", ["WorkDeadLetterQueue", "NotificationDeadLetterQueue"])
 def test_dead_letters_are_kept_for_as_long_as_queues_can(name: str) -> None:
     """Whoever is on holiday finds them still."""
     assert properties(name)["MessageRetentionPeriod"] == 14 * 24 * 3600

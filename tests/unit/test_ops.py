@@ -12,10 +12,10 @@ from adapters import ed25519
 from core import job as jobs
 from core import request as requests
 from core import window as windows
+from core.due_index import DueKind
 from core.gate import Gate
 from core.job import Job, JobState
 from core.messages import NotificationMessage, WakeUp
-from core.places import DueKind
 from core.request import DeliveryState, Failure, Request, RequestState
 from core.secrets import Secrets
 from core.window import Limits
@@ -118,7 +118,7 @@ class World:
         self.table = MemoryTable()
         self.store = MemoryJobStore(self.table)
         self.notifications = MemoryQueue(self.clock)
-        self.fresh_dead, self.notification_dead = (
+        self.work_dead, self.notification_dead = (
             HastyDeadLetters(self.clock),
             HastyDeadLetters(self.clock),
         )
@@ -129,7 +129,7 @@ class World:
             scan=MemoryScan(self.table),
             window_store=MemoryWindowStore(self.window, lambda: Gate(windows.empty(Limits(10, 60_000)))),
             notifications=self.notifications,
-            dead_letters={"fresh": self.fresh_dead, "notification": self.notification_dead},
+            dead_letters={"work": self.work_dead, "notification": self.notification_dead},
             vault=self.vault,
             history=MemoryHistory(),
             clock=self.clock,
@@ -300,32 +300,32 @@ async def test_a_delivery_starts_again(world: World, state: DeliveryState, count
 async def test_dead_letters_are_looked_at_and_left(world: World) -> None:
     """A listing names what each letter is about, hides nothing, and can be repeated."""
     request = await world.accept(1)
-    await world.fresh_dead.send([WakeUp(request.job_id).encode(), "garbage"])
+    await world.work_dead.send([WakeUp(request.job_id).encode(), "garbage"])
     for _ in range(2):
         letters = await dead_letters.list_all(world.ports, Filter())
         assert [(letter.queue, letter.readable, letter.requests) for letter in letters] == [
-            ("fresh", True, (request,)),
-            ("fresh", False, ()),
+            ("work", True, (request,)),
+            ("work", False, ()),
         ]
 
 
 async def test_dead_letters_are_deleted(world: World) -> None:
     """Of both queues, those that nobody can read too."""
     request = await world.accept(1)
-    await world.fresh_dead.send([WakeUp(request.job_id).encode(), "garbage"])
+    await world.work_dead.send([WakeUp(request.job_id).encode(), "garbage"])
     await world.notification_dead.send([NotificationMessage(request.job_id, request.id, 3).encode()] * 25)
     assert await dead_letters.delete(world.ports, Filter()) == 27
-    assert world.fresh_dead.texts == world.notification_dead.texts == []
+    assert world.work_dead.texts == world.notification_dead.texts == []
 
 
 async def test_dead_letters_of_others_are_left(world: World) -> None:
     """Only letters about a request that fits are deleted; the others can be received at once."""
     hers, his = await world.accept(1), await world.accept(2, client="bob")
     texts = [WakeUp(request.job_id).encode() for request in (hers, his)]
-    await world.fresh_dead.send(texts)
+    await world.work_dead.send(texts)
     assert await dead_letters.delete(world.ports, Filter(client="bob")) == 1
-    assert world.fresh_dead.texts == [texts[0]]
-    assert await world.fresh_dead.count() == 1
+    assert world.work_dead.texts == [texts[0]]
+    assert await world.work_dead.count() == 1
 
 
 async def test_a_pause_holds_until_resumed(world: World) -> None:
@@ -386,8 +386,8 @@ async def test_the_overview_is_the_consoles_headline(world: World) -> None:
         "Calls are paused by olga",
         "Resume, once whoever paused agrees: `resume`.",
     )
-    await world.fresh_dead.send(["garbage"])
-    assert (await overviews.document(world.ports))["dead_letters_fresh"] == 1
+    await world.work_dead.send(["garbage"])
+    assert (await overviews.document(world.ports))["dead_letters_work"] == 1
 
 
 async def test_limits_set_by_an_operator_stand(world: World) -> None:

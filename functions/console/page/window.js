@@ -72,8 +72,8 @@ function showFigures({ figures, waiting, retrying, calls, window, dead_letters: 
   if (letters) showLetters(letters);
 }
 
-function showLetters({ fresh, notification }) {
+function showLetters({ work, notification }) {
   const count = (number) => number === null ? "not known" : number;
-  const known = fresh === null || notification === null ? "?" : fresh + notification;
-  showFigure("letters", known, `new requests: ${count(fresh)}, webhooks: ${count(notification)}`);
+  const known = work === null || notification === null ? "?" : work + notification;
+  showFigure("letters", known, `wake-ups: ${count(work)}, webhooks: ${count(notification)}`);
 }

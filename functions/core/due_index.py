@@ -26,7 +26,7 @@ def own_partition(client: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class IndexRow:
     """A row of the index. `at_ms`: when it is due, or when it ended."""
 
     kind: DueKind | EndedKind
