@@ -63,9 +63,9 @@ def dollars(amounts: Mapping[str, float]) -> dict[str, float]:
     return {name: PRICES[name].of(amount) for name, amount in amounts.items()}
 
 
-def idle_polls_a_month() -> float:
+def idle_polls_a_month(queues: int) -> float:
     """Return the queue requests that Lambda's own pollers make in a month without a message."""
-    return POLLERS * HOURS_A_MONTH * 3600 / POLL_S
+    return queues * POLLERS * HOURS_A_MONTH * 3600 / POLL_S
 
 
 def item_bytes(item: Item) -> int:

@@ -12,7 +12,7 @@ from benchmarks.billing import (
     Units,
     idle_polls_a_month,
 )
-from tests.system.template import TEMPLATE
+from tests.system.template import FUNCTIONS, TEMPLATE
 
 MB_PER_GB = 1024
 CALLS_A_MONTH = 10 * MINUTES_A_MONTH
@@ -161,11 +161,9 @@ def _summary_rows(cases: Mapping[str, Case]) -> Iterator[tuple[str, list[float]]
 def month(case: Case, times: float, metrics: int) -> Bill:
     """Return what a month costs: what a case used, so many times over, and what stands beside it."""
     standing = {
-        "SQS, standard requests": idle_polls_a_month(),
+        "SQS, standard requests": idle_polls_a_month(polled_queues()),
         "Secrets Manager, secrets a month": 1,
         "CloudWatch, custom metrics a month": metrics,
-        "CloudWatch, alarms a month": alarm_metrics(),
-        "CloudWatch, dashboards a month": count_resources("AWS::CloudWatch::Dashboard"),
     }
     rows = dict(Bill.of(case.amounts(), times).rows)
     for name, cost in Bill.of(standing).rows.items():
@@ -173,9 +171,15 @@ def month(case: Case, times: float, metrics: int) -> Bill:
     return Bill(rows)
 
 
-def count_resources(kind: str) -> int:
-    """Return how many the template makes of a kind."""
-    return sum(resource["Type"] == kind for resource in TEMPLATE["Resources"].values())
+def on_request() -> Bill:
+    """Return what a month of all alarms and the dashboard costs, which a deployment has to ask for."""
+    return Bill.of({"CloudWatch, alarms a month": alarm_metrics(), "CloudWatch, dashboards a month": 1})
+
+
+def polled_queues() -> int:
+    """Return how many queues start a function."""
+    events = [TEMPLATE["Resources"][name]["Properties"]["Events"].values() for name in FUNCTIONS.values()]
+    return sum(event["Type"] == "SQS" for rows in events for event in rows)
 
 
 def alarm_metrics() -> int:
@@ -223,6 +227,8 @@ def report(cases: Mapping[str, Case], idle_minutes: float) -> Iterator[str]:
     metrics, in_use = metrics_of(idle), metrics_of(*cases.values())
     yield f"\n### A month; custom metrics: {metrics} idle, {in_use} in use\n"
     yield from itemized("Nobody asks", month(idle, MINUTES_A_MONTH / idle_minutes, metrics))
+    yield ""
+    yield from itemized("On request", on_request())
     yield ""
     title = f"At the limit, {CALLS_A_MONTH:,} calls, as in the burst"
     yield from itemized(title, month(burst, CALLS_A_MONTH / burst.calls, in_use))

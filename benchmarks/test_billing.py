@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import billing
 from benchmarks.billing import Bill, Ledger, Units
-from benchmarks.cost_tables import Case, Usage, accepted_only, month, prices
+from benchmarks.cost_tables import Case, Usage, accepted_only, alarm_metrics, month, on_request, prices
 from infra import ROOT
 
 
@@ -152,14 +152,20 @@ def test_an_accepted_request_bears_what_the_others_did_not_use() -> None:
 
 
 def test_a_month_has_what_stands_and_what_runs() -> None:
-    """Alarms, dashboard, secret, metrics and Lambda's own polls beside what was used."""
+    """The secret, metrics and Lambda's own polls of three queues beside what was used."""
     rows = month(case(0, 0, writes=0, billed_ms=1_000), times=43_800, metrics=3).rows
-    assert rows["CloudWatch, alarms a month"] == pytest.approx(2.1)
-    assert rows["CloudWatch, dashboards a month"] == 3
     assert rows["CloudWatch, custom metrics a month"] == pytest.approx(0.9)
-    assert rows["SQS, standard requests"] == pytest.approx(0.4 * 5 * 730 * 180 / 1e6)
+    assert rows["Secrets Manager, secrets a month"] == pytest.approx(0.4)
+    assert rows["SQS, standard requests"] == pytest.approx(3 * 0.4 * 5 * 730 * 180 / 1e6)
     assert rows["Lambda, GB-seconds (x86_64)"] == pytest.approx(43_800 * 0.0000166667)
     assert rows["DynamoDB, write units"] == pytest.approx(43_800 * 2 * 0.625 / 1e6)
+
+
+def test_alarms_and_dashboard_are_no_part_of_a_month_that_nobody_asked_them_for() -> None:
+    """They are listed by themselves: a dollar for ten alarms, three for the dashboard."""
+    standing = month(case(0, 0, writes=0, billed_ms=0), times=1, metrics=0).rows
+    assert not standing.keys() & on_request().rows.keys()
+    assert on_request().total == pytest.approx(3 + 0.1 * alarm_metrics())
 
 
 def test_the_documented_prices_are_those_that_are_used() -> None:

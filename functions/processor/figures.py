@@ -13,7 +13,8 @@ DAY_MS = 86_400_000
 async def waiting(store: DueIndex, window_store: WindowStore, clock: Clock) -> dict[str, float]:
     """Return the metrics `Waiting` (jobs) and `OldestAgeS`. At most `ROWS_MAX` rows of a kind are read.
 
-    The oldest rows are read first, so the age is right even if there are more.
+    The oldest rows are read first, so the age is right even if there are more. Nothing is returned if no job
+    waits: an idle month pays for no metric.
     """
     now_ms = clock.now_ms()
     gate = await window_store.read()
@@ -22,5 +23,7 @@ async def waiting(store: DueIndex, window_store: WindowStore, clock: Clock) -> d
         store.due_jobs(DueKind.RETRY, now_ms + DAY_MS, ROWS_MAX),
     )
     jobs = [due for kind in rows for due in kind]
-    oldest_ms = min((due.oldest_ms for due in jobs), default=now_ms)
+    if not jobs:
+        return {}
+    oldest_ms = min(due.oldest_ms for due in jobs)
     return {"Waiting": len(jobs), "OldestAgeS": max(0, now_ms - oldest_ms) / 1000}

@@ -21,7 +21,7 @@ async def run(services: Services, event: Mapping[str, Any]) -> dict[str, Any]:
         await services.minutes.note()
     calls = await services.processor.run(wake_ups)
     waiting = await services.waiting() if scheduled else {}
-    services.telemetry.event("run_ended", {"ProcessorRuns": 1, **waiting}, calls=calls)
+    services.telemetry.event("run_ended", waiting, calls=calls)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in unreadable]}
 
 

@@ -8,6 +8,7 @@ from core import window as windows
 from core.gate import Gate
 from core.request import Request
 from core.window import Limits
+from processor.figures import waiting
 from processor.minutes import Minutes
 from proofs.simulation.virtual_time import VirtualClock, run
 from tests.component.world import Down, Silent
@@ -80,5 +81,19 @@ def test_a_database_that_hangs_delays_no_run() -> None:
         await world.minutes(store=Down(60)).note()
         assert world.clock.monotonic_ms() - started_ms <= 3_000
         assert [name for name, _ in world.telemetry.events] == ["minute_not_noted"]
+
+    run(scenario())
+
+
+def test_an_idle_month_pays_for_no_metric() -> None:
+    """While nothing waits, a scheduled run reports no metric; else how many jobs wait and for how long."""
+
+    async def scenario() -> None:
+        world = World()
+        window_store = MemoryWindowStore(world.window, lambda: Gate(windows.empty(Limits(10, 60_000))))
+        assert await waiting(world.store, window_store, world.clock) == {}
+        await world.accept("one")
+        await world.clock.sleep_ms(3_000)
+        assert await waiting(world.store, window_store, world.clock) == {"Waiting": 1, "OldestAgeS": 3}
 
     run(scenario())

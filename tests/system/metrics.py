@@ -52,8 +52,10 @@ def _names(key: ast.expr | None) -> Iterator[str]:
 
 
 def dashboard_text() -> str:
-    """Return the dashboard's body, with references in it."""
-    text: str = properties("Dashboard")["DashboardBody"]["Sub"][0]
+    """Return the dashboard's body with its widget of alarms, and with references in it."""
+    body, parts = properties("Dashboard")["DashboardBody"]["Sub"]
+    _, widget, _ = parts["AlarmsWidget"]["If"]
+    text: str = body.replace("${AlarmsWidget}", widget["Sub"])
     return text
 
 

@@ -190,10 +190,19 @@ def test_every_alarm_is_on_the_dashboard_and_in_the_documentation() -> None:
     alarms = {
         name for name, value in TEMPLATE["Resources"].items() if value["Type"] == "AWS::CloudWatch::Alarm"
     }
-    dashboard = metrics.dashboard_text().replace("Alarm.Arn}", "AlarmArn}")
-    assert alarms == {name for name in alarms if f"${{{name}Arn}}" in dashboard}
+    dashboard = metrics.dashboard_text()
+    assert alarms == {name for name in alarms if f"${{{name}.Arn}}" in dashboard}
     documented = (ROOT / "docs" / "alarms.md").read_text()
     assert alarms == {name for name in alarms if f"`{name}`" in documented}
+
+
+def test_what_costs_money_each_month_is_asked_for() -> None:
+    """The dashboard is made on request, alarms where a topic tells somebody; by default there is neither."""
+    conditions = {"AWS::CloudWatch::Alarm": "HasAlarmTopic", "AWS::CloudWatch::Dashboard": "HasDashboard"}
+    rows = [row for row in TEMPLATE["Resources"].values() if row["Type"] in conditions]
+    assert [row for row in rows if row.get("Condition") != conditions[row["Type"]]] == []
+    defaults = {name: TEMPLATE["Parameters"][name]["Default"] for name in ("AlarmTopic", "DashboardEnabled")}
+    assert defaults == {"AlarmTopic": "", "DashboardEnabled": "false"}
 
 
 def test_every_metric_that_is_watched_is_emitted() -> None:

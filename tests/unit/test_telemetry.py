@@ -48,11 +48,11 @@ def test_the_level_follows_from_what_is_told(
 
 def test_figures_are_counted_by_stack_and_function(capsys: pytest.CaptureFixture[str]) -> None:
     """Two stacks in an account do not add up."""
-    JsonTelemetry("processor", "relay-a").event("run_ended", {"ProcessorRuns": 1})
+    JsonTelemetry("processor", "relay-a").event("call_lost", {"CallsLost": 1})
     (line,) = written(capsys)
     (metrics,) = line["_aws"]["CloudWatchMetrics"]
     assert metrics["Dimensions"] == [["stack", "function"]]
-    assert (line["stack"], line["function"], line["ProcessorRuns"]) == ("relay-a", "processor", 1)
+    assert (line["stack"], line["function"], line["CallsLost"]) == ("relay-a", "processor", 1)
 
 
 def test_every_line_of_an_invocation_names_it(capsys: pytest.CaptureFixture[str]) -> None:
