@@ -2,20 +2,20 @@
 
 from fastapi import FastAPI
 
-from api.endpoints import NAME, Endpoints, Services
+from api import request_routes, service_routes, sign_routes
 from api.identify import Identify
-from api.routes import router
+from api.service_routes import NAME
+from api.services import Services
+from console import routes as console_routes
 from core.config import VERSION
 from web.cors import Cors
 from web.problems import add_error_handlers
-
-__all__ = ["Services", "create_app"]
 
 
 def create_app(services: Services) -> FastAPI:
     """Return the ASGI application."""
     app = FastAPI(title=NAME, version=VERSION, openapi_url=None, redirect_slashes=False)
-    app.state.access = services.access
+    app.state.services, app.state.access, app.state.console = services, services.access, services.console
     app.add_middleware(Cors, origins=services.settings.cors_origins)
     app.add_middleware(
         Identify,
@@ -24,7 +24,7 @@ def create_app(services: Services) -> FastAPI:
         telemetry=services.telemetry,
         settings=services.settings,
     )
-    for routes in (router(Endpoints(services)), *services.mounted):
-        app.router.routes.extend(routes.routes)
+    for module in (sign_routes, request_routes, service_routes, console_routes):
+        app.router.routes.extend(module.router.routes)
     add_error_handlers(app, services.telemetry, services.randomness)
     return app

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from calling.outcomes import Outcomes
 from calling.parking import park_unless_wanted
-from core.errors import Unavailable
 from core.messages import REQUEST_ID
 from core.request import Request, cancelled
 from ports import Clock, JobStore, OwnKey
@@ -38,12 +37,9 @@ class Own:
 
         Reads `limit` requests, however many the caller has. Raises `InvalidParameter` and `Unavailable`.
         """
-        try:
-            async with asyncio.timeout(deadline.left_s()):
-                keys = await self._store.own(client, limit, _parse(cursor) if cursor else None)
-                found = await asyncio.gather(*(self._store.request(key.request_id) for key in keys))
-        except TimeoutError:
-            raise Unavailable("timeout") from None
+        async with deadline.limit():
+            keys = await self._store.own(client, limit, _parse(cursor) if cursor else None)
+            found = await asyncio.gather(*(self._store.request(key.request_id) for key in keys))
         requests = [
             request for request in found if request and (not states or request.public_state in states)
         ]
@@ -55,19 +51,16 @@ class Own:
         A call under way ends, and its signature is kept for others. Raises `NotFound`, `AlreadyEnded` and
         `Unavailable`.
         """
-        try:
-            async with asyncio.timeout(deadline.left_s()):
+        async with deadline.limit():
+            request = await self._find(request_id, viewer)
+            if request.open:
+                job = await self._store.job(request.job_id)
+                now_ms = self._clock.now_ms()
+                after = cancelled(request, now_ms, calls=request.calls_of(job), notify=notify)
+                await self._outcomes.close([(request, after)])
+                if parked := await park_unless_wanted(self._store, request.job_id, now_ms):
+                    await self._outcomes.leave_queue(parked)
                 request = await self._find(request_id, viewer)
-                if request.open:
-                    job = await self._store.job(request.job_id)
-                    now_ms = self._clock.now_ms()
-                    after = cancelled(request, now_ms, calls=request.calls_of(job), notify=notify)
-                    await self._outcomes.close([(request, after)])
-                    if parked := await park_unless_wanted(self._store, request.job_id, now_ms):
-                        await self._outcomes.leave_queue(parked)
-                    request = await self._find(request_id, viewer)
-        except TimeoutError:
-            raise Unavailable("timeout") from None
         if not request.cancelled:
             raise AlreadyEnded
         return request

@@ -54,11 +54,8 @@ class Repeats:
         Raises `InvalidParameter` if the key was used with other parameters, `StillAnswering` while the first
         request is being processed, and `Unavailable`.
         """
-        try:
-            async with asyncio.timeout(deadline.left_s()):
-                held = await self._take(claim, deadline)
-        except TimeoutError:
-            raise Unavailable("timeout") from None
+        async with deadline.limit():
+            held = await self._take(claim, deadline)
         if held.reply:
             self._telemetry.event("answer_repeated", request_id=held.request_id)
             return Response(held.reply.body, held.reply.status, dict(held.reply.headers), "application/json")

@@ -1,10 +1,7 @@
 """The state of an accepted request."""
 
-import asyncio
-
 from calling.slots import Slots
 from core import scheduling, waiting
-from core.errors import Unavailable
 from core.job import Job, JobState
 from core.messages import REQUEST_ID
 from core.request import Request
@@ -32,15 +29,12 @@ class Statuses:
         request_id = request_id.lower()
         if not REQUEST_ID.fullmatch(request_id):
             return None
-        try:
-            async with asyncio.timeout(deadline.left_s()):
-                request = await self._store.request(request_id)
-                if request is None or not viewer.sees(request):
-                    return None
-                job = await self._store.job(request.job_id) if request.open else None
-                return await self._found(request, job)
-        except TimeoutError:
-            raise Unavailable("timeout") from None
+        async with deadline.limit():
+            request = await self._store.request(request_id)
+            if request is None or not viewer.sees(request):
+                return None
+            job = await self._store.job(request.job_id) if request.open else None
+            return await self._found(request, job)
 
     async def _found(self, request: Request, job: Job | None) -> Found:
         if job is None:

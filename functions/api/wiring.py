@@ -13,9 +13,9 @@ from adapters.secrets import SecretsManager
 from adapters.sqs import SqsQueue
 from adapters.telemetry import JsonTelemetry
 from adapters.upstream import HttpUpstream
-from api.endpoints import Services
 from api.own import Own
 from api.repeats import Repeats
+from api.services import Services
 from api.settings import ApiSettings
 from api.signing import Signing
 from api.statuses import Statuses
@@ -24,7 +24,7 @@ from calling.outcomes import Outcomes
 from calling.slots import Slots
 from console.dead_letters import DeadLetters
 from console.overview import Console
-from console.routes import Routes, router
+from console.routes import headline
 from core import window as windows
 from core.gate import Gate
 from core.secrets import Secrets
@@ -54,16 +54,14 @@ def assemble(ports: ApiPorts, settings: ApiSettings) -> Services:
     access = Access(ports.secrets, ports.clock, calls.age_max_ms)
     dead_letters = DeadLetters(ports.dead_letters, ports.clock, ports.telemetry)
     console = Console(ports, slots, ports.history, dead_letters)
-    console_routes = Routes(console, access)
     return Services(
         signing=Signing(ports, slots, caller, calls),
         repeats=Repeats(ports.claims, ports.clock, ports.telemetry),
         statuses=Statuses(ports.store, slots, ports.clock),
         own=Own(ports.store, outcomes, ports.clock),
-        replay=console.replay,
+        console=console,
         access=access,
-        mounted=[router(console_routes)],
-        headline=console_routes.headline,
+        headline=headline,
         secrets=ports.secrets,
         checks=ports.checks,
         clock=ports.clock,

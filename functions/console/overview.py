@@ -64,11 +64,8 @@ class Console:
 
     async def overview(self, viewer: Viewer, deadline: Deadline) -> Overview:
         """Return what this viewer may see; raises `Unavailable`."""
-        try:
-            async with asyncio.timeout(deadline.left_s()):
-                reading = await self._reader.read()
-        except TimeoutError:
-            raise Unavailable("timeout") from None
+        async with deadline.limit():
+            reading = await self._reader.read()
         counts = await self._dead_letters.counts(deadline) if viewer.sees_all else None
         seen = [request for request in reading.requests if viewer.sees(request)]
         dead_letters = sum(count or 0 for count in (counts or {}).values())
@@ -82,42 +79,29 @@ class Console:
 
     async def history(self, hours: int, deadline: Deadline) -> list[Point]:
         """Return the last hours, at most `BUCKETS_MAX` stretches; raises `Unavailable`."""
-        try:
-            async with asyncio.timeout(deadline.left_s()):
-                minutes = await self._reader.minutes(self._clock.now_ms() - hours * HOUR_MS)
-        except TimeoutError:
-            raise Unavailable("timeout") from None
+        async with deadline.limit():
+            minutes = await self._reader.minutes(self._clock.now_ms() - hours * HOUR_MS)
         return points(minutes, max(1, hours * HOUR_MS // BUCKETS_MAX))
 
     async def resume(self, viewer: Viewer, deadline: Deadline) -> bool:
         """End an operator's pause of calls; say whether there was one."""
         if not viewer.sees_all:
             raise NotFound
-        try:
-            async with asyncio.timeout(deadline.left_s()):
-                await self._slots.refresh()
-                changed = await self._slots.amend(lambda gate: gates.resume(gate, self._clock.now_ms()))
-        except TimeoutError:
-            raise Unavailable("timeout") from None
+        async with deadline.limit():
+            await self._slots.refresh()
+            changed = await self._slots.amend(lambda gate: gates.resume(gate, self._clock.now_ms()))
         self._telemetry.event("calls_resumed", by=viewer.name, changed=changed)
         await self._try(self._wake_ups.leave("", self._clock.now_ms()), deadline)
         return changed
 
-    async def replay(self, request_id: str, viewer: Viewer, deadline: Deadline) -> Request | None:
-        """Start a request's delivery again; None if there is no such request for this viewer.
-
-        Raises `NotReplayable`, and `Unavailable`.
-        """
-        if not REQUEST_ID.fullmatch(request_id):
-            return None
-        try:
-            async with asyncio.timeout(deadline.left_s()):
-                request = await self._store.request(request_id)
-                if request is None or not viewer.sees(request):
-                    return None
-                replayed = await replay(self._store, request, self._clock.now_ms())
-        except TimeoutError:
-            raise Unavailable("timeout") from None
+    async def replay(self, request_id: str, viewer: Viewer, deadline: Deadline) -> Request:
+        """Start a request's delivery again; raises `NotFound`, `NotReplayable` and `Unavailable`."""
+        async with deadline.limit():
+            known = REQUEST_ID.fullmatch(request_id)
+            request = await self._store.request(request_id) if known else None
+            if request is None or not viewer.sees(request):
+                raise NotFound
+            replayed = await replay(self._store, request, self._clock.now_ms())
         self._telemetry.event("delivery_replayed", request_id=request_id, by=viewer.name)
         message = NotificationMessage(replayed.job_id, replayed.id, replayed.delivery.attempts)
         await self._try(self._notifications.send([message.encode()]), deadline)

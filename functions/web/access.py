@@ -1,6 +1,5 @@
 """Authentication: callers and operators have keys; a status token opens one request."""
 
-import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -8,13 +7,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from core.errors import Unavailable
 from core.job import OUTCOME_KEPT_MS
 from core.request import Request as SigningRequest
 from core.secrets import Secrets
 from core.token import make_token, opens
 from ports import Clock
 from web.problems import Unauthorized
+from web.strict import strict_query
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,8 @@ class Access:
     async def _secrets(self, request: Request) -> Secrets:
         """Return the keys, fetched once per request, so that after a durable write they can't be missing."""
         if not hasattr(request.state, "secrets"):
-            try:
-                async with asyncio.timeout(request.state.deadline.left_s()):
-                    request.state.secrets = await self._fetch()
-            except TimeoutError:
-                raise Unavailable("no time was left to fetch the keys") from None
+            async with request.state.deadline.limit():
+                request.state.secrets = await self._fetch()
         secrets: Secrets = request.state.secrets
         return secrets
 
@@ -103,3 +99,5 @@ async def caller(request: Request) -> str:
 
 
 Caller = Annotated[str, Depends(caller)]
+KEYED = [Depends(caller), Depends(strict_query)]
+"""The dependencies of an operation for callers: a key, and only known parameters."""

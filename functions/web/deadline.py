@@ -1,9 +1,12 @@
 """The two seconds: one deadline per request, counted from the moment it reached the gateway."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from core.errors import Unavailable
 from ports import Clock
 
 BUDGET_MS = 2_000
@@ -48,6 +51,15 @@ class Deadline:
     def left_s(self, *, reserve_ms: int = 0) -> float:
         """Return the same in seconds, for `asyncio.timeout`."""
         return self.left_ms(reserve_ms=reserve_ms) / 1000
+
+    @asynccontextmanager
+    async def limit(self) -> AsyncIterator[None]:
+        """Stop what is inside at the deadline: it raises `Unavailable` then."""
+        try:
+            async with asyncio.timeout(self.left_s()):
+                yield
+        except TimeoutError:
+            raise Unavailable("timeout") from None
 
 
 def reached_gateway_ms(

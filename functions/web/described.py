@@ -80,6 +80,8 @@ UNREADABLE_BODY = {
     **refused("The body is too large", problems.BODY_TOO_LARGE),
     **refused("The body is not announced as JSON", problems.UNSUPPORTED_MEDIA_TYPE),
 }
+OPEN: dict[str, Any] = {"security": []}
+"""Of an operation: it needs no key."""
 BY_THE_GATEWAY: Responses = {
     "4XX": refused("Refused by the gateway, without asking us", problems.TOO_MANY_REQUESTS)[429]
 }

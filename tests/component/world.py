@@ -9,7 +9,8 @@ import httpx
 from starlette.types import ASGIApp
 
 from adapters.clock import SystemRandomness
-from api.app import Services, create_app
+from api.app import create_app
+from api.services import Services
 from api.settings import ApiSettings
 from api.wiring import ApiPorts, assemble
 from core import window as windows

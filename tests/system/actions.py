@@ -69,7 +69,11 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _attributes(tree: ast.AST) -> Iterator[str]:
-    return (node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    """Yield the names of attributes; not those in decorators: `@router.delete` is no call of an adapter."""
+    nodes = list(ast.walk(tree))
+    decorators = [decorator for node in nodes for decorator in getattr(node, "decorator_list", ())]
+    left_out = {inner for decorator in decorators for inner in ast.walk(decorator)}
+    return (node.attr for node in nodes if isinstance(node, ast.Attribute) and node not in left_out)
 
 
 def _client_calls(tree: ast.Module, asked: set[str]) -> Iterator[str]:
