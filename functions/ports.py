@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from core.answers import Answer
 from core.circuit import Receiver
 from core.claim import Claim
-from core.due_index import DueKind, EndedKind
+from core.due_index import DueKind, EndedKind, IndexRow
 from core.gate import Gate
 from core.history import Minute
 from core.in_flight import InFlight
@@ -197,8 +197,8 @@ class DueIndex(Protocol):
         """Return a caller's requests, newest first; those `before` a row."""
         ...
 
-    async def count_fresh(self, client: str, until_ms: int, limit: int) -> int:
-        """Count a caller's jobs that wait for their first call since then or before, up to `limit`."""
+    async def count_before(self, row: IndexRow, limit: int) -> int:
+        """Count the rows of the same partition that are due earlier, up to `limit`."""
         ...
 
 

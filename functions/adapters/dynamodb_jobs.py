@@ -26,7 +26,7 @@ from adapters.records import (
     job_key,
     request_key,
 )
-from core.due_index import DueKind, EndedKind, own_partition, partition
+from core.due_index import DueKind, EndedKind, IndexRow, own_partition, partition
 from core.errors import Unavailable
 from core.job import DAY_MS, Job
 from core.request import Request, RequestState
@@ -177,10 +177,9 @@ class DynamoJobStore:
         """Return the requests that ended last, newest first."""
         return [_key_of(row) for row in await self._due(kind, FOREVER_MS, limit, newest_first=True)]
 
-    async def count_fresh(self, client: str, until_ms: int, limit: int) -> int:
-        """Count a caller's jobs that wait for their first call since then or before, up to `limit`."""
-        name = partition(DueKind.FRESH, client)
-        answer = await self._query_due(name, until_ms, limit, Select="COUNT")
+    async def count_before(self, row: IndexRow, limit: int) -> int:
+        """Count the rows of the same partition that are due earlier, up to `limit`."""
+        answer = await self._query_due(row.partition, row.at_ms - 1, limit, Select="COUNT")
         return int(answer["Count"])
 
     async def own(self, client: str, limit: int, before: OwnKey | None = None) -> list[OwnKey]:

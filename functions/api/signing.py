@@ -219,10 +219,11 @@ class Signing:
         """When the next call for this message should have ended; None without a gate, or during a pause."""
         if seen.gate is None or seen.gate.paused:
             return None
-        fresh = job is None or not job.attempts
-        ahead = waiting.ahead_of(seen.gate.waiting, client) if fresh else 0
-        earliest_ms = job.next_try_ms if job else 0
-        return scheduling.ready_at_ms(seen.gate, now_ms, ahead, earliest_ms)
+        if job and job.attempts:
+            retries_due = seen.gate.hints.retries_due
+            return scheduling.retry_ready_at_ms(seen.gate, now_ms, retries_due, job.next_try_ms)
+        ahead = waiting.ahead_of(seen.gate.waiting, client)
+        return scheduling.ready_at_ms(seen.gate, now_ms, ahead, job.next_try_ms if job else 0)
 
     async def _call(self, ask: Ask, call: StartedCall, deadline: Deadline) -> Signed | Declined | FailedCall:
         """Call the upstream in the time that is left, keeping enough for a durable acceptance."""

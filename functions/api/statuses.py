@@ -2,6 +2,7 @@
 
 from calling.slots import Slots
 from core import scheduling, waiting
+from core.gate import Gate
 from core.job import Job, JobState
 from core.messages import REQUEST_ID
 from core.request import Request
@@ -39,17 +40,19 @@ class Statuses:
     async def _found(self, request: Request, job: Job | None) -> Found:
         if job is None:
             return Found(request)
-        gate, position = await self._slots.refresh(), await self._position(job)
+        gate, before = await self._slots.refresh(), await self._before(job)
+        position = before + 1 if job.queue is not None and before < POSITION_MAX else None
         called = job.attempts > request.attempts_before
-        if gate.paused:
-            return Found(request, job, None, position, called)
-        ahead = waiting.ahead_of(gate.waiting, job.client) if job.state is JobState.WAITING else 0
-        ready_at_ms = scheduling.ready_at_ms(gate, self._clock.now_ms(), ahead, job.next_try_ms)
+        ready_at_ms = None if gate.paused else self._ready_at_ms(gate, job, before)
         return Found(request, job, ready_at_ms, position, called)
 
-    async def _position(self, job: Job) -> int | None:
-        """Its position in its caller's queue, from 1; None beyond `POSITION_MAX`, to limit the cost."""
-        if job.state is not JobState.WAITING or job.due_ms is None:
-            return None
-        before = await self._store.count_fresh(job.client, job.due_ms - 1, POSITION_MAX)
-        return before + 1 if before < POSITION_MAX else None
+    def _ready_at_ms(self, gate: Gate, job: Job, before: int) -> int:
+        now_ms = self._clock.now_ms()
+        if job.attempts:
+            return scheduling.retry_ready_at_ms(gate, now_ms, before, job.next_try_ms)
+        ahead = waiting.ahead_of(gate.waiting, job.client) if job.state is JobState.WAITING else 0
+        return scheduling.ready_at_ms(gate, now_ms, ahead, job.next_try_ms)
+
+    async def _before(self, job: Job) -> int:
+        """How many jobs are due before it in its partition, up to `POSITION_MAX`, to limit the cost."""
+        return await self._store.count_before(job.index_row, POSITION_MAX) if job.index_row else 0

@@ -137,7 +137,8 @@ def _ready_times_ms(
     """When each job's next call should have ended, by job."""
     if gate.paused:
         return {}
-    starts_ms = scheduling.call_times_ms(gate, now_ms, len(waiting))
-    latency_ms = gate.hints.latency_ms
-    ready = {due.job_id: at_ms + latency_ms for due, at_ms in zip(waiting, starts_ms, strict=True)}
-    return ready | {due.job_id: scheduling.ready_at_ms(gate, now_ms, 0, due.due_ms) for due in retrying}
+    ready = {due.job_id: scheduling.ready_at_ms(gate, now_ms, ahead) for ahead, due in enumerate(waiting)}
+    return ready | {
+        due.job_id: scheduling.retry_ready_at_ms(gate, now_ms, ahead, due.due_ms)
+        for ahead, due in enumerate(retrying)
+    }

@@ -23,6 +23,7 @@ class Hints:
     `latencies_ms`: the last answered calls, newest last.
     `served`: the caller whose fresh job was called last; the next turn is another caller's.
     `old_retry_last`: whether the processor's last call was for a retry overdue by ten windows.
+    `retries_due`: how many retries were due and not called when the processor last took a slot.
     `wake_at_ms`: when the earliest wake-up arrives that was sent; if it is past, there is none.
     `slow_probe_at_ms`: when the API last called inline although the upstream is slow.
     """
@@ -32,6 +33,7 @@ class Hints:
     slow_probe_at_ms: int = 0
     served: str = ""
     old_retry_last: bool = False
+    retries_due: int = 0
 
     @property
     def latency_ms(self) -> int:

@@ -173,17 +173,16 @@ def _held_back(gate: Gate, now_ms: int) -> Inline | None:
     return None if gate.window.free_slots(now_ms) else Inline.NO_SLOT
 
 
-def call_times_ms(gate: Gate, now_ms: int, calls: int) -> list[int]:
-    """When the next `calls` calls can start at the earliest, in order, if they may use all slots.
+def call_time_ms(gate: Gate, now_ms: int, ahead: int) -> int:
+    """When a call with `ahead` other calls before it can start at the earliest, if they may use all slots.
 
     For a call under way, the usual latency is assumed instead of its lease's end: nearly all are answered.
+    All slots are free within one cycle, so each later round is the first one, a cycle later.
     """
-    window = gate.window
-    start_ms = gate.open_at_ms(now_ms)
-    cycle_ms = _cycle_ms(gate)
-    first_ms = sorted(max(start_ms, min(slot.free_at_ms, now_ms + cycle_ms)) for slot in window.slots)
-    count = len(first_ms)
-    return [first_ms[index % count] + index // count * cycle_ms for index in range(calls)]
+    start_ms, cycle_ms = gate.open_at_ms(now_ms), _cycle_ms(gate)
+    first_ms = sorted(max(start_ms, min(slot.free_at_ms, now_ms + cycle_ms)) for slot in gate.window.slots)
+    rounds, index = divmod(ahead, len(first_ms))
+    return first_ms[index] + rounds * cycle_ms
 
 
 def calls_within(gate: Gate, now_ms: int, span_ms: int) -> int:
@@ -197,9 +196,18 @@ def calls_within(gate: Gate, now_ms: int, span_ms: int) -> int:
 
 
 def ready_at_ms(gate: Gate, now_ms: int, ahead: int, earliest_ms: int = 0) -> int:
-    """When a call with `ahead` other calls before it should have been answered."""
-    starts_ms = call_times_ms(gate, now_ms, ahead + 1)[-1]
-    return max(starts_ms, earliest_ms) + gate.hints.latency_ms
+    """When a job's first call, with `ahead` other calls before it, should have been answered."""
+    return max(call_time_ms(gate, now_ms, ahead), earliest_ms) + gate.hints.latency_ms
+
+
+def retry_ready_at_ms(gate: Gate, now_ms: int, retries_ahead: int, due_ms: int) -> int:
+    """When a retry that is due at `due_ms` should have been answered.
+
+    All jobs that wait for their first call come before it, then `retries_ahead`. It leaves the reserve.
+    """
+    ahead = waiting.total(gate.waiting) + retries_ahead
+    slot_at_ms = slot_for_retry_at_ms(_answered(gate, now_ms), max(now_ms, due_ms))
+    return max(call_time_ms(gate, now_ms, ahead), slot_at_ms) + gate.hints.latency_ms
 
 
 class GivingUp(StrEnum):

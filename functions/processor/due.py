@@ -5,7 +5,7 @@ called itself, until that job is done.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from core import scheduling, waiting
 from core.due_index import DueKind
@@ -13,6 +13,7 @@ from core.errors import Unreadable
 from core.gate import Gate
 from core.job import Job
 from core.scheduling import Due, Next
+from core.window import Kind
 from ports import Clock, JobStore
 from processor.backoff import Backoff
 
@@ -104,6 +105,11 @@ class DueJobs:
             old_retry_last=gate.hints.old_retry_last,
             served=gate.hints.served,
         )
+
+    def retries_left(self, turns: Sequence[Next]) -> int:
+        """How many retries are due now beside those that are about to be called."""
+        called = sum(turn.kind is Kind.RETRY for turn in turns)
+        return len(self._due(DueKind.RETRY, self._clock.now_ms())) - called
 
     def next_call(self, gate: Gate) -> tuple[int, str] | None:
         """When the next call may be made, and for which job; None if none is due soon, or during a pause."""

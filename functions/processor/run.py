@@ -157,8 +157,10 @@ class Run:
         """Start calls concurrently, in `core.scheduling`'s order, until no slot is free or none is due."""
         started = 0
         while turns := self._turns():
+            retries_left = self._due.retries_left(turns)
             results = await asyncio.gather(
-                *(self._start(turn, aim) for aim, turn in enumerate(turns)), return_exceptions=True
+                *(self._start(turn, aim, retries_left) for aim, turn in enumerate(turns)),
+                return_exceptions=True,
             )
             progress = [self._handle(turn, result) for turn, result in zip(turns, results, strict=True)]
             started += sum(isinstance(result, StartedCall) for result in results)
@@ -211,7 +213,7 @@ class Run:
         if not task.cancelled() and not task.exception() and (job := task.result()):
             self._due.keep(job)
 
-    async def _start(self, turn: Next, aim: int) -> StartedCall | NotStarted:
+    async def _start(self, turn: Next, aim: int, retries_left: int) -> StartedCall | NotStarted:
         """Start the call (fence, then slot), if the job is still due and an open request waits for it."""
         job, page = await self._store.load(turn.due.job_id)
         if job is None or not job.callable_by_processor(self._clock.now_ms()):
@@ -230,7 +232,7 @@ class Run:
             aim=aim,
             oldest_ms=oldest.created_ms,
             open_from=oldest.id,
-            hints={"old_retry_last": turn.old_retry},
+            hints={"old_retry_last": turn.old_retry, "retries_due": retries_left},
         )
 
     async def _swept(self) -> None:

@@ -10,7 +10,7 @@ from random import Random
 from typing import TypeVar
 
 from core.answers import Answer, Meaning
-from core.due_index import DueKind, EndedKind
+from core.due_index import DueKind, EndedKind, IndexRow
 from core.errors import Unreadable
 from core.gate import Gate
 from core.job import Job
@@ -120,9 +120,9 @@ class ObservedStore(MemoryJobStore):
         """Return what the index shows by now."""
         return await self._shown().ended(kind, limit)
 
-    async def count_fresh(self, client: str, until_ms: int, limit: int) -> int:
+    async def count_before(self, row: IndexRow, limit: int) -> int:
         """Return what the index shows by now."""
-        return await self._shown().count_fresh(client, until_ms, limit)
+        return await self._shown().count_before(row, limit)
 
     def expire(self) -> None:
         """Delete what may go, as DynamoDB's TTL does now and then."""

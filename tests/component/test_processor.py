@@ -857,3 +857,17 @@ def test_webhooks_that_nobody_sends_are_told_as_overdue() -> None:
         assert overdue_s[-1] > 300
 
     run(scenario())
+
+
+def test_how_many_retries_wait_for_a_slot_is_known() -> None:
+    """The takes of slots record it, so that a retry's estimate counts the retries before it."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        for number in range(CALLS.limits.calls + 2):
+            await world.fail_long_ago(f"retry {number}")
+        await assemble(world.ports, CALLS).run()
+        assert world.window.gate
+        assert world.window.gate.hints.retries_due == 2
+
+    run(scenario())

@@ -14,7 +14,7 @@ from adapters.dynamodb_jobs import POINTER_KEPT_MS, DynamoJobStore
 from adapters.records import encode_job
 from core import job as jobs
 from core import request as requests
-from core.due_index import DueKind, EndedKind
+from core.due_index import DueKind, EndedKind, IndexRow
 from core.errors import Unavailable
 from core.job import DAY_MS, OUTCOME_KEPT_MS, Call, Job, Refusal, Signature
 from core.request import Delivery, DeliveryState, Failure, Request, Success
@@ -680,8 +680,10 @@ async def test_fresh_jobs_stand_apart_by_caller(store: JobStore) -> None:
     assert [(row.due_ms, row.client) for row in rows] == [(NOW_MS + number, "alice") for number in range(3)]
     assert len(await store.due_jobs(DueKind.FRESH, NOW_MS + 9, 10, client="bob")) == 1
     assert len(await store.due_jobs(DueKind.FRESH, NOW_MS + 9, 10)) == 1
-    assert await store.count_fresh("alice", NOW_MS + 1, 10) == 2
-    assert await store.count_fresh("alice", NOW_MS + 9, 2) == 2
+    last = IndexRow(DueKind.FRESH, NOW_MS + 2, "alice")
+    assert await store.count_before(last, 10) == 2
+    assert await store.count_before(last, 1) == 1
+    assert await store.count_before(replace(last, kind=DueKind.RETRY, client=""), 10) == 0
 
 
 async def test_who_waits_for_a_message_is_counted(store: JobStore) -> None:

@@ -11,7 +11,7 @@ from itertools import count
 
 from core.circuit import Receiver
 from core.claim import Claim
-from core.due_index import DueKind, EndedKind, partition
+from core.due_index import DueKind, EndedKind, IndexRow, partition
 from core.gate import Gate
 from core.history import Minute
 from core.in_flight import InFlight
@@ -135,9 +135,13 @@ class MemoryJobStore:
         ]
         return sorted(rows, key=_order)
 
-    async def count_fresh(self, client: str, until_ms: int, limit: int) -> int:
-        """Count a caller's jobs that wait for their first call."""
-        return len(await self.due_jobs(DueKind.FRESH, until_ms, limit, client=client))
+    async def count_before(self, row: IndexRow, limit: int) -> int:
+        """Count the rows of the same partition that are due earlier."""
+        rows = [job.index_row for job in self._table.jobs.values()]
+        before = [
+            other for other in rows if other and other.partition == row.partition and other.at_ms < row.at_ms
+        ]
+        return min(limit, len(before))
 
     async def count_requests(self, job_id: str, first_id: str, limit: int) -> int:
         """Count a job's requests from this id on."""

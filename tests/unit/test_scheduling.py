@@ -1,3 +1,4 @@
+import heapq
 from dataclasses import replace
 
 import pytest
@@ -147,17 +148,30 @@ def test_callers_take_turns() -> None:
     assert order == ["alice", "flood 0", "zoe", "flood 1", "flood 2"]
 
 
-@given(
-    slots=st.lists(st.integers(NOW_MS - 10, NOW_MS + WINDOW_MS), min_size=1, max_size=10),
-    span_ms=st.integers(0, 10 * WINDOW_MS),
-)
+FREE_TIMES = st.lists(st.integers(NOW_MS - 10, NOW_MS + 3 * WINDOW_MS), min_size=1, max_size=10)
+
+
+@given(slots=FREE_TIMES, span_ms=st.integers(0, 10 * WINDOW_MS))
 def test_how_many_calls_fit(slots: list[int], span_ms: int) -> None:
     """As many as start within the span, counted one by one."""
     gate = Gate(window_of(*slots))
     fit = scheduling.calls_within(gate, NOW_MS, span_ms)
-    times_ms = scheduling.call_times_ms(gate, NOW_MS, fit + 1)
+    times_ms = [scheduling.call_time_ms(gate, NOW_MS, ahead) for ahead in range(fit + 1)]
     assert all(at_ms <= NOW_MS + span_ms for at_ms in times_ms[:fit])
     assert times_ms[fit] > NOW_MS + span_ms
+
+
+@given(slots=FREE_TIMES, latency_ms=st.integers(1, 5_000), ahead=st.integers(0, 50))
+def test_a_call_s_time_is_that_of_its_turn(slots: list[int], latency_ms: int, ahead: int) -> None:
+    """The same as taking the slot that is free first, call after call, each for a window and a latency."""
+    gate = Gate(window_of(*slots)).having((latency_ms,))
+    cycle_ms = WINDOW_MS + latency_ms
+    free_ms = [max(NOW_MS, min(at_ms, NOW_MS + cycle_ms)) for at_ms in slots]
+    at_ms = heapq.heappop(heap := sorted(free_ms))
+    for _ in range(ahead):
+        heapq.heappush(heap, at_ms + cycle_ms)
+        at_ms = heapq.heappop(heap)
+    assert scheduling.call_time_ms(gate, NOW_MS, ahead) == at_ms
 
 
 @pytest.mark.parametrize(("gate", "time_left_ms", "fresh_waits", "expected"), INLINE.values(), ids=INLINE)
@@ -174,7 +188,7 @@ def test_inline_calls(gate: Gate, time_left_ms: int, fresh_waits: bool, expected
 def test_the_next_calls_times() -> None:
     """Slots in the order in which they are free, then each again a window and a latency later."""
     gate = Gate(window_of(NOW_MS + 7_000, NOW_MS - 5)).having((400,))
-    assert scheduling.call_times_ms(gate, NOW_MS, 5) == [
+    assert [scheduling.call_time_ms(gate, NOW_MS, ahead) for ahead in range(5)] == [
         NOW_MS,
         NOW_MS + 7_000,
         NOW_MS + 60_400,
@@ -186,13 +200,13 @@ def test_the_next_calls_times() -> None:
 def test_a_call_under_way_is_expected_to_be_answered() -> None:
     """Its slot counts as free a window and a latency from now, not when its lease for the worst case ends."""
     gate = Gate(window_of(NOW_MS + 102_250)).having((400,))
-    assert scheduling.call_times_ms(gate, NOW_MS, 1) == [NOW_MS + 60_400]
+    assert scheduling.call_time_ms(gate, NOW_MS, 0) == NOW_MS + 60_400
 
 
 def test_no_call_starts_while_blocked() -> None:
     """A block moves every time."""
     gate = Gate(replace(window_of(0, NOW_MS + 9), blocked_until_ms=NOW_MS + 5, block_probe_at_ms=NOW_MS + 9))
-    assert scheduling.call_times_ms(gate, NOW_MS, 2) == [NOW_MS + 5, NOW_MS + 9]
+    assert [scheduling.call_time_ms(gate, NOW_MS, ahead) for ahead in (0, 1)] == [NOW_MS + 5, NOW_MS + 9]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +222,26 @@ def test_the_eta(ahead: int, earliest_ms: int, expected_ms: int) -> None:
     """The call's turn, or its retry time if that is later, and the latency."""
     gate = Gate(window_of(NOW_MS + 7_000, NOW_MS - 5)).having((400,))
     assert scheduling.ready_at_ms(gate, NOW_MS, ahead, earliest_ms) == expected_ms
+
+
+def test_a_retry_is_promised_only_what_the_reserve_leaves() -> None:
+    """One free slot, which is kept for new requests: the retry's call is promised for the second one."""
+    second_ms = NOW_MS + 34_000
+    slots = (
+        Slot(0),
+        Slot(second_ms, "a", Kind.FRESH),
+        *(Slot(NOW_MS + 50_000, "b", Kind.RETRY) for _ in range(2)),
+    )
+    gate = Gate(Window(Limits(len(slots), WINDOW_MS), slots)).having((400,))
+    assert scheduling.reserve(gate.window, NOW_MS) > 0
+    assert scheduling.retry_ready_at_ms(gate, NOW_MS, 0, NOW_MS) == second_ms + 400
+
+
+@pytest.mark.parametrize(("fresh", "retries_ahead"), [(3, 0), (0, 3), (1, 2)])
+def test_a_retry_is_promised_its_turn(fresh: int, retries_ahead: int) -> None:
+    """Jobs that wait for their first call come before it, and retries that were due earlier."""
+    gate = Gate(window_of(*(NOW_MS + n * 1_000 for n in range(5)))).having((400,), **{"waits:alice": fresh})
+    assert scheduling.retry_ready_at_ms(gate, NOW_MS, retries_ahead, NOW_MS) == NOW_MS + 3_400
 
 
 @pytest.mark.parametrize(
