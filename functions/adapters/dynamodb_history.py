@@ -51,7 +51,7 @@ def _key(at_ms: int) -> Item:
 
 def _if_readable(row: Item) -> Minute | None:
     try:
-        minute: Minute = items.decode(Minute, row, {})
+        minute: Minute = items.decode(Minute, row)
     except Unavailable:
         return None
     return minute

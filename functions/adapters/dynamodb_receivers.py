@@ -36,7 +36,7 @@ class DynamoReceiverStore:
     async def receiver(self, name: str) -> Receiver:
         """Return the receiver; one that is not stored was never tried."""
         item = await self._read(RECEIVER, name)
-        found: Receiver = items.decode(Receiver, {"name": {"S": name}, **item}, {})
+        found: Receiver = items.decode(Receiver, {"name": {"S": name}, **item})
         return found
 
     async def write_receiver(
@@ -53,7 +53,7 @@ class DynamoReceiverStore:
     async def in_flight(self, name: str) -> InFlight:
         """Return the taken places; none is taken if nothing is stored."""
         item = await self._read(IN_FLIGHT, name)
-        found: InFlight = items.decode(InFlight, {"name": {"S": name}, **_without_leases(item)}, {})
+        found: InFlight = items.decode(InFlight, {"name": {"S": name}, **_without_leases(item)})
         return replace(found, leases=_decode_leases(item))
 
     async def write_in_flight(
@@ -119,6 +119,6 @@ def _without_leases(item: Item) -> Item:
 def _decode_leases(item: Item) -> tuple[Lease, ...]:
     try:
         stored = item["leases"]["L"] if "leases" in item else []
-        return tuple(items.decode(Lease, lease["M"], {}) for lease in stored)
+        return tuple(items.decode(Lease, lease["M"]) for lease in stored)
     except (KeyError, TypeError) as error:
         raise Unavailable("the leases can't be read") from error

@@ -5,7 +5,7 @@ can't read, because it is damaged or of a newer version, raises `Unreadable` and
 """
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from adapters import items
 from adapters.items import Item
@@ -15,28 +15,8 @@ from core.job import Call, Job, JobState, Refusal, Signature
 from core.request import Delivery, DeliveryState, Failure, Request, RequestState, Success
 
 Values = Mapping[str, str | int | None]
-"""Every attribute that this version knows; None or an empty text: not stored."""
 
 Record = TypeVar("Record")
-
-
-class _Row:
-    """A stored item's scalar attributes, by name and type."""
-
-    def __init__(self, item: Item) -> None:
-        self._item = item
-
-    def text(self, name: str) -> str:
-        """Return a text, empty if there is none."""
-        return str(self._item[name]["S"]) if name in self._item else ""
-
-    def number(self, name: str) -> int | None:
-        """Return a number, None if there is none."""
-        return int(self._item[name]["N"]) if name in self._item else None
-
-    def count(self, name: str) -> int:
-        """Return a number, 0 if there is none."""
-        return self.number(name) or 0
 
 
 def job_key(job_id: str) -> Item:
@@ -51,30 +31,19 @@ def request_key(job_id: str, request_id: str) -> Item:
 
 def encode_job(job: Job) -> Item:
     """Return a job's item."""
-    return {**job.others, **job_key(job.id), **_attributes(_job_values(job))}
+    return {**job.others, **job_key(job.id), **items.encode(job), **items.attributes(_parts_of_job(job))}
 
 
-def _job_values(job: Job) -> Values:
+def _parts_of_job(job: Job) -> Values:
+    """Return the attributes of a job that are not its scalar fields."""
     return {
-        "id": job.id,
-        "message": job.message,
-        "created_ms": job.created_ms,
         "state": job.state,
-        "attempts": job.attempts,
-        "next_try_ms": job.next_try_ms,
         "call_id": job.call.id if job.call else None,
         "call_until_ms": job.call.until_ms if job.call else None,
         "signature": job.signature,
         "signed_at_ms": job.outcome.at_ms if isinstance(job.outcome, Signature) else None,
-        "refusal": job.refusal or None,
+        "refusal": job.refusal,
         "refused_at_ms": job.outcome.at_ms if isinstance(job.outcome, Refusal) else None,
-        "failing_since_ms": job.failing_since_ms,
-        "error": job.error,
-        "key_refused_ms": job.key_refused_ms,
-        "oldest_ms": job.oldest_ms,
-        "open_from": job.open_from,
-        "client": job.client,
-        "revision": job.revision,
         **_index_values(job.index_row, job.expires_ms),
     }
 
@@ -85,30 +54,17 @@ def decode_job(item: Item) -> Job:
 
 
 def _decode_job(item: Item) -> Job:
-    row = _Row(item)
-    JobState(row.text("state"))  # raises ValueError for a newer version's state
-    call_id, signature, refusal = row.text("call_id"), row.text("signature"), row.count("refusal")
+    JobState(_text(item, "state"))  # raises ValueError for a newer version's state
+    call_id, signature, refusal = _text(item, "call_id"), _text(item, "signature"), _number(item, "refusal")
     outcome: Signature | Refusal | None = None
     if signature:
-        outcome = Signature(signature, row.count("signed_at_ms"))
+        outcome = Signature(signature, _number(item, "signed_at_ms"))
     elif refusal:
-        outcome = Refusal(refusal, row.count("refused_at_ms"))
+        outcome = Refusal(refusal, _number(item, "refused_at_ms"))
     return Job(
-        id=_required(row.text("id")),
-        message=row.text("message"),
-        created_ms=row.count("created_ms"),
-        attempts=row.count("attempts"),
-        next_try_ms=row.count("next_try_ms"),
-        call=Call(call_id, row.count("call_until_ms")) if call_id else None,
+        **_scalars(Job, item, "failing_since_ms"),
+        call=Call(call_id, _number(item, "call_until_ms")) if call_id else None,
         outcome=outcome,
-        failing_since_ms=row.number("failing_since_ms") or None,
-        error=row.text("error"),
-        key_refused_ms=row.number("key_refused_ms"),
-        due_ms=row.number("due_ms"),
-        oldest_ms=row.count("oldest_ms"),
-        open_from=row.text("open_from"),
-        client=row.text("client"),
-        revision=row.text("revision"),
         others=_others(item, _JOB_ATTRIBUTES),
     )
 
@@ -116,28 +72,18 @@ def _decode_job(item: Item) -> Job:
 def encode_request(request: Request) -> Item:
     """Return a request's item."""
     key = request_key(request.job_id, request.id)
-    return {**request.others, **key, **_attributes(_request_values(request))}
+    parts = items.attributes(_parts_of_request(request))
+    return {**request.others, **key, **items.encode(request), **parts}
 
 
-def _request_values(request: Request) -> Values:
+def _parts_of_request(request: Request) -> Values:
+    """Return the attributes of a request that are not its scalar fields."""
     delivery, failure = request.delivery, request.failure
     return {
-        "id": request.id,
-        "job_id": request.job_id,
-        "message": request.message,
-        "client": request.client,
-        "webhook_url": request.webhook_url,
-        "created_ms": request.created_ms,
-        "attempts_before": request.attempts_before,
-        "key_blocked_ms": request.key_blocked_ms,
-        "estimated_ms": request.estimated_ms,
-        "reference": request.reference,
         "state": request.state,
         "signature": request.signature,
         "failure_status": failure.status if failure else None,
         "failure_reason": failure.reason if failure else None,
-        "closed_ms": request.closed_ms,
-        "calls": request.calls,
         "delivery_state": delivery.state,
         "delivery_attempts": delivery.attempts,
         "delivery_until_ms": delivery.until_ms,
@@ -145,7 +91,6 @@ def _request_values(request: Request) -> Values:
         "delivery_reason": delivery.reason,
         "delivery_excerpt": delivery.excerpt,
         "delivery_ended_ms": delivery.ended_ms,
-        "revision": request.revision,
         **_index_values(request.index_row, request.expires_ms),
     }
 
@@ -156,42 +101,44 @@ def decode_request(item: Item) -> Request:
 
 
 def _decode_request(item: Item) -> Request:
-    row = _Row(item)
-    state = RequestState(row.text("state"))
+    state = RequestState(_text(item, "state"))
     outcome: Success | Failure | None = None
     if state is RequestState.SIGNED:
-        outcome = Success(row.text("signature"))
+        outcome = Success(_text(item, "signature"))
     elif state is RequestState.FAILED:
-        outcome = Failure(row.count("failure_status"), row.text("failure_reason"))
+        outcome = Failure(_number(item, "failure_status"), _text(item, "failure_reason"))
     delivery = Delivery(
-        DeliveryState(row.text("delivery_state") or DeliveryState.NONE),
-        row.count("delivery_attempts"),
-        row.count("delivery_until_ms"),
-        row.count("delivery_not_before_ms"),
-        row.text("delivery_reason"),
-        row.text("delivery_excerpt"),
-        row.count("delivery_ended_ms"),
+        DeliveryState(_text(item, "delivery_state") or DeliveryState.NONE),
+        _number(item, "delivery_attempts"),
+        _number(item, "delivery_until_ms"),
+        _number(item, "delivery_not_before_ms"),
+        _text(item, "delivery_reason"),
+        _text(item, "delivery_excerpt"),
+        _number(item, "delivery_ended_ms"),
     )
-    unfinished = state is RequestState.OPEN or delivery.state is DeliveryState.PENDING
-    return Request(
-        id=_required(row.text("id")),
-        job_id=_required(row.text("job_id")),
-        message=row.text("message"),
-        client=row.text("client"),
-        webhook_url=row.text("webhook_url"),
-        created_ms=row.count("created_ms"),
-        attempts_before=row.count("attempts_before"),
-        key_blocked_ms=row.count("key_blocked_ms"),
-        estimated_ms=row.count("estimated_ms"),
-        reference=row.text("reference"),
-        outcome=outcome,
-        closed_ms=row.count("closed_ms"),
-        calls=row.number("calls"),
-        delivery=delivery,
-        due_ms=row.number("due_ms") if unfinished else None,  # of an ended one it is when it ended
-        revision=row.text("revision"),
-        others=_others(item, _REQUEST_ATTRIBUTES),
-    )
+    scalars = _scalars(Request, item, "estimated_ms")
+    if outcome and delivery.state is not DeliveryState.PENDING:
+        scalars["due_ms"] = None  # the item's is when the request ended
+    others = _others(item, _REQUEST_ATTRIBUTES)
+    return Request(**scalars, outcome=outcome, delivery=delivery, others=others)
+
+
+def _scalars(cls: type[Job | Request], item: Item, zero_is_none: str) -> dict[str, Any]:
+    """Return the scalar fields. `zero_is_none`: a field whose 0, of an earlier version, means not known."""
+    found = items.values(cls, item)
+    if not all(text for name, text in found.items() if name in {"id", "job_id"}):
+        raise ValueError("it has no id")
+    return {**found, zero_is_none: found.get(zero_is_none) or None}
+
+
+def _text(item: Item, name: str) -> str:
+    """Return a text, empty if there is none."""
+    return str(item[name]["S"]) if name in item else ""
+
+
+def _number(item: Item, name: str) -> int:
+    """Return a number, 0 if there is none."""
+    return int(item[name]["N"]) if name in item else 0
 
 
 def _index_values(row: IndexRow | None, expires_ms: int | None) -> Values:
@@ -202,18 +149,8 @@ def _index_values(row: IndexRow | None, expires_ms: int | None) -> Values:
     }
 
 
-def _attributes(values: Values) -> Item:
-    return {name: items.attribute(value) for name, value in values.items() if value not in (None, "")}
-
-
 def _others(item: Item, known: frozenset[str]) -> Item:
     return {name: value for name, value in item.items() if name not in known}
-
-
-def _required(text: str) -> str:
-    if not text:
-        raise ValueError("it has no id")
-    return text
 
 
 def _readable(what: str, item: Item, decode: Callable[[Item], Record]) -> Record:
@@ -223,6 +160,10 @@ def _readable(what: str, item: Item, decode: Callable[[Item], Record]) -> Record
         raise Unreadable(f"a {what} can't be read") from error
 
 
-_EVERY = frozenset({"PK", "SK", "expires_ms"})  # the last one is what the first version stored
-_JOB_ATTRIBUTES = _EVERY | _job_values(Job("", "", 0)).keys()
-_REQUEST_ATTRIBUTES = _EVERY | _request_values(Request("", "", "", "", "", 0)).keys()
+def _known(cls: type[Job | Request], parts: Values) -> frozenset[str]:
+    # `expires_ms` is what the first version stored.
+    return frozenset({"PK", "SK", "expires_ms", *parts, *(field.name for field in items.scalars(cls))})
+
+
+_JOB_ATTRIBUTES = _known(Job, _parts_of_job(Job("", "", 0)))
+_REQUEST_ATTRIBUTES = _known(Request, _parts_of_request(Request("", "", "", "", "", 0)))

@@ -89,7 +89,7 @@ class Declined:
 
     reason: Reason
     retry_after_ms: int | None = None
-    upstream_status: int = 0
+    upstream_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +336,7 @@ class Signing:
             created_ms=now_ms,
             attempts_before=seen.job.attempts if seen.job else 0,
             key_blocked_ms=gate.key.key_blocked_ms if gate else 0,
-            estimated_ms=self._ready_at_ms(ask.client, seen, now_ms, seen.job) or 0,
+            estimated_ms=self._ready_at_ms(ask.client, seen, now_ms, seen.job),
             due_ms=now_ms + LOOK_MS,
         )
 

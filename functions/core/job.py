@@ -144,9 +144,9 @@ class Job:
         return self.outcome.text if isinstance(self.outcome, Signature) else ""
 
     @property
-    def refusal(self) -> int:
-        """The HTTP status that the upstream refused it with; 0 if it did not."""
-        return self.outcome.status if isinstance(self.outcome, Refusal) else 0
+    def refusal(self) -> int | None:
+        """The HTTP status that the upstream refused it with; None if it did not."""
+        return self.outcome.status if isinstance(self.outcome, Refusal) else None
 
     def call_live(self, now_ms: int) -> bool:
         """Whether a call is under way."""

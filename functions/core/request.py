@@ -94,7 +94,7 @@ class Request:
     """One accepted call of a caller.
 
     `attempts_before`, `key_blocked_ms`: the job's attempts, and the key guard's value, at acceptance.
-    `estimated_ms`: when its first call should have ended, as its caller was told; 0 if not known.
+    `estimated_ms`: when its first call should have ended, as its caller was told; None if not known.
     `reference`: the caller's own id for it. `outcome`: None while it is open.
     `calls`: how many calls ended between its acceptance and its outcome; None if not known.
     `due_ms`: when the sweep should look at it; every request that is not done has one.
@@ -110,7 +110,7 @@ class Request:
     created_ms: int
     attempts_before: int = 0
     key_blocked_ms: int = 0
-    estimated_ms: int = 0
+    estimated_ms: int | None = None
     reference: str = ""
     outcome: Success | Failure | None = None
     closed_ms: int = 0
@@ -195,7 +195,7 @@ def look_again(request: Request, job: Job, now_ms: int) -> Request:
     frequent looks would find nothing to do.
     """
     wait_ms = min(max(LOOK_MS, now_ms - request.created_ms), LOOK_MS_MAX)
-    first_call_ms = 0 if job.attempts else min(request.estimated_ms, now_ms + ESTIMATE_MS_MAX)
+    first_call_ms = 0 if job.attempts else min(request.estimated_ms or 0, now_ms + ESTIMATE_MS_MAX)
     return replace(request, due_ms=max(now_ms + wait_ms, first_call_ms + LOOK_MS))
 
 

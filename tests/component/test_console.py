@@ -74,6 +74,7 @@ def test_what_has_finished_is_seen_by_whoever_looks_then() -> None:
         assert (row["request_id"], row["state"], row["attempts"]) == (request.id, "signed", 1)
         assert row["delivery"]["state"] == "delivered"
         assert row["estimated_ready_at"] is None
+        assert request.estimated_ms
         error_ms = abs(request.closed_ms - request.estimated_ms)
         assert 0 < error_ms < 10_000
         assert body["figures"] == {

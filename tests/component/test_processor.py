@@ -68,7 +68,7 @@ class ProcessorWorld:
         return request
 
     async def wait_for(
-        self, message: str, client: str = "alice", *, due_in_ms: int = 0, estimated_ms: int = 0
+        self, message: str, client: str = "alice", *, due_in_ms: int = 0, estimated_ms: int | None = None
     ) -> Request:
         """Store a request and no more, as an API does that crashes then."""
         world, now_ms = self.notifiers, self.notifiers.clock.now_ms()

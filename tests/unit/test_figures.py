@@ -15,7 +15,7 @@ OPEN = Request("id", "job", "hello", "alice", "https://example.com/hook", NOW_MS
 def signed(at_ms: int, *, took_ms: int = 1_000, calls: int | None = 1, told_ms: int | None = None) -> Request:
     """Return a request that was signed then; `told_ms`: how long its caller was told that it would take."""
     created_ms = at_ms - took_ms
-    estimated_ms = 0 if told_ms is None else created_ms + told_ms
+    estimated_ms = None if told_ms is None else created_ms + told_ms
     request = replace(OPEN, created_ms=created_ms, estimated_ms=estimated_ms)
     return requests.close_signed(request, "signature", at_ms, calls=calls)
 

@@ -9,4 +9,4 @@ def test_a_record_comes_back_as_it_was() -> None:
     receiver = Receiver("alice https://example.com:443/", answered=True, failures=3)
     encoded = items.encode(receiver)
     assert "revision" not in encoded
-    assert items.decode(Receiver, encoded, {}) == receiver
+    assert items.decode(Receiver, encoded) == receiver
