@@ -75,10 +75,9 @@ def wire(environment: Mapping[str, str]) -> Services:
     """Return the services, without any network access; raises `SettingError`."""
     settings = ApiSettings.read(environment)
     calls, clock = settings.calls, SystemClock()
-    session, config = aws.session(), aws.config(attempts=ATTEMPTS)
-    dynamodb = session.client("dynamodb", config=config)
-    sqs = session.client("sqs", config=config)
-    secrets = SecretsManager(session.client("secretsmanager", config=config), settings.secret_id, clock)
+    client = aws.clients(environment, aws.config(attempts=ATTEMPTS))
+    dynamodb, sqs = client("dynamodb"), client("sqs")
+    secrets = SecretsManager(client("secretsmanager"), settings.secret_id, clock)
     lease_ms = calls.timing.lease_ms(calls.call_limit_ms, calls.limits.window_ms)
     window_store = DynamoWindowStore(
         dynamodb, settings.window_table, lambda: Gate(windows.full(calls.limits, clock.now_ms() + lease_ms))

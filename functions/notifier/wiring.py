@@ -54,12 +54,9 @@ def wire(environment: Mapping[str, str]) -> Notifier:
     """Return the notifier, without any network access; raises `SettingError`."""
     settings = NotifierSettings.read(environment)
     clock = SystemClock()
-    session = aws.session()
-    config = aws.config(attempts=ATTEMPTS, read_timeout_s=READ_TIMEOUT_S)
-    dynamodb, sqs = session.client("dynamodb", config=config), session.client("sqs", config=config)
-    secrets = SecretsManager(
-        session.client("secretsmanager", config=config), settings.secret_id, clock, parse_and_check
-    )
+    client = aws.clients(environment, aws.config(attempts=ATTEMPTS, read_timeout_s=READ_TIMEOUT_S))
+    dynamodb, sqs = client("dynamodb"), client("sqs")
+    secrets = SecretsManager(client("secretsmanager"), settings.secret_id, clock, parse_and_check)
     ports = NotifierPorts(
         store=DynamoJobStore(dynamodb, settings.table),
         receivers=DynamoReceiverStore(dynamodb, settings.table),

@@ -80,10 +80,9 @@ def wire(environment: Mapping[str, str]) -> Services:
     settings = ProcessorSettings.read(environment)
     calls = settings.calls
     clock, telemetry = SystemClock(), JsonTelemetry("processor", environment.get("STACK_NAME", ""))
-    session = aws.session()
-    config = aws.config(attempts=ATTEMPTS, read_timeout_s=READ_TIMEOUT_S)
-    dynamodb, sqs = session.client("dynamodb", config=config), session.client("sqs", config=config)
-    secrets = SecretsManager(session.client("secretsmanager", config=config), settings.secret_id, clock)
+    client = aws.clients(environment, aws.config(attempts=ATTEMPTS, read_timeout_s=READ_TIMEOUT_S))
+    dynamodb, sqs = client("dynamodb"), client("sqs")
+    secrets = SecretsManager(client("secretsmanager"), settings.secret_id, clock)
     lease_ms = calls.timing.lease_ms(calls.call_limit_ms, calls.limits.window_ms)
     ports = ProcessorPorts(
         store=DynamoJobStore(dynamodb, settings.table),
@@ -102,7 +101,7 @@ def wire(environment: Mapping[str, str]) -> Services:
         work_queue=SqsQueue(sqs, settings.work_queue_url),
         notifications=SqsQueue(sqs, settings.notification_queue_url),
         deployment=LambdaDeployment(
-            lambda: session.client("lambda", config=config), environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
+            lambda: client("lambda"), environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
         ),
         clock=clock,
         randomness=SystemRandomness(),
