@@ -295,6 +295,10 @@ class History(Protocol):
         """Return the items from then on, oldest first."""
         ...
 
+    async def last(self) -> Minute | None:
+        """Return the newest item; None if there is none."""
+        ...
+
 
 class ReceiverStore(Protocol):
     """What all notifiers share about receivers. Reads are strongly consistent."""

@@ -44,6 +44,18 @@ class DynamoHistory:
                 return [minute for row in rows if (minute := _if_readable(row))]
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
+    async def last(self) -> Minute | None:
+        """Return the newest item; None if there is none, or if it can't be read."""
+        answer = await in_thread(
+            self._client.query,
+            TableName=self._table,
+            KeyConditionExpression="PK = :pk",
+            ExpressionAttributeValues={":pk": PARTITION},
+            ScanIndexForward=False,
+            Limit=1,
+        )
+        return next((minute for row in answer["Items"] if (minute := _if_readable(row))), None)
+
 
 def _key(at_ms: int) -> Item:
     return {"PK": PARTITION, "SK": {"S": f"{at_ms:013}"}}

@@ -17,8 +17,8 @@ REPLACEMENT = "\ufffd"
 def check_message(message: str) -> str:
     """Return the message; raises ValueError.
 
-    U+FFFD is what invalid UTF-8 is decoded to: it can't be told from that, so it is refused:
-    what was never sent is not signed.
+    U+FFFD is refused: gateways put it in the place of invalid UTF-8, and the service would sign a message
+    that the caller never sent.
     """
     if not message:
         raise ValueError("must not be empty")
@@ -48,7 +48,7 @@ Message = Annotated[
     str,
     AfterValidator(check_message),
     Field(
-        description=f"What to sign: 1 to {MESSAGE_BYTES_MAX} bytes of UTF-8, without NUL",
+        description=f"The message to sign: 1 to {MESSAGE_BYTES_MAX} bytes of UTF-8, without NUL",
         json_schema_extra={"minLength": 1, "maxLength": MESSAGE_BYTES_MAX},
         examples=["hello"],
     ),
@@ -56,7 +56,7 @@ Message = Annotated[
 WebhookUrl = Annotated[
     str,
     Field(
-        description="Where the signature is sent if it does not come in time",
+        description="The URL that gets the outcome if the signature does not come in time",
         json_schema_extra={"format": "uri", "maxLength": URL_LENGTH_MAX},
         examples=["https://example.com/hook"],
     ),
@@ -67,7 +67,7 @@ Reference = Annotated[
     str,
     AfterValidator(check_reference),
     Field(
-        description=f"Yours, up to {REFERENCE_LENGTH_MAX} characters: comes back in status and webhook",
+        description=f"Your own reference, up to {REFERENCE_LENGTH_MAX} characters: in status and webhook",
         json_schema_extra={"maxLength": REFERENCE_LENGTH_MAX},
         examples=["order-17"],
     ),

@@ -1,4 +1,4 @@
-"""What the API's own answers say."""
+"""Models of the API's own answers."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from web.models import Absent, Answer, Delivery, Failure, Headline, Model, Reque
 
 
 class SignAnswer(Answer):
-    """With status 200 the `signature`; with 202 where it will be found, and when it should be there."""
+    """With status 200 the `signature`; with 202 where it will be, and when it should be there."""
 
     status: Literal[200, 202]
     signature: Annotated[Signature | Absent, Field(description="With 200")] = None
@@ -20,7 +20,7 @@ class SignAnswer(Answer):
         Literal["paused", "not_known"] | Absent,
         Field(description="With 202: why there is no estimate, if there is none"),
     ] = None
-    status_url: Annotated[Url | Absent, Field(description="With 202: tells its outcome, without a key")] = (
+    status_url: Annotated[Url | Absent, Field(description="With 202: its state, readable without a key")] = (
         None
     )
 
@@ -37,7 +37,7 @@ class Key(Model):
 
 
 class KeySet(Answer):
-    """A JSON Web Key Set: other members are allowed in it, and to be ignored (RFC 7517)."""
+    """A JSON Web Key Set. Clients ignore the other members (RFC 7517)."""
 
     status: Literal[200]
     keys: list[Key]
@@ -52,7 +52,7 @@ class Health(Answer):
 
 
 class Welcome(Answer):
-    """What this is, and where to go."""
+    """The service's name and its endpoints."""
 
     status: Literal[200]
     message: Annotated[str, Field(examples=["Signing Relay"])]
@@ -64,7 +64,7 @@ class Signed(Answer):
 
     status: Literal[200]
     signature: Signature
-    reference: Annotated[str | Absent, Field(description="Yours", examples=["order-17"])] = None
+    reference: Annotated[str | Absent, Field(description="Your own reference", examples=["order-17"])] = None
 
 
 class Failed(Answer):
@@ -72,10 +72,10 @@ class Failed(Answer):
 
     status: Annotated[int, Field(ge=400, le=599, examples=[502])]
     message: Annotated[
-        str, Field(examples=["The upstream failed to sign the message as often as we may try."])
+        str, Field(examples=["The upstream failed all calls that are allowed for this message."])
     ]
     detail: Annotated[str, Field(examples=["attempts_exhausted"])]
-    reference: Annotated[str | Absent, Field(description="Yours", examples=["order-17"])] = None
+    reference: Annotated[str | Absent, Field(description="Your own reference", examples=["order-17"])] = None
 
 
 class OwnRequest(Model):
@@ -83,7 +83,7 @@ class OwnRequest(Model):
 
     request_id: RequestId
     state: Literal["open", "signed", "failed", "cancelled"]
-    reference: Annotated[str | Absent, Field(description="Yours", examples=["order-17"])] = None
+    reference: Annotated[str | Absent, Field(description="Your own reference", examples=["order-17"])] = None
     created_at: Time
     finished_at: Time | Absent = None
     failure: Failure | Absent = None

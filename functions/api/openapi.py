@@ -1,4 +1,4 @@
-"""The OpenAPI document, generated from the routes and the models. Imported only when somebody asks.
+"""The OpenAPI document, generated from the routes and the models. Imported only when it is requested.
 
 `docs/openapi.json` is this document, kept true by `tests/component/test_openapi.py`, which also holds every
 answer of the other tests against it.
@@ -17,21 +17,21 @@ from web.strict import StrictRoute
 
 LOCAL_URL = "http://127.0.0.1:8000"
 DESCRIPTION = """\
-A dependable front for a signing API that allows few calls: every call is answered within two seconds, and
-every signature that was promised arrives.
+A dependable front for a signing API that allows few calls: the service answers every call within two
+seconds, and delivers every signature that it promised.
 
 The body of every answer has `request_id` and `status`, the HTTP status again. Errors are problems (RFC 9457);
 their `type` names the error, for programs."""
 TAGS = [
-    {"name": "signing", "description": "Have messages signed, and see where they stand"},
+    {"name": "signing", "description": "Sign messages, and read the state of requests"},
     {"name": "console", "description": "Watch the service, and send webhooks again"},
-    {"name": "service", "description": "What this is, and whether it is up"},
+    {"name": "service", "description": "The service itself, and whether it is up"},
 ]
 KEY = {
     "type": "apiKey",
     "in": "header",
     "name": "Authorization",
-    "description": "The API key as it is; `Bearer` before it is tolerated",
+    "description": "The API key alone; `Bearer` before it is accepted too",
 }
 
 

@@ -38,7 +38,7 @@ def _content(document: Json) -> Iterator[str]:
     info = document["info"]
     yield f"<h1>{escape(info['title'])} <small>{escape(info['version'])}</small></h1>"
     yield '<p>For programs: <a href="openapi.json">openapi.json</a>. '
-    yield 'To look on: <a href="console">the console</a>.</p>'
+    yield 'For people: <a href="console">the console</a>.</p>'
     for paragraph in info["description"].split("\n\n"):
         yield f"<p>{_text(paragraph)}</p>"
     yield f"<p>Base URL: <code>{escape(document['servers'][0]['url'])}</code></p>"
@@ -81,7 +81,7 @@ def _operation(title: str, operation: Json, document: Json) -> Iterator[str]:
         yield "</details>"
     for callback in operation.get("callbacks", {}).values():
         for target, methods in callback.items():
-            yield "<h4>We call you</h4>"
+            yield "<h4>The service calls your webhook</h4>"
             yield from _operation(f"POST {target}", methods["post"], document)
             yield "</section>"
 

@@ -35,7 +35,7 @@ router = APIRouter(route_class=StrictRoute, tags=["signing"])
     operation_id="listRequests",
     summary="Your own requests, newest first",
     description="A request appears a moment after its acceptance. With `state`, a page may be short or "
-    "empty: go on while there is a `next_cursor`.",
+    "empty: continue while there is a `next_cursor`.",
     response_model=OwnRequests,
     responses=REFUSALS,
     dependencies=KEYED,
@@ -57,14 +57,14 @@ async def own(
 @router.delete(
     "/crypto/requests/{request_id}",
     operation_id="cancelRequest",
-    summary="Give an open request of yours up",
+    summary="Cancel your own open request",
     description="Its outcome is `cancelled`. The upstream is not called for it any more; a call under "
     "way ends, and its signature is kept for others.",
     response_model=RequestStatus,
     responses={
         **REFUSALS,
         **NOT_FOUND,
-        **refused("It has another outcome already", problems.ALREADY_ENDED),
+        **refused("The request already has another outcome", problems.ALREADY_ENDED),
     },
     dependencies=KEYED,
 )
@@ -83,12 +83,12 @@ async def cancel(
 @router.post(
     "/crypto/requests/{request_id}/replay",
     operation_id="replayRequest",
-    summary="Send a webhook of yours again, from its first attempt",
+    summary="Send your own webhook again, from its first attempt",
     response_model=RequestStatus,
     responses={
         **REFUSALS,
         **NOT_FOUND,
-        **refused("There is no webhook to send again now", problems.NOT_REPLAYABLE),
+        **refused("No webhook can be sent again now", problems.NOT_REPLAYABLE),
     },
     dependencies=KEYED,
 )
@@ -100,11 +100,11 @@ async def replay(request: Request, services: Wired, request_id: str, client: Cal
 @router.get(
     "/crypto/requests/{request_id}",
     operation_id="getRequest",
-    summary="Where an accepted request stands",
-    description="Needs a key, or the `token` of its `status_url`. Browsers are sent to the page.",
+    summary="The state of an accepted request",
+    description="Needs a key, or the `token` of its `status_url`. Browsers are redirected to the page.",
     response_model=RequestStatus,
     responses={
-        303: {"description": "To browsers: the page"},
+        303: {"description": "For browsers: a redirect to the page"},
         **UNAUTHORIZED,
         **NOT_FOUND,
         **INVALID,
@@ -127,7 +127,7 @@ async def find(request: Request, services: Wired, request_id: str, token: Token 
 @router.get(
     "/crypto/requests/{request_id}/page",
     operation_id="showRequest",
-    summary="The same, for people: a page that waits for the signature",
+    summary="The same as a page, which waits for the signature",
     responses=PAGE,
     openapi_extra=OPEN,
 )

@@ -31,8 +31,8 @@ DECLINED: Mapping[Reason, Kind] = {
     Reason.REFUSED: problems.UPSTREAM_REFUSED,
     Reason.UNAVAILABLE: problems.UNAVAILABLE,
 }
-ACCEPTED_MESSAGE = "Accepted: the signature will be sent to the webhook_url."
-ACCEPTED_TO_POLL_MESSAGE = "Accepted: the signature will be found at the status_url."
+ACCEPTED_MESSAGE = "Accepted: the service will send the signature to the webhook_url."
+ACCEPTED_TO_POLL_MESSAGE = "Accepted: the signature will be at the status_url."
 
 
 def signed(request_id: str, result: Signed) -> Response:

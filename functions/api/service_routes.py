@@ -51,9 +51,9 @@ async def key_set(request: Request, services: Wired) -> Response:
 @router.get(
     "/health",
     operation_id="getHealth",
-    summary="Which part is up",
+    summary="Which parts are up",
     response_model=Health,
-    responses={503: {"model": Health, "description": "Some part is down"}, **BY_THE_GATEWAY},
+    responses={503: {"model": Health, "description": "A part is down"}, **BY_THE_GATEWAY},
     openapi_extra=OPEN,
 )
 async def health(request: Request, services: Wired) -> Response:
@@ -71,7 +71,7 @@ async def health(request: Request, services: Wired) -> Response:
 @router.get(
     "/",
     operation_id="getWelcome",
-    summary="What this is",
+    summary="The service's name and endpoints",
     response_model=Welcome,
     responses=BY_THE_GATEWAY,
     openapi_extra=OPEN,

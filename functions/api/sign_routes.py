@@ -55,26 +55,26 @@ SIGNED = {"request_id": ID, "status": 200, "signature": SIGNATURE_EXAMPLE}
 ACCEPTED = {
     "request_id": ID,
     "status": 202,
-    "message": "Accepted: the signature will be sent to the webhook_url.",
+    "message": "Accepted: the service will send the signature to the webhook_url.",
     "estimated_ready_at": TIME_EXAMPLE,
     "status_url": f"https://relay.example/crypto/requests/{ID}?token=1801209631.q83vEjRWeJCrze8SNFZ4kKvN7xI",
 }
 SIGN_ANSWERS: Responses = {
     200: {
-        "description": "Signed in time, or known already",
+        "description": "Signed in time, or the signature is known already",
         "headers": headers("Preference-Applied"),
         **examples(signed=SIGNED),
     },
     202: {
         "model": SignAnswer,
-        "description": "Not signed in time, and accepted: the outcome is sent to the `webhook_url`, and is "
-        "found at the `status_url`. Only after this answer is anything queued",
+        "description": "Not signed in time, but accepted: the outcome is sent to the `webhook_url`, and is "
+        "at the `status_url`. No other answer queues anything",
         "headers": headers("Location", "Retry-After", "Preference-Applied"),
         **examples(accepted=ACCEPTED),
     },
     **UNAUTHORIZED,
     **INVALID,
-    **refused("The first request with this Idempotency-Key is being answered", problems.STILL_ANSWERING),
+    **refused("The first request with this Idempotency-Key has no answer yet", problems.STILL_ANSWERING),
     **refused(
         "No call is possible now, and nothing is queued",
         problems.LIMIT_REACHED,
@@ -86,7 +86,7 @@ SIGN_ANSWERS: Responses = {
     ),
     **failures(problems.PAUSED),
     **refused(
-        "The upstream failed, or refuses this message; nothing is queued",
+        "The upstream failed or refuses this message; nothing is queued",
         problems.UPSTREAM_FAILED,
         problems.UPSTREAM_REFUSED,
     ),
@@ -97,7 +97,7 @@ SIGN_ANSWERS: Responses = {
 async def outcome(
     body: Annotated[Signed | Failed, Body()],
     webhook_id: Annotated[
-        str, Header(description="The request's id, the same at every attempt: drop what you have seen")
+        str, Header(description="The request's id, the same at every attempt: handle each id once")
     ],
     webhook_timestamp: Annotated[
         str, Header(description="When this attempt was signed, in seconds since the epoch")
@@ -117,9 +117,9 @@ def callback(expression: str, operation_id: str) -> list[Any]:
         operation_id=operation_id,
         tags=["signing"],
         summary="The one outcome of an accepted request, sent at least once",
-        description="Signed by Standard Webhooks. Anything but 2xx is tried again; 410 ends it.",
+        description="Signed by Standard Webhooks. After any answer but 2xx it is sent again; 410 ends it.",
         status_code=204,
-        response_description="Received, as is any other 2xx",
+        response_description="Received; any other 2xx means the same",
         responses={
             410: {"description": "Never send this again"},
             "default": {"description": "Sent again later"},
@@ -136,7 +136,7 @@ router = APIRouter(route_class=StrictRoute, tags=["signing"])
     "/crypto/sign",
     operation_id="sign",
     summary="Sign a message, now or later",
-    description="The upstream's own call with one parameter more. Answers within two seconds.",
+    description="The upstream's own call, with an optional `webhook_url`. Answers within two seconds.",
     response_model=SignAnswer,
     responses=SIGN_ANSWERS,
     callbacks=callback("{$request.query.webhook_url}", "receiveOutcome"),
@@ -161,7 +161,7 @@ async def sign(
     "/crypto/sign",
     operation_id="signPosted",
     summary="Sign a message from a JSON body",
-    description="The same as the GET, with the message out of the URL.",
+    description="Like the GET, but the message is not in the URL.",
     response_model=SignAnswer,
     responses={**SIGN_ANSWERS, **UNREADABLE_BODY},
     callbacks=callback("{$request.body#/webhook_url}", "receiveOutcomeOfPosted"),

@@ -19,12 +19,12 @@ async def replay(store: Requests, request: Request, now_ms: int) -> Request:
 
     def again(current: Request) -> Request:
         if current.delivery.state is DeliveryState.NONE:
-            raise NotReplayable("it has no webhook, or its outcome is still to come")
+            raise NotReplayable("The request has no webhook, or no outcome yet.")
         if now_ms < current.delivery.until_ms:
-            raise NotReplayable("an attempt is under way")
+            raise NotReplayable("An attempt is under way.")
         return requests.replay_delivery(current, now_ms)
 
     replayed = await amend_request(store, request, again)
     if replayed is None:
-        raise NotReplayable("its record has expired")
+        raise NotReplayable("The request's record has expired.")
     return replayed

@@ -1,4 +1,4 @@
-"""What the console's answers say."""
+"""Models of the console's answers."""
 
 from typing import Annotated, Literal
 
@@ -15,7 +15,7 @@ class Slot(Model):
 
 
 class Window(Model):
-    """The upstream's limit, and what of it is in use."""
+    """The upstream's limit, and how much of it is in use."""
 
     calls: Annotated[Count, Field(description="N: calls allowed in any window")]
     seconds: Annotated[float, Field(description="W: its length")]
@@ -40,22 +40,22 @@ class Waiting(Model):
 
 
 class Figures(Model):
-    """Of the requests that are listed."""
+    """Figures of the listed requests."""
 
     signed: Annotated[Count, Field(description="In the last `seconds`")]
     seconds: Annotated[
         Count,
-        Field(description="300; less where so many end that the list does not go back so far"),
+        Field(description="300, or less if the list does not go back so far"),
     ]
     signed_per_minute: Annotated[float, Field(ge=0)]
     time_to_signature_ms: Annotated[Count | None, Field(description="Median, from acceptance")]
     estimate_error_ms: Annotated[
         Count | None,
-        Field(description="Median distance of the first call's end from what its caller was told"),
+        Field(description="Median difference between the first call's end and its estimate"),
     ]
     delivered: Count
     failing: Annotated[Count, Field(description="At least one attempt failed, and there will be another")]
-    undeliverable: Annotated[Count, Field(description="After all attempts, or at the receiver's word")]
+    undeliverable: Annotated[Count, Field(description="After the last attempt, or after a 410")]
 
 
 class ConsoleRequest(Model):
@@ -67,15 +67,15 @@ class ConsoleRequest(Model):
     attempts: Annotated[Count | None, Field(description="Calls since it was accepted, once it has finished")]
     created_at: Time
     estimated_ready_at: Time | None
-    finished_at: Annotated[Time | None, Field(description="Its webhook may still be to come")]
-    error: Annotated[str | None, Field(description="What the last call of an open one met, in words")]
+    finished_at: Annotated[Time | None, Field(description="Its webhook may still be pending")]
+    error: Annotated[str | None, Field(description="Why the last call of an open request failed, in words")]
     failure: Annotated[str | None, Field(description="Why there is no signature, in words")]
-    receiver: Annotated[str | None, Field(description="Host and port of the webhook that was asked for")]
+    receiver: Annotated[str | None, Field(description="Host and port of the webhook_url")]
     delivery: Delivery
 
 
 class Calls(Model):
-    """What came of the calls of about the last five minutes. `at_once`: signed while a caller waited."""
+    """Results of the calls of about the last five minutes. `at_once`: signed while a caller waited."""
 
     seconds: Count
     signed: Count
@@ -84,14 +84,14 @@ class Calls(Model):
 
 
 class DeadLetterCounts(Model):
-    """How many dead letters each queue has; null where that is not known now."""
+    """The number of dead letters in each queue; null if not known now."""
 
     work: Count | None
     notification: Count | None
 
 
 class ConsoleState(Answer):
-    """Where the service stands, as far as the key may see."""
+    """The part of the service's state that the key's owner may see."""
 
     status: Literal[200]
     headline: Headline
@@ -99,20 +99,20 @@ class ConsoleState(Answer):
     waiting: Waiting
     retrying: Waiting
     requests: list[ConsoleRequest]
-    more: Annotated[bool, Field(description="More is unfinished or undeliverable than is listed")]
+    more: Annotated[bool, Field(description="More requests are unfinished or undeliverable than listed")]
     figures: Figures
     calls: Annotated[Calls | None, Field(description="For operators only; null if not known yet")] = None
     dead_letters: Annotated[DeadLetterCounts | None, Field(description="For operators only")] = None
 
 
 class ConsolePoint(Model):
-    """A stretch of time. Calls are the average of a window in it; backlog, age and times its highest."""
+    """A span of time. Calls: the average per window in it. Backlog, age and times: the highest in it."""
 
     at: Time
     limit: Annotated[Count, Field(description="N: calls allowed in any window")]
     signed: float
-    failed: Annotated[float, Field(description="Without an answer in time, too")]
-    other: Annotated[float, Field(description="The message, the key or the rate was refused")]
+    failed: Annotated[float, Field(description="Calls that failed, or had no answer in time")]
+    other: Annotated[float, Field(description="Calls with the message, the key or the rate refused")]
     at_once: Count
     ended: Annotated[Count, Field(description="Accepted requests that ended in it")]
     given_up: Annotated[Count, Field(description="Webhooks that were given up in it")]
@@ -123,21 +123,21 @@ class ConsolePoint(Model):
 
 
 class ConsoleHistory(Answer):
-    """How the service stood, oldest first."""
+    """The history, oldest first."""
 
     status: Literal[200]
     points: list[ConsolePoint]
 
 
 class Resumed(Answer):
-    """Calls go on. `resumed`: they were paused before."""
+    """`resumed`: whether calls were paused before."""
 
     status: Literal[200]
     resumed: bool
 
 
 class ReplayBody(BaseModel):
-    """Which request's webhook is to be sent again."""
+    """The request whose webhook is sent again."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -48,7 +48,8 @@ class Reading:
     `waiting`, `retrying`: up to `JOBS_MAX` jobs each. `requests`: what is due first, what was given up last
     and what ended last, each once, and each list up to its limit; `more`: there is more that is unfinished or
     undeliverable. `listed_since_ms`: of those that ended, all since then are there.
-    `errors`: what the last call of each listed job that is retried met, by job. `hour`: its minutes.
+    `errors`: the error code of the last call of each listed job that is retried, by job.
+    `hour`: the history's items of the last hour; `last_minute`: its newest item of any age.
     """
 
     now_ms: int
@@ -60,6 +61,17 @@ class Reading:
     listed_since_ms: int
     errors: Mapping[str, str]
     hour: Sequence[Minute]
+    last_minute: Minute | None
+
+    @property
+    def ran_at_ms(self) -> int | None:
+        """When the processor's last scheduled run wrote its item; without one, since when a job has waited.
+
+        None if there is neither: whether the processor runs is then not known.
+        """
+        if self.last_minute:
+            return self.last_minute.at_ms
+        return min((due.oldest_ms for due in (*self.waiting, *self.retrying)), default=None)
 
     @property
     def waiting_count(self) -> int:
@@ -105,6 +117,7 @@ class Reader:
                 retrying, {request.job_id for request in requests if request.open}
             ),
             hour=hour,
+            last_minute=hour[-1] if hour else await self._history.last(),
         )
 
     async def minutes(self, since_ms: int) -> list[Minute]:
@@ -162,7 +175,7 @@ def _is_current(request: Request, row: ListedRow) -> bool:
 
 def facts(reading: Reading, requests: Iterable[Request], dead_letters: int) -> Facts:
     """Return the facts for the headline. `requests`: those of the reading that the viewer may see."""
-    latest = reading.hour[-1] if reading.hour else None
+    latest = reading.last_minute
     deliveries = [request.delivery for request in requests]
     failing = [each for each in deliveries if each.state == "pending" and each.attempts >= TRIED_AGAIN]
     given_up = [
@@ -176,7 +189,7 @@ def facts(reading: Reading, requests: Iterable[Request], dead_letters: int) -> F
         reading.waiting_count,
         len(reading.retrying),
         uncounted=len(reading.retrying) == JOBS_MAX,
-        ran_at_ms=latest.at_ms if latest else None,
+        ran_at_ms=reading.ran_at_ms,
         noted_state=latest.state if latest else "",
         noted_since_ms=latest.since_ms if latest else None,
         webhooks_failing=len(failing),

@@ -51,20 +51,20 @@ router = APIRouter(route_class=StrictRoute, tags=["console"])
     openapi_extra=OPEN,
 )
 async def page() -> Response:
-    """Return the console's page. It has no data, and asks its user for a key."""
+    """Return the console's page. The page has no data, and asks for a key."""
     return pages.page(views.PAGE, views.pieces())
 
 
 @router.get(
     "/console/state",
     operation_id="getConsoleState",
-    summary="The window, the queue, what is unfinished, and what ended last",
-    description="The requests that are due first (open, or with a webhook to come), the last whose "
-    "webhook was given up and the last others that ended. A caller sees its own, an operator all.",
+    summary="The window, the queue, open requests, and the last that ended",
+    description="The requests that are due next (open, or with a webhook to send), the last with an "
+    "undeliverable webhook, and the last others that ended. A caller sees its own, an operator all.",
     response_model=ConsoleState,
     responses={
         200: {"headers": headers("ETag")},
-        304: {"description": "As you have it"},
+        304: {"description": "Not changed since the ETag"},
         **UNAUTHORIZED,
         **INVALID,
         **failures(),
@@ -72,7 +72,7 @@ async def page() -> Response:
     dependencies=KEYED,
 )
 async def state(request: Request, console: Wired, viewer: Seeing) -> Response:
-    """Return the state of the service, as far as the key may see it."""
+    """Return the part of the service's state that the key's owner may see."""
     overview = await console.overview(viewer, request.state.deadline)
     known_etag = request.headers.get("if-none-match", "")
     return views.overview(request.state.request_id, overview, known_etag)
@@ -81,7 +81,7 @@ async def state(request: Request, console: Wired, viewer: Seeing) -> Response:
 @router.get(
     "/console/history",
     operation_id="getConsoleHistory",
-    summary="How the service stood in the last hour or day, for operators",
+    summary="The history of the last hour or day, for operators",
     response_model=ConsoleHistory,
     responses=REFUSALS,
     dependencies=KEYED,
@@ -97,7 +97,7 @@ async def history(request: Request, console: Wired, viewer: Seeing, hours: Hours
 @router.post(
     "/console/resume",
     operation_id="resumeCalls",
-    summary="Let calls go on that an operator had paused, for operators",
+    summary="Resume calls after an operator's pause, for operators",
     response_model=Resumed,
     responses=REFUSALS,
     dependencies=KEYED,
@@ -111,13 +111,13 @@ async def resume(request: Request, console: Wired, viewer: Seeing) -> Response:
 @router.post(
     "/console/replay",
     operation_id="replayDelivery",
-    summary="Start the delivery of a request's webhook again",
+    summary="Send a request's webhook again",
     response_model=RequestStatus,
     responses={
         **UNREADABLE_BODY,
         **UNAUTHORIZED,
         **NOT_FOUND,
-        **refused("There is no webhook to send again now", problems.NOT_REPLAYABLE),
+        **refused("No webhook can be sent again now", problems.NOT_REPLAYABLE),
         **INVALID,
         **failures(),
     },
@@ -129,7 +129,7 @@ async def replay(
     viewer: Seeing,
     body: Annotated[ReplayBody, Depends(JsonBody(ReplayBody))],
 ) -> Response:
-    """Start the delivery of a request's webhook again."""
+    """Send a request's webhook again."""
     return status(Found(await console.replay(body.request_id, viewer, request.state.deadline)))
 
 

@@ -59,7 +59,7 @@ class Facts:
     """The facts that the headline is made from.
 
     `waiting`, `retrying`: numbers of jobs; `uncounted`: there are more than were counted.
-    `ran_at_ms`: when the processor's scheduled run wrote its last history item; None if there is none.
+    `ran_at_ms`: when the processor's scheduled run wrote its last history item; None if not known.
     `noted_state`, `noted_since_ms`: the state in that item, and since when it is the same.
     `webhooks_failing`: webhooks that were tried more than once; `webhooks_given_up`: in the last hour;
     `webhook_error`: the error code of one of them. `dead_letters`: messages that could not be read.
@@ -122,8 +122,8 @@ def _no_run(facts: Facts) -> Headline | None:
     return Headline(
         State.NO_RUN,
         f"No run for {span(facts.now_ms - facts.ran_at_ms)}",
-        f"The processor, which runs each minute, has not. {_queue(facts)}",
-        "Look at the processor function: its schedule, its errors, its log.",
+        f"The processor should run each minute. {_queue(facts)}",
+        "Check the processor function: its schedule, its errors, its log.",
         facts.ran_at_ms,
     )
 
@@ -135,8 +135,8 @@ def _paused(facts: Facts) -> Headline | None:
     return Headline(
         State.PAUSED,
         f"Calls are paused by {pause.paused_by or 'an operator'}",
-        f"Requests with a webhook are accepted, and wait. {_queue(facts)}",
-        "Resume, once whoever paused agrees: `resume`.",
+        f"Requests with a webhook are accepted and wait. {_queue(facts)}",
+        "Ask the operator who paused calls, then continue: `resume`.",
         pause.paused_at_ms or None,
     )
 
@@ -147,10 +147,10 @@ def _key_refused(facts: Facts) -> Headline | None:
     probe_in_ms = max(0, facts.gate.key.probe_at_ms - facts.now_ms)
     return Headline(
         State.KEY_REFUSED,
-        "The upstream refuses our key",
-        f"{_last_error(facts)}No call is made but a test of the key, the next in {span(probe_in_ms)}. "
+        "The upstream refuses the service's key",
+        f"{_last_error(facts)}Only a call that tests the key is made, the next in {span(probe_in_ms)}. "
         f"{_queue(facts)}",
-        "Set the key that is valid: `upstream-key set` reads it from standard input.",
+        "Set a valid key: `upstream-key set` reads it from standard input.",
         facts.gate.key.suspect_since_ms or None,
     )
 
@@ -163,11 +163,11 @@ def _upstream_limits(facts: Facts) -> Headline | None:
     test_in_ms = max(0, window.open_at_ms - facts.now_ms)
     return Headline(
         State.UPSTREAM_LIMITS,
-        f"The upstream limits us: it wants no call for {span(left_ms)}",
-        "It answered 429: somebody else uses our key, or its limit was lowered. "
-        f"One call tests it each {span(window.limits.window_ms)}, the next in {span(test_in_ms)}. "
+        f"The upstream answered 429: no calls for {span(left_ms)}",
+        "Another client uses the same key, or the upstream lowered its limit. "
+        f"One call tests this each {span(window.limits.window_ms)}, the next in {span(test_in_ms)}. "
         f"{_queue(facts)}",
-        "If its limit has changed: `limit set N W`. Once the cause is gone: `unblock`.",
+        "If the limit has changed: `limit set N W`. When the cause is gone: `unblock`.",
         window.blocked_from_ms or None,
     )
 
@@ -181,7 +181,7 @@ def _upstream_failing(facts: Facts) -> Headline | None:
         State.UPSTREAM_FAILING,
         f"The upstream fails: none of the last {tally.failing_calls} calls was signed",
         f"{_last_error(facts)}Nothing is lost: each request is tried again. {_queue(facts)}",
-        "Ask the upstream's owner. To spare it: `pause`. Once it is well: `retry-now --all`.",
+        "Ask the upstream's owner. To stop calls: `pause`. When the upstream works again: `retry-now --all`.",
         tally.failing_since_ms or None,
     )
 
@@ -195,8 +195,8 @@ def _webhooks_failing(facts: Facts) -> Headline | None:
     return Headline(
         State.WEBHOOKS_FAILING,
         f"Webhooks fail: {', '.join(counts)}",
-        f"The receivers' last answer: {explain(facts.webhook_error)}. Signing goes on. {_queue(facts)}",
-        "Ask the receivers' team. What was given up is delivered again by hand: `replay`.",
+        f"The last result at a receiver: {explain(facts.webhook_error)}. Signing continues. {_queue(facts)}",
+        "Ask the receivers' teams. To send webhooks again that were given up: `replay`.",
     )
 
 
@@ -206,8 +206,8 @@ def _dead_letters(facts: Facts) -> Headline | None:
     return Headline(
         State.DEAD_LETTERS,
         f"Dead letters: {facts.dead_letters}",
-        "Messages that could not be handled. The requests are safe: they are found without messages.",
-        "See what they are, then delete them: `dead-letters list`, `dead-letters delete`.",
+        "No function could handle these messages. No request is lost: the due index finds each one.",
+        "Read them, then delete them: `dead-letters list`, `dead-letters delete`.",
     )
 
 
@@ -244,17 +244,17 @@ JUDGES: tuple[Callable[[Facts], Headline | None], ...] = (
 def _wait(facts: Facts) -> str:
     waits_ms = facts.new_request_waits_ms
     if waits_ms is None:
-        return "for an end that is not known"
+        return "for an unknown time"
     return f"{'more than' if facts.uncounted else 'about'} {span(waits_ms)}"
 
 
 def _limit(facts: Facts) -> str:
     limits = facts.gate.window.limits
-    return f"{facts.used} of {limits.calls} calls in {span(limits.window_ms)} are in use."
+    return f"{facts.used} of {limits.calls} slots are in use; a slot is one call in {span(limits.window_ms)}."
 
 
 def _queue(facts: Facts) -> str:
-    """Say what waits."""
+    """Return a sentence with the numbers of waiting and retrying jobs."""
     more = "+" if facts.uncounted else ""
     parts = [f"{facts.waiting}{more} wait for a first call"] if facts.waiting else []
     parts += [f"{facts.retrying}{more} are retried"] if facts.retrying else []
@@ -265,4 +265,4 @@ def _last_error(facts: Facts) -> str:
     tally = facts.gate.tally
     if not tally.error:
         return ""
-    return f"Its last error: {explain(tally.error)}, {span(facts.now_ms - tally.error_at_ms)} ago. "
+    return f"Last error: {explain(tally.error)}, {span(facts.now_ms - tally.error_at_ms)} ago. "

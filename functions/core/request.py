@@ -37,6 +37,12 @@ EARLY_MS = 1_000
 
 CANCELLED = "cancelled"
 CANCELLED_STATUS = 410
+FAILURE_MESSAGES: Mapping[str, str] = {
+    "attempts_exhausted": "The upstream failed all calls that are allowed for this message.",
+    "too_old": "The upstream did not sign the message before the request reached its greatest age.",
+    CANCELLED: "The caller cancelled the request before it was signed.",
+    "purged_by_operator": "The operator ended the request before it was signed.",
+}
 
 
 class RequestState(StrEnum):
@@ -60,6 +66,11 @@ class Failure:
 
     status: int
     reason: str
+
+    @property
+    def message(self) -> str:
+        """The reason in words, for the caller."""
+        return FAILURE_MESSAGES.get(self.reason, "The upstream refuses to sign the message.")
 
 
 class DeliveryState(StrEnum):

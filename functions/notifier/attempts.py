@@ -1,6 +1,6 @@
 """One attempt to deliver a webhook: fence, post, record, and send the message of the next attempt."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from core import request as requests
@@ -11,12 +11,6 @@ from core.webhook import Outcome, OutcomeKind, PostResult
 from ports import Clock, Poster, Queue, Randomness, ReceiverStore, Requests, Telemetry, Written
 
 DELAY_MS_MAX = 900_000
-FAILURE_MESSAGES: Mapping[str, str] = {
-    "attempts_exhausted": "The upstream failed to sign the message as often as we may try.",
-    "too_old": "The upstream failed to sign the message for as long as we may try.",
-    "cancelled": "Its caller cancelled the request before it was signed.",
-    "purged_by_operator": "The operator of this service gave the request up before it was signed.",
-}
 
 Sign = Callable[[bytes, str, int, str], Awaitable[dict[str, str]]]
 """From body, webhook id, time (integer seconds) and caller to the headers of one attempt."""
@@ -27,8 +21,7 @@ def notification_body(request: Request) -> bytes:
     if request.failure is None:
         return webhook.signature_body(request.id, request.signature, request.reference)
     status, reason = request.failure.status, request.failure.reason
-    message = FAILURE_MESSAGES.get(reason, "The upstream refuses to sign the message.")
-    return webhook.failure_body(request.id, status, message, reason, request.reference)
+    return webhook.failure_body(request.id, status, request.failure.message, reason, request.reference)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def parse_body(body: bytes, content_type: str) -> dict[str, Any]:
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType
     if len(body) > BODY_BYTES_MAX:
-        raise BodyTooLarge(f"a body may have {BODY_BYTES_MAX} bytes")
+        raise BodyTooLarge(f"The body must have at most {BODY_BYTES_MAX} bytes.")
     try:
         values = json.loads(body.decode(), object_pairs_hook=once_each)
     except (ValueError, RecursionError):
@@ -99,7 +99,8 @@ def failure(request: Request) -> Failure | None:
     """Return why a request has no signature."""
     if request.failure is None:
         return None
-    return Failure(status=request.failure.status, reason=request.failure.reason)
+    failed = request.failure
+    return Failure(status=failed.status, reason=failed.reason, message=failed.message)
 
 
 def delivery(request: Request) -> Delivery:

@@ -11,11 +11,11 @@ ID = "01a209d9-5b1c-7c3e-9d52-0f2b8f0b6a11"
 HEADERS: dict[str, dict[str, Any]] = {
     "Location": {"description": "The `status_url`", "schema": {"type": "string", "format": "uri"}},
     "Retry-After": {
-        "description": "Whole seconds after which it is worth asking again",
+        "description": "Whole seconds to wait before the next request",
         "schema": {"type": "integer", "minimum": 0},
     },
     "Preference-Applied": {
-        "description": "What of `Prefer` was applied",
+        "description": "The preferences that were applied",
         "schema": {"type": "string"},
     },
     "WWW-Authenticate": {
@@ -67,23 +67,23 @@ def failures(*more: Kind) -> Responses:
     """Describe the failures of every operation that reads or writes; `more`: other reasons for a 503."""
     unavailable = (problems.UNAVAILABLE, problems.SERVICE_UNAVAILABLE, *more)
     return {
-        **refused("An error that was not foreseen; the id finds it in our logs", problems.INTERNAL),
-        **refused("Nothing could be read or written in time", *unavailable),
+        **refused("An unexpected error; the logs have it under the request's id", problems.INTERNAL),
+        **refused("The service could not read or write in time", *unavailable),
     }
 
 
-UNAUTHORIZED = refused("No key, or a wrong one", problems.UNAUTHORIZED)
-NOT_FOUND = refused("There is no such request, or it is not yours", problems.NOT_FOUND)
-INVALID = refused("A parameter can't be used; `parameter` names it", problems.INVALID_PARAMETER)
+UNAUTHORIZED = refused("The key is missing or wrong", problems.UNAUTHORIZED)
+NOT_FOUND = refused("No such request, or it belongs to another caller", problems.NOT_FOUND)
+INVALID = refused("A parameter is not usable; `parameter` names it", problems.INVALID_PARAMETER)
 UNREADABLE_BODY = {
     **refused("The body is not a JSON object", problems.MALFORMED_BODY),
     **refused("The body is too large", problems.BODY_TOO_LARGE),
-    **refused("The body is not announced as JSON", problems.UNSUPPORTED_MEDIA_TYPE),
+    **refused("The body's Content-Type is not JSON", problems.UNSUPPORTED_MEDIA_TYPE),
 }
 OPEN: dict[str, Any] = {"security": []}
 """Of an operation: it needs no key."""
 BY_THE_GATEWAY: Responses = {
-    "4XX": refused("Refused by the gateway, without asking us", problems.TOO_MANY_REQUESTS)[429]
+    "4XX": refused("Refused by the gateway before it reached the service", problems.TOO_MANY_REQUESTS)[429]
 }
 PAGE: Responses = {
     200: {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}},

@@ -1,4 +1,4 @@
-"""What answers say, as models: the OpenAPI document is generated from them."""
+"""Models of the answers. The OpenAPI document is generated from them."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -37,7 +37,7 @@ class Model(BaseModel):
 
 
 class Answer(Model):
-    """What the body of every answer has. `status`: the HTTP status again."""
+    """The members of every answer's body. `status`: the HTTP status again."""
 
     request_id: RequestId
     status: int
@@ -53,13 +53,13 @@ class Problem(Answer):
 
 
 class InvalidParameterProblem(Problem):
-    """A parameter, or a member of the body, can't be used."""
+    """A parameter, or a member of the body, is not usable."""
 
     parameter: Annotated[str, Field(examples=["message"])]
 
 
 class Headline(Model):
-    """How the service stands, in one sentence. `todo`: what an operator does about it; empty for callers."""
+    """The state of the service. `todo`: what an operator should do; empty for callers."""
 
     state: Literal[
         "no_run",
@@ -73,7 +73,7 @@ class Headline(Model):
         "healthy",
     ]
     severity: Annotated[
-        Literal["stopped", "failing", "busy", "good"], Field(description="Of `stopped`, no call is made")
+        Literal["stopped", "failing", "busy", "good"], Field(description="`stopped`: no calls are made")
     ]
     title: str
     why: str
@@ -82,13 +82,13 @@ class Headline(Model):
 
 
 class Delivery(Model):
-    """Where a request's webhook stands."""
+    """The state of a request's webhook."""
 
     state: Literal["none", "pending", "delivered", "gone", "undeliverable"]
     attempts: Count
     next_attempt_at: Time | Absent = None
     reason: str | Absent = None
-    excerpt: Annotated[str | Absent, Field(description="How the receiver's last refusal began")] = None
+    excerpt: Annotated[str | Absent, Field(description="The beginning of the receiver's last refusal")] = None
     ended_at: Time | Absent = None
 
 
@@ -97,30 +97,31 @@ class Failure(Model):
 
     status: Annotated[int, Field(ge=400, le=599, examples=[502])]
     reason: Annotated[str, Field(examples=["attempts_exhausted"])]
+    message: Annotated[str, Field(examples=["The upstream refuses to sign the message."])]
 
 
 class RequestStatus(Answer):
-    """Where an accepted request stands."""
+    """The state of an accepted request."""
 
     status: Literal[200]
     state: Progress
-    reference: Annotated[str | Absent, Field(description="Yours", examples=["order-17"])] = None
+    reference: Annotated[str | Absent, Field(description="Your own reference", examples=["order-17"])] = None
     attempts: Annotated[
         Count | Absent,
-        Field(description="Calls since it was accepted; of an open one with the call under way"),
+        Field(description="Calls since it was accepted, including one that is under way"),
     ] = None
-    position: Annotated[Position | Absent, Field(description="Its place among those waiting")] = None
+    position: Annotated[Position | Absent, Field(description="Its place in your queue, from 1")] = None
     created_at: Time
     estimated_ready_at: Annotated[
         Time | Absent, Field(description="When its next call should have ended")
     ] = None
     last_error: Annotated[
-        str | Absent, Field(description="What its message's last call met, in words", examples=["HTTP 502"])
+        str | Absent, Field(description="Why its message's last call failed, in words", examples=["HTTP 502"])
     ] = None
     finished_at: Time | Absent = None
     signature: Signature | Absent = None
     failure: Failure | Absent = None
-    has_webhook: Annotated[bool, Field(description="Whether a webhook was asked for")]
+    has_webhook: Annotated[bool, Field(description="Whether the request has a webhook_url")]
     delivery: Delivery
 
 
@@ -130,5 +131,5 @@ def reply(
     headers: Mapping[str, str] | None = None,
     media_type: str = "application/json",
 ) -> Response:
-    """Return a model as an answer; what is not known is left out."""
+    """Return a model as an answer, without the members that are None."""
     return Response(model.model_dump_json(exclude_none=True), status, headers, media_type)

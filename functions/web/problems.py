@@ -22,7 +22,7 @@ TYPES = "urn:signing-relay:problem:"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of problem. `name` is the end of its `type`; `detail` is used if there is no better text."""
+    """A kind of problem. `name` is the end of its `type`; `detail` is the default text."""
 
     status: int
     name: str
@@ -35,72 +35,70 @@ def _plain(status: HTTPStatus) -> Kind:
     return Kind(status, status.phrase.lower().replace(" ", "-"), status.phrase, status.phrase)
 
 
-MALFORMED_BODY = Kind(400, "malformed-body", "Malformed body", "the body must be a JSON object in UTF-8")
+MALFORMED_BODY = Kind(400, "malformed-body", "Malformed body", "The body must be a JSON object in UTF-8.")
 UNAUTHORIZED = Kind(
     401,
     "unauthorized",
     "Unauthorized",
-    "no API key, or an unknown one: send it in the header Authorization, as it is",
+    "The API key is missing or unknown. Send the key alone in the header Authorization.",
 )
 NOT_FOUND = _plain(HTTPStatus.NOT_FOUND)
-NOT_REPLAYABLE = Kind(409, "not-replayable", "Not replayable", "an attempt is under way")
-ALREADY_ENDED = Kind(409, "already-ended", "Already ended", "It has an outcome already: ask for its status.")
+NOT_REPLAYABLE = Kind(409, "not-replayable", "Not replayable", "An attempt is under way.")
+ALREADY_ENDED = Kind(409, "already-ended", "Already ended", "The request has an outcome: get its status.")
 STILL_ANSWERING = Kind(
     409,
     "still-answering",
     "Still answering",
-    "The first request with this Idempotency-Key is being answered.",
+    "The first request with this Idempotency-Key has no answer yet. Try again.",
 )
-BODY_TOO_LARGE = Kind(413, "body-too-large", "Body too large", "the body is too large")
+BODY_TOO_LARGE = Kind(413, "body-too-large", "Body too large", "The body is too large.")
 UNSUPPORTED_MEDIA_TYPE = Kind(
-    415, "unsupported-media-type", "Unsupported media type", "send JSON, and Content-Type: application/json"
+    415, "unsupported-media-type", "Unsupported media type", "Send JSON with Content-Type: application/json."
 )
 INVALID_PARAMETER = Kind(422, "invalid-parameter", "Invalid parameter", "message: is required")
 LIMIT_REACHED = Kind(
     429,
     "limit-reached",
     "Limit reached",
-    "All calls that the upstream allows are in use, or others wait. Give a webhook_url to wait too.",
+    "All upstream calls of this time are used, or other requests wait. Add a webhook_url to join the queue.",
 )
 UPSTREAM_LIMITED = Kind(
     429,
     "upstream-limited",
     "Upstream limited",
-    "The upstream refuses all calls for a while: others use its limit too. Give a webhook_url to wait.",
+    "The upstream answered 429, so no calls are made for a while. Add a webhook_url to join the queue.",
 )
 CALL_IN_PROGRESS = Kind(
     429,
     "call-in-progress",
     "Call in progress",
-    "This message is being signed for another caller. Try again, or give a webhook_url to wait too.",
+    "A call for this message is already under way. Try again, or add a webhook_url to get its result.",
 )
 BACKLOG_TOO_LONG = Kind(
     429,
     "backlog-too-long",
     "Backlog too long",
-    "So many requests wait that this one could not be served in time.",
+    "Too many requests wait: this one would get no upstream call in time. Try again later.",
 )
-TOO_MANY_REQUESTS = Kind(
-    429, "too-many-requests", "Too Many Requests", "Too many requests. Please try again."
-)
+TOO_MANY_REQUESTS = Kind(429, "too-many-requests", "Too Many Requests", "Too many requests. Try again later.")
 CLIENT_BACKLOG_FULL = Kind(
     429,
     "client-backlog-full",
     "Client backlog full",
-    "So many of your own requests wait that one more would leave no room for other callers.",
+    "Too many of your own requests wait: the rest of the queue is for other callers. Try again later.",
 )
 MESSAGE_WAITERS_FULL = Kind(
     429,
     "message-waiters-full",
     "Message waiters full",
-    "A thousand requests wait for this message already. Ask again once it is signed.",
+    "A thousand requests already wait for this message. Try again when it is signed.",
 )
 INTERNAL = _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 UPSTREAM_FAILED = Kind(
     502,
     "upstream-failed",
     "Upstream failed",
-    "The upstream failed to sign this message. Give a webhook_url to have it retried.",
+    "The upstream failed to sign this message. Add a webhook_url, and the service retries it.",
 )
 UPSTREAM_REFUSED = Kind(
     502, "upstream-refused", "Upstream refused", "The upstream refuses to sign this message"
@@ -109,20 +107,20 @@ UNAVAILABLE = Kind(
     503,
     "unavailable",
     "Unavailable",
-    "The request could not be accepted, and nothing is promised. Try again.",
+    "The service could not store the request: it is not accepted. Try again.",
 )
 PAUSED = Kind(
     503,
     "paused",
     "Paused",
-    "Calls to the upstream are paused by the operator. Give a webhook_url to wait until they go on.",
+    "An operator paused calls to the upstream. Add a webhook_url to join the queue.",
 )
 SERVICE_UNAVAILABLE = _plain(HTTPStatus.SERVICE_UNAVAILABLE)
 UPSTREAM_TOO_SLOW = Kind(
     504,
     "upstream-too-slow",
     "Upstream too slow",
-    "The upstream did not answer in time. Give a webhook_url to have it retried.",
+    "The upstream did not answer in time. Add a webhook_url, and the service retries it.",
 )
 
 
@@ -149,7 +147,7 @@ class Unauthorized(RequestProblem):
 
 
 class NotFound(RequestProblem):
-    """There is no such request, or this viewer may not know of it."""
+    """No such request exists, or it belongs to another caller."""
 
     kind = NOT_FOUND
 
@@ -174,7 +172,7 @@ class UnsupportedMediaType(RequestProblem):
 
 
 class BodyTooLarge(RequestProblem):
-    """A body longer than any message and webhook_url of the allowed lengths need."""
+    """The body is longer than `BODY_BYTES_MAX`."""
 
     kind = BODY_TOO_LARGE
 

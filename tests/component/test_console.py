@@ -398,6 +398,33 @@ def test_no_run_is_noticed() -> None:
     in_world(scenario)
 
 
+def test_no_run_for_hours_is_still_noticed() -> None:
+    """The last item may be older than the hour that the console reads."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        await world.history.write(Minute(world.clock.now_ms(), state="healthy", since_ms=1))
+        await world.clock.sleep_ms(9 * 3_600_000)
+        told = (await state(client)).json()["headline"]
+        assert (told["state"], told["title"]) == ("no_run", "No run for 9 h")
+
+    in_world(scenario)
+
+
+def test_a_processor_that_never_ran_is_noticed() -> None:
+    """Without any item, a request that has waited for minutes shows that there was no run."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        world.fill_window()
+        assert (await sign(client, webhook_url=HOOK)).status_code == 202
+        assert (await state(client)).json()["headline"]["state"] == "at_limit"
+        await world.clock.sleep_ms(RUN_MISSED_MS)
+        assert (await state(client)).json()["headline"]["state"] == "no_run"
+
+    in_world(scenario)
+
+
 def test_webhooks_that_fail_make_the_headline_of_those_who_see_them() -> None:
     """Alice's receiver is no news for bob."""
 
@@ -410,6 +437,7 @@ def test_webhooks_that_fail_make_the_headline_of_those_who_see_them() -> None:
         told = (await state(client, **OPERATOR)).json()["headline"]
         assert "HTTP 500" in told["why"]
         await world.clock.sleep_ms(3_600_000)
+        await world.history.write(Minute(world.clock.now_ms()))
         assert (await state(client)).json()["headline"]["state"] == "at_limit"
 
     in_world(scenario)

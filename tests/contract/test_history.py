@@ -43,13 +43,15 @@ def items(request: pytest.FixtureRequest, dynamodb: Any) -> History:
 
 
 async def test_items_come_back_in_order(items: History) -> None:
-    """From a moment on, oldest first, as they were written."""
+    """From a moment on, oldest first, as they were written; the newest alone too."""
+    assert await items.last() is None
     minutes = [Minute(NOW_MS + 60_000 * number, signed=number, state="healthy") for number in range(3)]
     for minute in reversed(minutes):
         await items.write(minute)
     assert await items.since(0) == minutes
     assert await items.since(NOW_MS + 1) == minutes[1:]
     assert await items.since(NOW_MS + 180_000) == []
+    assert await items.last() == minutes[-1]
 
 
 async def test_an_item_goes_after_two_weeks_and_a_spoilt_one_is_passed_over(dynamodb: Any) -> None:

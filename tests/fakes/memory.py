@@ -217,6 +217,10 @@ class MemoryHistory:
         """Return the items from then on, oldest first."""
         return [self.items[key] for key in sorted(self.items) if key >= at_ms]
 
+    async def last(self) -> Minute | None:
+        """Return the newest item."""
+        return self.items[max(self.items)] if self.items else None
+
 
 @dataclass(slots=True)
 class MemoryWindow:

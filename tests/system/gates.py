@@ -66,6 +66,14 @@ def write_history(stack: RunningStack, minutes: list[Minute]) -> None:
     _run(_write(DynamoHistory(dynamodb, table), minutes))
 
 
+def age_history(stack: RunningStack, by_ms: int) -> None:
+    """Make the history older, as if no run had come since."""
+    dynamodb, table = stack.session.client("dynamodb"), stack.resources["SigningTable"]
+    with ThreadPoolExecutor(1) as threads:
+        found = threads.submit(asyncio.run, DynamoHistory(dynamodb, table).since(0)).result()
+    write_history(stack, [replace(minute, at_ms=minute.at_ms - by_ms) for minute in found])
+
+
 async def _write(history: DynamoHistory, minutes: list[Minute]) -> None:
     for minute in minutes:
         await history.write(minute)

@@ -1,7 +1,7 @@
-"""The console in a real browser: each headline, what is old, rows that stay in place, phones, and axe."""
+"""The console in a real browser: old figures, rows that stay in place, phones, and axe."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -9,7 +9,6 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from core.history import Minute
-from core.window import FieldValue
 from infra.local.settings import DEFAULT_OPERATOR_KEY
 from tests.system.browser import WAIT_MS, browsing, require_chromium
 from tests.system.conftest import StartStack
@@ -25,82 +24,11 @@ SETTINGS = {
     "STANDIN_SLOW_SHARE": "0",
     "STANDIN_HANG_SHARE": "0",
 }
-OPEN_GATE: dict[str, FieldValue] = {
-    "paused": False,
-    "paused_by": "",
-    "suspect_since_ms": 0,
-    "probe_at_ms": 0,
-    "blocked_until_ms": 0,
-    "block_probe_at_ms": 0,
-    "failing_calls": 0,
-    "error": "",
-}
 expect.set_options(timeout=WAIT_MS)
 
 
 def paused(stack: RunningStack) -> None:
     set_gate(stack, paused=True, paused_by="olga", paused_at_ms=now_ms() - 90_000)
-
-
-def key_refused(stack: RunningStack) -> None:
-    since_ms = now_ms() - 20_000
-    set_gate(
-        stack,
-        suspect_since_ms=since_ms,
-        probe_at_ms=since_ms + 600_000,
-        error="http_401",
-        error_at_ms=since_ms,
-    )
-
-
-def limited(stack: RunningStack) -> None:
-    at_ms = now_ms()
-    set_gate(
-        stack, blocked_from_ms=at_ms, blocked_until_ms=at_ms + 900_000, block_probe_at_ms=at_ms + 600_000
-    )
-
-
-def failing(stack: RunningStack) -> None:
-    at_ms = now_ms()
-    set_gate(
-        stack, failing_calls=23, failing_since_ms=at_ms - 300_000, error="http_502", error_at_ms=at_ms - 2_000
-    )
-
-
-def at_limit(stack: RunningStack) -> None:
-    fill_window(stack, 600_000)
-
-
-def no_run(stack: RunningStack) -> None:
-    _schedule(stack, "disable_rule")
-    write_history(stack, [Minute(now_ms() - 420_000, state="healthy")])
-
-
-def dead_letters(stack: RunningStack) -> None:
-    queue = stack.resources["NotificationDeadLetterQueue"]
-    stack.session.client("sqs").send_message(QueueUrl=queue, MessageBody="garbage")
-
-
-def nothing(_stack: RunningStack) -> None:
-    """Leave it as it is."""
-
-
-STATES: dict[str, tuple[Callable[[RunningStack], None], str]] = {
-    "healthy": (nothing, "Healthy: a new request is tried at once"),
-    "at_limit": (at_limit, r"At the limit: a new request waits about \d+ (s|min)"),
-    "upstream_failing": (failing, "The upstream fails: none of the last 23 calls was signed"),
-    "upstream_limits": (limited, r"The upstream limits us: it wants no call for \d+ min"),
-    "key_refused": (key_refused, "The upstream refuses our key"),
-    "paused": (paused, "Calls are paused by olga"),
-    "no_run": (no_run, "No run for 7 min"),
-    "dead_letters": (dead_letters, "Dead letters: 1"),
-}
-
-
-def _schedule(stack: RunningStack, what: str) -> None:
-    events = stack.session.client("events")
-    for rule in events.list_rules()["Rules"]:
-        getattr(events, what)(Name=rule["Name"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -118,13 +46,9 @@ def stack(console_stack: RunningStack) -> Iterator[RunningStack]:
     """Return the stack, healthy; afterwards it is so again."""
     write_history(console_stack, [])
     yield console_stack
-    _schedule(console_stack, "enable_rule")
     write_history(console_stack, [])
-    set_gate(console_stack, **OPEN_GATE)
+    set_gate(console_stack, paused=False, paused_by="")
     fill_window(console_stack, 0)
-    sqs = console_stack.session.client("sqs")
-    for name in ("NotificationDeadLetterQueue", "WorkDeadLetterQueue"):
-        sqs.purge_queue(QueueUrl=console_stack.resources[name])
 
 
 @pytest.fixture
@@ -164,21 +88,6 @@ def check_with_axe(page: Page) -> None:
         page.emulate_media(color_scheme=scheme)
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
-
-
-@pytest.mark.parametrize("state", STATES)
-def test_each_headline(stack: RunningStack, context: BrowserContext, state: str) -> None:
-    """What it is, why and since when; in the tab's title and icon too, and announced."""
-    arrange, title = STATES[state]
-    arrange(stack)
-    page = opened(context, stack)
-    expect(page.locator("#headline")).to_have_attribute("data-state", state)
-    expect(page.locator("#title")).to_have_text(re.compile(title))
-    assert page.locator("#why").inner_text()
-    assert page.title().startswith(page.locator("#title").inner_text()[:12])
-    assert page.locator("#icon").get_attribute("href", timeout=1_000).startswith("data:image/svg")  # type: ignore[union-attr]
-    expect(page.locator("#announced")).to_contain_text(re.compile(title))
-    check_with_axe(page)
 
 
 def test_an_operator_resumes_from_the_page(stack: RunningStack, context: BrowserContext) -> None:
@@ -298,7 +207,7 @@ def test_a_row_leads_to_its_request(stack: RunningStack, context: BrowserContext
     assert page.evaluate("navigator.clipboard.readText()") == request_id
     expect(row.get_by_role("button", name="Deliver")).to_have_count(0)
     row.get_by_role("link").click()
-    expect(page.locator("#headline")).to_have_text("Waiting for its first try.")
+    expect(page.locator("#headline")).to_have_text("Waiting for the first call to the upstream.")
     expect(page.locator("#facts")).to_contain_text("after the outcome")
 
 

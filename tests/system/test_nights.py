@@ -14,7 +14,7 @@ import pytest
 
 from infra import ROOT
 from tests.system.conftest import StartStack
-from tests.system.gates import fill_window, now_ms, set_gate
+from tests.system.gates import fill_window
 from tests.system.stack import API_KEY, RunningStack
 
 pytestmark = pytest.mark.integration
@@ -133,8 +133,8 @@ def test_the_upstreams_key_has_expired(stack: RunningStack, tmp_path: Path) -> N
 def test_the_upstream_is_down(stack: RunningStack, tmp_path: Path) -> None:
     """It is paused, nothing ages or is lost, and afterwards everything is retried."""
     upstream(stack, forced_status=502)
-    request_id = accept(stack, "night: the upstream")
-    set_gate(stack, failing_calls=40, failing_since_ms=now_ms() - 7_200_000, error_at_ms=now_ms())
+    request_id, *_ = [accept(stack, f"night: the upstream {number}") for number in range(6)]
+    until(lambda: state(stack, tmp_path) == "upstream_failing")
     overview, pausing, listing, resuming, retrying = commands("The upstream is down")
     assert "upstream_failing" in run(stack, overview, tmp_path)
     run(stack, pausing, tmp_path)
@@ -179,11 +179,10 @@ def test_something_is_unreadable(stack: RunningStack, tmp_path: Path) -> None:
 
 def test_the_vendor_changed_the_limit(stack: RunningStack, tmp_path: Path) -> None:
     """One command for all functions; the wait that a 429 had asked for ends."""
-    at_ms = now_ms()
-    set_gate(
-        stack, blocked_from_ms=at_ms, blocked_until_ms=at_ms + 900_000, block_probe_at_ms=at_ms + 900_000
-    )
-    assert state(stack, tmp_path) == "upstream_limits"
+    upstream(stack, forced_status=429, forced_retry_after_s=900)
+    accept(stack, "night: the limit")
+    until(lambda: state(stack, tmp_path) == "upstream_limits")
+    upstream(stack, forced_status=None, forced_retry_after_s=None)
     showing, changing, unblocking, overview = commands("The vendor changed the limit")
     assert "calls\t10" in run(stack, showing, tmp_path)
     run(stack, changing, tmp_path)

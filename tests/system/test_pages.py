@@ -118,7 +118,7 @@ def test_a_waiting_request_turns_into_a_signature(pages_stack: RunningStack, con
     page = context.new_page()
     page.set_viewport_size({"width": 360, "height": 640})
     page.goto(accepted.json()["status_url"])
-    expect(page.locator("#headline")).to_have_text("Waiting for its first try.")
+    expect(page.locator("#headline")).to_have_text("Waiting for the first call to the upstream.")
     assert page.locator("#headline").get_attribute("role") == "status"
     check_contrast(page)
     expect(page.locator("#headline")).to_have_text("Signed.")
@@ -276,7 +276,7 @@ def test_a_wrong_key_and_a_forgotten_one(pages_stack: RunningStack, context: Bro
     page.goto(f"{pages_stack.api_url}/console")
     page.get_by_label("Your API key").fill("wrong")
     page.keyboard.press("Enter")
-    expect(page.locator("#said")).to_have_text("That key is not known here.")
+    expect(page.locator("#said")).to_have_text("This key is not known.")
     open_console(page, pages_stack)
     page.reload()
     expect(page.locator("#slots li")).to_have_count(10)

@@ -32,7 +32,7 @@ CASES: dict[str, tuple[Facts, State, str, str]] = {
         Facts(NOW_MS, BUSY),
         State.AT_LIMIT,
         "At the limit: a new request waits about 30 s",
-        "10 of 10 calls in 60 s are in use. Nothing waits.",
+        "10 of 10 slots are in use; a slot is one call in 60 s. Nothing waits.",
     ),
     "others wait": (
         Facts(NOW_MS, BUSY, waiting=20, retrying=3),
@@ -50,19 +50,19 @@ CASES: dict[str, tuple[Facts, State, str, str]] = {
         Facts(NOW_MS, FAILING, retrying=4),
         State.UPSTREAM_FAILING,
         "The upstream fails: none of the last 20 calls was signed",
-        "Its last error: HTTP 502, 9 s ago.",
+        "Last error: HTTP 502, 9 s ago.",
     ),
-    "the upstream limits us": (
+    "the upstream answers 429": (
         Facts(NOW_MS, BLOCKED),
         State.UPSTREAM_LIMITS,
-        "The upstream limits us: it wants no call for 45 s",
-        "somebody else uses our key",
+        "The upstream answered 429: no calls for 45 s",
+        "Another client uses the same key",
     ),
     "the key is refused": (
         Facts(NOW_MS, REFUSED),
         State.KEY_REFUSED,
-        "The upstream refuses our key",
-        "HTTP 401, 20 s ago. No call is made but a test of the key, the next in 40 s.",
+        "The upstream refuses the service's key",
+        "HTTP 401, 20 s ago. Only a call that tests the key is made, the next in 40 s.",
     ),
     "paused": (Facts(NOW_MS, PAUSED), State.PAUSED, "Calls are paused by olga", "Nothing waits."),
     "webhooks fail": (
@@ -71,7 +71,12 @@ CASES: dict[str, tuple[Facts, State, str, str]] = {
         "Webhooks fail: 2 failing, 1 given up in the last hour",
         "no answer in time",
     ),
-    "dead letters": (Facts(NOW_MS, QUIET, dead_letters=3), State.DEAD_LETTERS, "Dead letters: 3", "safe"),
+    "dead letters": (
+        Facts(NOW_MS, QUIET, dead_letters=3),
+        State.DEAD_LETTERS,
+        "Dead letters: 3",
+        "No request is lost",
+    ),
     "no run": (
         Facts(NOW_MS, QUIET, ran_at_ms=NOW_MS - 420_000),
         State.NO_RUN,

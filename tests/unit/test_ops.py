@@ -384,7 +384,7 @@ async def test_the_overview_is_the_consoles_headline(world: World) -> None:
     document = await overviews.document(world.ports)
     assert (document["title"], document["todo"]) == (
         "Calls are paused by olga",
-        "Resume, once whoever paused agrees: `resume`.",
+        "Ask the operator who paused calls, then continue: `resume`.",
     )
     await world.work_dead.send(["garbage"])
     assert (await overviews.document(world.ports))["dead_letters_work"] == 1

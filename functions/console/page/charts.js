@@ -1,4 +1,4 @@
-// Two small multiples over the last hour or day, as SVG for the eye and as a table for everybody.
+// Two small multiples over the last hour or day, as SVG, and as a table for screen readers.
 const WIDTH = 600, HEIGHT = 140, SVG = "http://www.w3.org/2000/svg";
 
 function shape(name, className, attributes) {
@@ -44,9 +44,9 @@ function showCharts(points, hours) {
   const top = Math.max(limit, ...points.map((point) => point.signed + point.failed + point.other)) * 1.1;
   const line = HEIGHT * (1 - limit / top);
   byId("calls-chart").replaceChildren(
-    legend(`Calls a window; the dashed line is the limit, ${limit}.`,
+    legend(`Calls per window; the dashed line is the limit, ${limit}.`,
       [["signed", "signed"], ["failed", "failed"], ["other", "refused or limited"]]),
-    drawing(`Calls a window over ${over}, never above the limit of ${limit}`,
+    drawing(`Calls per window over ${over}, never above the limit of ${limit}`,
       [...bars(points, placeOf, ["signed", "failed", "other"], top),
         shape("line", "limit", { x1: 0, x2: WIDTH, y1: line, y2: line })]));
   const most = Math.max(1, ...points.map((point) => point.backlog));

@@ -1,8 +1,8 @@
-// The page's life: key, polling, filters, and what its buttons do.
+// The page: key, polling, filters and buttons.
 const FILTERS = { which: "all", caller: "", receiver: "", wanted: "", hours: "1" };
 let state = null, answeredAt = 0, timer = 0, historyAt = 0;
-let found = null, lookedUpAt = 0;  // the request that is looked for, if no list has it
-let confirmed = null;  // what the dialog's yes does
+let found = null, lookedUpAt = 0;  // the request that was searched by its id
+let confirmed = null;  // the action of the dialog's button
 
 const wantedId = () => byId("wanted").value.trim();
 
@@ -58,15 +58,15 @@ function showRequests() {
   offer("receiver", state.requests.map((row) => row.receiver));
   const rows = filtered(), undelivered = rows.filter(givenUp).length;
   showList(rows);
-  const lists = "What is next in line, what was given up, and what ended last.";
-  write(byId("caption"), found ? "The one that was looked for; empty the field to see all."
-    : `${rows.length} shown. ${lists}${state.more ? " More is unfinished or given up than is listed." : ""}`);
+  const lists = "The requests that are next, undeliverable webhooks, and the last that ended.";
+  write(byId("caption"), found ? "The request with this id. Clear the field to see all."
+    : `${rows.length} shown. ${lists}${state.more ? " There are more than listed." : ""}`);
   byId("again").hidden = undelivered < 2;
   write(byId("again"), `Deliver all ${undelivered} again`);
   byId("empty").hidden = rows.length > 0;
-  write(byId("empty"), state.requests.length ? "None of the listed requests fits: show all, or find one by its id."
-    : "No request has been accepted yet. Send one with a webhook_url, or with the header Prefer: respond-async; "
-      + "requests that are signed at once are not listed.");
+  write(byId("empty"), state.requests.length ? "No listed request matches. Show all, or find a request by its id."
+    : "No request has been accepted yet. Send one with a webhook_url or with the header Prefer: respond-async. "
+      + "Requests that are signed at once are not listed.");
 }
 
 function show() {
@@ -85,7 +85,7 @@ async function poll() {
   const asked = key;
   try {
     const answer = await ask("console/state");
-    if (key !== asked) return;  // meanwhile forgotten, or another's
+    if (key !== asked) return;  // the key was forgotten or changed meanwhile
     state = answer;
     answeredAt = Date.now();
     await keepUp();
@@ -94,8 +94,8 @@ async function poll() {
     write(byId("live"), "Live");
   } catch (error) {
     if (key !== asked) return;
-    if (error.status === 401) return leave("That key is not known here.");
-    write(byId("live"), "No answer; trying again");
+    if (error.status === 401) return leave("This key is not known.");
+    write(byId("live"), "No answer; asking again");
     if (!answeredAt || Date.now() - answeredAt > STALE_MS) showNoAnswer(answeredAt, error.message);
   }
   clearTimeout(timer);
@@ -153,13 +153,13 @@ async function replay(ids) {
   }
   const done = ids.length === 1 ? `The webhook of ${ids[0]} is on its way.` : `${sent} of ${ids.length} webhooks are on their way.`;
   write(byId("said"), last ? `${sent ? `${done} ` : ""}Not sent: ${last}.` : done);
-  if (found && ids.includes(found.request_id)) await lookUp().catch(() => {});  // the index has it a moment later
+  if (found && ids.includes(found.request_id)) await lookUp().catch(() => {});  // the list shows it a moment later
 }
 
 async function resume() {
   try {
     await post("console/resume");
-    write(byId("said"), "Calls go on.");
+    write(byId("said"), "Calls are resumed.");
   } catch (error) {
     write(byId("said"), `Not resumed: ${error.message}.`);
   }
@@ -174,7 +174,7 @@ async function search() {
       await lookUp();
       write(byId("said"), `Found: ${found.state}.`);
     } catch (error) {
-      write(byId("said"), error.status === 404 ? "There is no such request, or it is not yours." : error.message);
+      write(byId("said"), error.status === 404 ? "No such request, or it belongs to another caller." : error.message);
     }
   }
   if (state) showRequests();
@@ -220,7 +220,7 @@ byId("again").addEventListener("click", () => {
     `Deliver ${rows.length} again`, () => replay(rows.map((row) => row.request_id)));
 });
 byId("resume").addEventListener("click", () => askFirst(
-  `Let calls to the upstream go on? ${byId("title").textContent}.`, "Resume", resume));
+  `Resume calls to the upstream? ${byId("title").textContent}.`, "Resume", resume));
 byId("confirm").addEventListener("close", async () => {
   if (byId("confirm").returnValue !== "yes") return;
   await confirmed();

@@ -1,6 +1,6 @@
-// How the service stands: in the page, in the tab's title and in its icon.
+// The service's state: in the page, in the tab's title and in its icon.
 const TONES = { good: "#2a7d46", busy: "#b08000", failing: "#c93c37", stopped: "#c93c37" };
-const SIGNS = {  // told apart without colour too
+const SIGNS = {  // different shapes, for people who see no colours
   good: '<circle cx="8" cy="8" r="6"/>', busy: '<path d="M2 13 8 2l6 11z"/>',
   failing: '<path d="M2 2h12v12H2z"/>', stopped: '<path d="M2 2h12v12H2z"/><path d="M4 7h8v2H4z" fill="#fff"/>',
 };
@@ -25,13 +25,13 @@ function showHeadline({ state, severity, title, why, todo = "", since: from }, {
 }
 
 function showNoAnswer(lastAt, why) {
-  const told = lastAt ? `Not updated since ${clock(lastAt)}.` : "Nothing has been loaded yet.";
+  const text = lastAt ? `Not updated since ${clock(lastAt)}.` : "Nothing has been loaded yet.";
   showHeadline({
     state: "no_answer", severity: "stopped", title: "The API does not answer",
-    why: `${lastAt ? "The figures below are old. " : ""}Asked again each second. Last try: ${why}.`,
-    todo: "Look at the API function and the gateway: are they there, do they throttle, what do their logs say?",
+    why: `${lastAt ? "The figures below are old. " : ""}The console asks again each second. The last error: ${why}.`,
+    todo: "Check the API function and the gateway: are they deployed, do they throttle, what do their logs say?",
   });
-  write(byId("stale"), told);
+  write(byId("stale"), text);
   byId("console").classList.add("old");
 }
 

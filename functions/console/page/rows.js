@@ -1,5 +1,5 @@
-// The requests: rows keyed by id and updated in place, so that selection, focus and a reader's place survive.
-const COLUMNS = ["Accepted", "Request", "Caller", "State", "Next answer", "Webhook", "Mend"];
+// The requests: rows keyed by id and updated in place, so that the selection, the focus and a screen reader's position survive.
+const COLUMNS = ["Accepted", "Request", "Caller", "State", "Next answer", "Webhook", "Action"];
 const finished = (row) => Boolean(row.finished_at) && row.delivery.state !== "pending";
 const givenUp = (row) => ["gone", "undeliverable"].includes(row.delivery.state);
 const failing = (row) => row.delivery.state === "pending" && Boolean(row.delivery.reason);
@@ -12,9 +12,9 @@ function newRow(id) {
   for (const column of COLUMNS) {
     const td = tr.appendChild(element("td"));
     td.setAttribute("role", "cell");
-    if (column !== "Mend") td.dataset.label = column;
+    if (column !== "Action") td.dataset.label = column;
   }
-  const [, request, , state, , webhook, mend] = tr.children;
+  const [, request, , state, , webhook, action] = tr.children;
   const link = element("a");
   link.href = `crypto/requests/${encodeURIComponent(id)}/page`;
   link.append(element("code", id));
@@ -28,12 +28,12 @@ function newRow(id) {
   again.type = "button";
   again.dataset.replay = id;
   again.setAttribute("aria-label", `Deliver the webhook of ${id} again`);
-  mend.append(again);
+  action.append(again);
   return tr;
 }
 
 function fillRow(tr, row) {
-  const [accepted, , caller, state, next, webhook, mend] = tr.children;
+  const [accepted, , caller, state, next, webhook, action] = tr.children;
   write(accepted, `${since(row.created_at)} ago`);
   write(caller, row.client || "–");
   const took = row.finished_at ? `after ${fine(Date.parse(row.finished_at) - Date.parse(row.created_at))}` : "";
@@ -43,15 +43,16 @@ function fillRow(tr, row) {
   write(next, row.finished_at ? "–" : eta ? soon(eta) : "not known");
   next.classList.toggle("nothing", Boolean(row.finished_at));
   fillWebhook(webhook, row);
-  const button = mend.firstChild, wanted = givenUp(row) || failing(row);
+  const button = action.firstChild, wanted = givenUp(row) || failing(row);
   if (!wanted && document.activeElement === button) tr.querySelector("a").focus();
   button.hidden = !wanted;
-  mend.classList.toggle("nothing", !wanted);
+  action.classList.toggle("nothing", !wanted);
 }
 
-// A request that was looked up has codes where a listed one has words.
+// The answer for one request has an object as its failure; the list has words.
+const reason = (row) => row.failure?.message || row.failure || row.error || row.last_error || "";
+// A delivery's reason is a code.
 const inWords = (text) => (text || "").replace(/^http_(\d+)$/, "HTTP $1").replaceAll("_", " ");
-const reason = (row) => inWords(row.failure?.reason || row.failure || row.error || row.last_error);
 
 function fillCell(cell, word, details, small) {
   cell.children[0].className = `is-${word.split(" ")[0]}`;
@@ -63,14 +64,14 @@ function fillCell(cell, word, details, small) {
 function fillWebhook(cell, row) {
   const { state, attempts, reason: why, next_attempt_at: next } = row.delivery;
   const asked = row.receiver || row.has_webhook;
-  if (!asked) return fillCell(cell, "none asked for", "", "");
+  if (!asked) return fillCell(cell, "none requested", "", "");
   if (state === "none") return fillCell(cell, row.finished_at ? "not sent" : "after the outcome", "", row.receiver || "");
   const retried = failing(row) ? `next ${soon(next)}` : "";
   const details = [plural(attempts, "attempt"), state === "delivered" ? "" : inWords(why), retried].filter(Boolean).join(", ");
   return fillCell(cell, failing(row) ? "failing" : state, details, row.receiver || "");
 }
 
-// Put rows in order without ever moving the one that is in use: moved, it would lose focus and selection.
+// Put rows in order. The row in use is never moved: it would lose the focus and the selection.
 function arrange(parent, wanted, pinned) {
   const keep = new Set(wanted);
   for (const row of [...parent.children]) if (!keep.has(row)) row.remove();

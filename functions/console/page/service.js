@@ -1,5 +1,5 @@
 "use strict";
-// What the page asks the service, and with which key. The key stays in this tab.
+// Requests to the service, with the key. The key stays in this tab.
 const POLL_MS = 1000, STALE_MS = 5000, HISTORY_MS = 60000, LOOK_UP_MS = 4000, ANSWER_MS = 4000, KEY = "key";
 let key = sessionStorage.getItem(KEY) || "", aheadMs = 0;
 

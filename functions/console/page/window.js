@@ -60,14 +60,14 @@ function showFigures({ figures, waiting, retrying, calls, window, dead_letters: 
     showFigure("signed", calls.signed, `in ${span(calls.seconds * 1000)}, ${calls.at_once} of them at once; `
       + `${calls.failed} failed`);
   } else {
-    showFigure("signed", figures.signed, `accepted ones, in the last ${span(figures.seconds * 1000)}`);
+    showFigure("signed", figures.signed, `accepted requests, in the last ${span(figures.seconds * 1000)}`);
   }
   showFigure("took", known(figures.time_to_signature_ms), "median of those listed");
   showFigure("most", `${window.most_used} of ${window.calls}`, "slots, minute by minute");
   showFigure("off", known(figures.estimate_error_ms), "median, by the end of the first call");
   showFigure("delivered", figures.delivered, "of those listed");
-  showFigure("failing", figures.failing, figures.failing ? "will be tried again" : "");
-  showFigure("undeliverable", figures.undeliverable, figures.undeliverable ? "can be delivered again" : "");
+  showFigure("failing", figures.failing, figures.failing ? "will be sent again" : "");
+  showFigure("undeliverable", figures.undeliverable, figures.undeliverable ? "can be sent again" : "");
   byId("dead").hidden = !letters;
   if (letters) showLetters(letters);
 }

@@ -1,4 +1,4 @@
-// Times, counts and elements. What is written again unchanged would be read aloud again.
+// Times, counts and elements. Screen readers read a text again when it is written again.
 function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -19,6 +19,6 @@ function span(ms) {
 const fine = (ms) => ms < 10000 ? `${(ms / 1000).toFixed(1)} s` : span(ms);
 const since = (time) => span(now() - Date.parse(time));
 const until = (time) => span(Date.parse(time) - now());
-const soon = (time) => Date.parse(time) - now() < 1000 ? "any moment" : `in ${until(time)}`;
+const soon = (time) => Date.parse(time) - now() < 1000 ? "now" : `in ${until(time)}`;
 const clock = (time) => new Date(time).toLocaleTimeString();
 const plural = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
