@@ -7,6 +7,7 @@ from typing import Any
 
 from adapters import items
 from adapters.aws import in_thread
+from adapters.dynamodb_table import DynamoTable
 from adapters.items import Item
 from core.errors import Unavailable
 from core.history import KEPT_MS, Minute
@@ -14,12 +15,8 @@ from core.history import KEPT_MS, Minute
 PARTITION = {"S": "HISTORY"}
 
 
-class DynamoHistory:
+class DynamoHistory(DynamoTable):
     """A `ports.History` on a boto3 DynamoDB client."""
-
-    def __init__(self, client: Any, table: str) -> None:
-        self._client = client
-        self._table = table
 
     async def write(self, minute: Minute) -> None:
         """Store an item."""

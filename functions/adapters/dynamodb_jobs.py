@@ -12,11 +12,11 @@ Every write replaces a whole item on condition that its `revision` is the one th
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
 from adapters.aws import in_thread
+from adapters.dynamodb_table import ABSENT, DynamoTable, new_revision
 from adapters.items import Item
 from adapters.records import (
     decode_job,
@@ -37,23 +37,16 @@ INDEX = "due"
 FOREVER_MS = 10**15
 AFTER = "!"
 """Appended to an id it makes a text that is greater, and smaller than every greater id."""
-UNCHANGED = "revision = :revision"
 POINTER_KEPT_MS = 400 * DAY_MS
 """Longer than its request, which lives for 14 days after an end that each replay of its webhook puts off."""
-ABSENT = "attribute_not_exists(PK)"
-CONDITION_FAILED = frozenset({"ConditionalCheckFailedException"})
 TRANSACTION_CANCELED = frozenset({"TransactionCanceledException"})
 TRANSIENT = frozenset({"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 UNKNOWN = frozenset({""})
 ACCEPT_TRIES = 3
 
 
-class DynamoJobStore:
+class DynamoJobStore(DynamoTable):
     """A `ports.JobStore` on a boto3 DynamoDB client."""
-
-    def __init__(self, client: Any, table: str) -> None:
-        self._client = client
-        self._table = table
 
     async def job(self, job_id: str) -> Job | None:
         """Return the job."""
@@ -90,8 +83,8 @@ class DynamoJobStore:
 
     async def write_job(self, before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
         """Write a job if the stored one is still `before`."""
-        after = replace(after, revision=_revision())
-        current = await self._put(encode_job(after), before.revision if before else None)
+        after = replace(after, revision=new_revision())
+        current = await self._put_next(encode_job(after), before.revision if before else "")
         if current is None:
             return Written(after)
         job = decode_job(current) if current else await self.job(after.id)
@@ -99,7 +92,7 @@ class DynamoJobStore:
 
     async def accept(self, request: Request) -> Request:
         """Store a new request and its pointer in one transaction; try again if a conflict cancels it."""
-        request = replace(request, revision=_revision())
+        request = replace(request, revision=new_revision())
         for _ in range(ACCEPT_TRIES):
             reasons = await self._put_new(encode_request(request), _pointer(request))
             if not reasons:
@@ -142,8 +135,8 @@ class DynamoJobStore:
 
     async def write_request(self, before: Request, after: Request) -> Written[Request] | Conflict[Request]:
         """Write a request if the stored one is still `before`."""
-        after = replace(after, revision=_revision())
-        current = await self._put(encode_request(after), before.revision)
+        after = replace(after, revision=new_revision())
+        current = await self._put_next(encode_request(after), before.revision)
         if current is None:
             return Written(after)
         request = decode_request(current) if current else await self.request_of(after.job_id, after.id)
@@ -226,41 +219,10 @@ class DynamoJobStore:
         )
         return answer
 
-    async def _get(self, key: Item) -> Item | None:
-        answer = await in_thread(self._client.get_item, TableName=self._table, Key=key, ConsistentRead=True)
-        item: Item | None = answer.get("Item")
-        return item
-
-    async def _put(self, item: Item, revision: str | None) -> Item | None:
-        """Put an item conditionally: None if it landed, else what is stored ({} if it did not come back)."""
-        condition: dict[str, Any] = {"ConditionExpression": ABSENT}
-        if revision is not None:
-            condition = {
-                "ConditionExpression": UNCHANGED,
-                "ExpressionAttributeValues": {":revision": {"S": revision}},
-            }
-        try:
-            await in_thread(
-                self._client.put_item,
-                keep=CONDITION_FAILED,
-                TableName=self._table,
-                Item=item,
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **condition,
-            )
-        except ClientError as error:
-            stored: Item = dict(error.response).get("Item", {})  # type: ignore[assignment]
-            return stored
-        return None
-
 
 def _index_key(name: str, key: Item, due_ms: int) -> Item:
     """Return the key of an index row: the table's own key and the index's."""
     return {**key, "due_kind": {"S": name}, "due_ms": {"N": str(due_ms)}}
-
-
-def _revision() -> str:
-    return uuid4().hex[:16]
 
 
 def _request_sk(request_id: str) -> str:

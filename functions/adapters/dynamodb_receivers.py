@@ -7,35 +7,24 @@ Every write replaces the whole item on condition that its `revision` is the one 
 """
 
 from dataclasses import replace
-from typing import Any
-from uuid import uuid4
-
-from botocore.exceptions import ClientError
 
 from adapters import items
-from adapters.aws import in_thread
+from adapters.dynamodb_table import DynamoTable, new_revision
 from adapters.items import Item
 from core.circuit import Receiver
 from core.errors import Unavailable
 from core.in_flight import InFlight, Lease
 from ports import Conflict, Written
 
-UNCHANGED = "revision = :revision"
-ABSENT = "attribute_not_exists(PK)"
-CONDITION_FAILED = frozenset({"ConditionalCheckFailedException"})
 RECEIVER, IN_FLIGHT = "RECEIVER", "INFLIGHT"
 
 
-class DynamoReceiverStore:
+class DynamoReceiverStore(DynamoTable):
     """A `ports.ReceiverStore` on a boto3 DynamoDB client."""
-
-    def __init__(self, client: Any, table: str) -> None:
-        self._client = client
-        self._table = table
 
     async def receiver(self, name: str) -> Receiver:
         """Return the receiver; one that is not stored was never tried."""
-        item = await self._read(RECEIVER, name)
+        item = await self._get(_key(RECEIVER, name)) or {}
         found: Receiver = items.decode(Receiver, {"name": {"S": name}, **item})
         return found
 
@@ -43,8 +32,8 @@ class DynamoReceiverStore:
         self, before: Receiver, after: Receiver
     ) -> Written[Receiver] | Conflict[Receiver]:
         """Write a receiver if the stored one is still `before`."""
-        after = replace(after, revision=_revision())
-        if await self._landed(RECEIVER, before.revision, after, items.encode(after)):
+        after = replace(after, revision=new_revision())
+        if await self._landed(RECEIVER, before, after, {}):
             return Written(after)
         stored = await self.receiver(after.name)
         # If the SDK repeats a write that already landed, its condition fails.
@@ -52,68 +41,32 @@ class DynamoReceiverStore:
 
     async def in_flight(self, name: str) -> InFlight:
         """Return the taken places; none is taken if nothing is stored."""
-        item = await self._read(IN_FLIGHT, name)
-        found: InFlight = items.decode(InFlight, {"name": {"S": name}, **_without_leases(item)})
+        item = await self._get(_key(IN_FLIGHT, name)) or {}
+        found: InFlight = items.decode(InFlight, {"name": {"S": name}, **item})
         return replace(found, leases=_decode_leases(item))
 
     async def write_in_flight(
         self, before: InFlight, after: InFlight
     ) -> Written[InFlight] | Conflict[InFlight]:
         """Write places if the stored ones are still `before`."""
-        after = replace(after, revision=_revision())
+        after = replace(after, revision=new_revision())
         leases = {"L": [{"M": items.encode(lease)} for lease in after.leases]}
-        if await self._landed(IN_FLIGHT, before.revision, after, {**items.encode(after), "leases": leases}):
+        if await self._landed(IN_FLIGHT, before, after, {"leases": leases}):
             return Written(after)
         stored = await self.in_flight(after.name)
         return Written(after) if stored.revision == after.revision else Conflict(stored)
 
-    async def _read(self, kind: str, name: str) -> Item:
-        answer = await in_thread(
-            self._client.get_item, TableName=self._table, Key=_key(kind, name), ConsistentRead=True
-        )
-        item: Item = answer.get("Item", {})
-        return item
-
     async def _landed(
-        self, kind: str, revision_before: str, after: Receiver | InFlight, attributes: Item
+        self, kind: str, before: Receiver | InFlight, after: Receiver | InFlight, more: Item
     ) -> bool:
-        """Write an item if it has the revision that was read; say whether it had."""
-        try:
-            await in_thread(
-                self._client.put_item,
-                keep=CONDITION_FAILED,
-                TableName=self._table,
-                Item={
-                    **_key(kind, after.name),
-                    **attributes,
-                    "expires_s": {"N": str(after.expires_ms // 1000)},
-                },
-                **_still(revision_before),
-            )
-        except ClientError:
-            return False
-        return True
-
-
-def _revision() -> str:
-    return uuid4().hex[:16]
+        """Write an item if it is still `before`; say whether it was."""
+        expires_s = {"expires_s": items.attribute(after.expires_ms // 1000)}
+        item = {**_key(kind, after.name), **items.encode(after), **more, **expires_s}
+        return await self._put_next(item, before.revision) is None
 
 
 def _key(kind: str, name: str) -> Item:
     return {"PK": {"S": f"{kind}#{name}"}, "SK": {"S": kind}}
-
-
-def _still(revision: str) -> dict[str, Any]:
-    if not revision:
-        return {"ConditionExpression": ABSENT}
-    return {
-        "ConditionExpression": UNCHANGED,
-        "ExpressionAttributeValues": {":revision": {"S": revision}},
-    }
-
-
-def _without_leases(item: Item) -> Item:
-    return {name: value for name, value in item.items() if name != "leases"}
 
 
 def _decode_leases(item: Item) -> tuple[Lease, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from adapters.aws import in_thread
+from adapters.dynamodb_table import ABSENT, CONDITION_FAILED, DynamoTable
 from adapters.items import Item, attribute, plain
 from core.errors import Unavailable
 from core.gate import DEFAULTS, Gate
@@ -14,45 +15,29 @@ from core.window import Change, FieldValue, Kind, Limits, Slot, Window
 from ports import Conflict, Written
 
 KEY: Item = {"PK": {"S": "WINDOW"}}
-CONDITION_FAILED = frozenset({"ConditionalCheckFailedException"})
 
 
-class DynamoWindowStore:
+class DynamoWindowStore(DynamoTable):
     """A `ports.WindowStore` on a boto3 DynamoDB client. `missing` makes the gate where there is none."""
 
     def __init__(self, client: Any, table: str, missing: Callable[[], Gate]) -> None:
-        self._client = client
-        self._table = table
+        super().__init__(client, table)
         self._missing = missing
 
     async def read(self) -> Gate:
         """Return the gate; a missing one is created."""
-        answer = await in_thread(self._client.get_item, TableName=self._table, Key=KEY, ConsistentRead=True)
-        if item := answer.get("Item"):
+        if item := await self._get(KEY):
             return decode(item)
         await self.create(self._missing())
         return await self.read()
 
     async def create(self, gate: Gate) -> bool:
         """Store a gate if there is none; say whether it was stored."""
-        return await self._write(gate, {"ConditionExpression": "attribute_not_exists(PK)"})
+        return await self._put(encode(gate), ABSENT) is None
 
     async def overwrite(self, gate: Gate) -> None:
         """Store a gate without a condition. Use it only if nothing else uses the window."""
-        await self._write(gate, {})
-
-    async def _write(self, gate: Gate, condition: Mapping[str, Any]) -> bool:
-        try:
-            await in_thread(
-                self._client.put_item,
-                keep=CONDITION_FAILED,
-                TableName=self._table,
-                Item=encode(gate),
-                **condition,
-            )
-        except ClientError:
-            return False
-        return True
+        await in_thread(self._client.put_item, TableName=self._table, Item=encode(gate))
 
     async def apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
         """Carry out a conditional write."""

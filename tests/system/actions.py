@@ -1,7 +1,8 @@
 """Which AWS actions a function's code can perform, read from the code itself.
 
 A function reaches the modules that its handler imports, directly or not. Of the adapters among them it uses
-the methods whose names appear in the other modules; those methods call the AWS client.
+the methods whose names appear in the other modules; those methods call the AWS client, themselves or through
+the base of all tables.
 """
 
 import ast
@@ -14,12 +15,13 @@ SERVICES = {
     "dynamodb_jobs": "dynamodb:SigningTable",
     "dynamodb_history": "dynamodb:SigningTable",
     "dynamodb_claims": "dynamodb:SigningTable",
-    "dynamodb_hosts": "dynamodb:SigningTable",
+    "dynamodb_receivers": "dynamodb:SigningTable",
     "dynamodb_window": "dynamodb:WindowTable",
     "sqs": "sqs",
     "secrets": "secretsmanager",
     "deployment": "lambda",
 }
+BASE = "adapters.dynamodb_table"
 # The action that each call needs, where it is not the call's own name.
 NEEDED = {
     "transact_write_items": "PutItem",  # of puts only
@@ -42,7 +44,7 @@ def used_actions(package: str) -> set[str]:
         f"{SERVICES[name.removeprefix('adapters.')]}:{_action(call)}"
         for name, tree in adapters.items()
         if name.removeprefix("adapters.") in SERVICES
-        for call in _client_calls(tree, asked)
+        for call in _client_calls(tree, modules.get(BASE), asked)
     }
 
 
@@ -76,9 +78,10 @@ def _attributes(tree: ast.AST) -> Iterator[str]:
     return (node.attr for node in nodes if isinstance(node, ast.Attribute) and node not in left_out)
 
 
-def _client_calls(tree: ast.Module, asked: set[str]) -> Iterator[str]:
+def _client_calls(tree: ast.Module, base: ast.Module | None, asked: set[str]) -> Iterator[str]:
     """Yield the names of the client's methods that the methods asked for use, or those that they call."""
-    methods = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)}
+    nodes = [*(ast.walk(base) if base else ()), *ast.walk(tree)]
+    methods = {node.name: node for node in nodes if isinstance(node, ast.AsyncFunctionDef)}
     waiting, seen = [name for name in methods if name in asked], set[str]()
     while waiting:
         name = waiting.pop()
