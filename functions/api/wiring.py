@@ -3,16 +3,14 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from adapters import aws
+from adapters import aws, wiring
 from adapters.clock import SystemClock, SystemRandomness
 from adapters.dynamodb_claims import DynamoClaimStore
 from adapters.dynamodb_history import DynamoHistory
 from adapters.dynamodb_jobs import DynamoJobStore
-from adapters.dynamodb_window import DynamoWindowStore
 from adapters.secrets import SecretsManager
 from adapters.sqs import SqsQueue
 from adapters.telemetry import JsonTelemetry
-from adapters.upstream import HttpUpstream
 from api.own import Own
 from api.repeats import Repeats
 from api.services import Services
@@ -25,8 +23,6 @@ from calling.slots import Slots
 from console.dead_letters import DeadLetters
 from console.overview import Console
 from console.routes import headline
-from core import window as windows
-from core.gate import Gate
 from core.secrets import Secrets
 from ports import ClaimStore, Countable, History, Ports
 from web.access import Access
@@ -74,25 +70,16 @@ def assemble(ports: ApiPorts, settings: ApiSettings) -> Services:
 def wire(environment: Mapping[str, str]) -> Services:
     """Return the services, without any network access; raises `SettingError`."""
     settings = ApiSettings.read(environment)
-    calls, clock = settings.calls, SystemClock()
+    clock = SystemClock()
     client = aws.clients(environment, aws.config(attempts=ATTEMPTS))
     dynamodb, sqs = client("dynamodb"), client("sqs")
     secrets = SecretsManager(client("secretsmanager"), settings.secret_id, clock)
-    lease_ms = calls.timing.lease_ms(calls.call_limit_ms, calls.limits.window_ms)
-    window_store = DynamoWindowStore(
-        dynamodb, settings.window_table, lambda: Gate(windows.full(calls.limits, clock.now_ms() + lease_ms))
-    )
+    window_store = wiring.window_store(dynamodb, settings.window_table, settings.calls, clock)
     work_queue = SqsQueue(sqs, settings.work_queue_url)
     ports = ApiPorts(
         store=DynamoJobStore(dynamodb, settings.table),
         window_store=window_store,
-        upstream=HttpUpstream(
-            calls.url,
-            lambda: secrets.current().upstream_key,
-            clock,
-            secrets.expire,
-            grace_ms=calls.timing.grace_ms,
-        ),
+        upstream=wiring.upstream(settings.calls, secrets, clock),
         work_queue=work_queue,
         notifications=SqsQueue(sqs, settings.notification_queue_url),
         clock=clock,

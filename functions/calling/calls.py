@@ -84,30 +84,14 @@ class Caller:
 
         If the window can't be written, the fence is undone; if that fails too, it expires.
         """
-        timing = self._settings.timing
-        mono_ms, now_ms = self._clock.monotonic_ms(), self._clock.now_ms()
-        fenced = jobs.fence(
-            before or jobs.new_job(message, now_ms),
-            self._randomness.token(),
-            now_ms,
-            call_for_ms=timing.send_limit_ms + call_limit_ms + timing.margin_ms,
-            retry_ms=self._settings.retry_ms,
-            oldest_ms=oldest_ms,
-            open_from=open_from,
-        )
-        result = await self._jobs.write_job(before, fenced)
+        mono_ms, turn_of = self._clock.monotonic_ms(), before.queue if before else None
+        fence = self._fence(before, message, call_limit_ms, oldest_ms, open_from)
+        result = await self._jobs.write_job(before, fence)
         if not isinstance(result, Written):
             return NotStarted(result.record)
         fenced = result.record
         try:
-            lease = await self._slots.take(
-                kind,
-                call_limit_ms,
-                reserve=reserve,
-                aim=aim,
-                hints=hints,
-                turn_of=before.queue if before else None,
-            )
+            lease = await self._slots.take(kind, call_limit_ms, reserve, aim, hints=hints, turn_of=turn_of)
         except Unavailable:
             await self._unfence(before, fenced)
             raise
@@ -116,6 +100,20 @@ class Caller:
             return NotStarted(before, lease)
         may_send = self._slots.may_send(lease, since_mono_ms=mono_ms)
         return StartedCall(before, fenced, lease, call_limit_ms, may_send, request_id)
+
+    def _fence(
+        self, job: Job | None, message: str, call_limit_ms: int, oldest_ms: int | None, open_from: str | None
+    ) -> Job:
+        timing, now_ms = self._settings.timing, self._clock.now_ms()
+        return jobs.fence(
+            job or jobs.new_job(message, now_ms),
+            self._randomness.token(),
+            now_ms,
+            call_for_ms=timing.send_limit_ms + call_limit_ms + timing.margin_ms,
+            retry_ms=self._settings.retry_ms,
+            oldest_ms=oldest_ms,
+            open_from=open_from,
+        )
 
     async def cancel(self, call: StartedCall, *, waiter: Waiter | None = None) -> Job | None:
         """Cancel a call before it is sent: restore the job and the slot. Return the job.

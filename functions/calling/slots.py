@@ -54,9 +54,9 @@ class Slots:
         self,
         kind: Kind,
         call_limit_ms: int,
-        *,
         reserve: int = 0,
         aim: int = 0,
+        *,
         hints: Mapping[str, FieldValue] | None = None,
         turn_of: str | None = None,
     ) -> Lease | NotBefore:
@@ -65,32 +65,38 @@ class Slots:
         `turn_of`: the caller whose waiting job is called; the same write records the turn and shortens the
         queue. `aim`: see `window.take`. After a conflict the take is tried again, up to `TRIES_MAX` times.
         """
-        decisions: list[Grant | NotBefore] = []
-        mono_ms = 0
+        decisions: list[Lease | NotBefore] = []
 
         def decide(gate: Gate) -> Grant | None:
-            nonlocal mono_ms
-            mono_ms = self._clock.monotonic_ms()
-            decision = gates.take(
-                gate,
-                self._clock.now_ms(),
-                permit_id=self._randomness.token(),
-                kind=kind,
-                timing=self.timing,
-                call_limit_ms=call_limit_ms,
-                reserve=reserve,
-                aim=0 if decisions else aim,
-                spread=self._randomness.fraction() if decisions else 0.0,
-            )
-            decisions.append(decision)
-            return decision if isinstance(decision, Grant) else None
+            mono_ms, again = self._clock.monotonic_ms(), bool(decisions)
+            decision = self._decide(gate, kind, call_limit_ms, reserve, aim, again=again)
+            if isinstance(decision, NotBefore):
+                decisions.append(decision)
+                return None
+            decisions.append(Lease(decision.permit, mono_ms))
+            return decision
 
         try:
             await self._amend(decide, lambda grant: self._carry_out(grant, hints or {}, turn_of))
         except TooManyConflicts:
             return NotBefore(self._clock.now_ms(), Denial.BUSY)
-        last = decisions[-1]
-        return Lease(last.permit, mono_ms) if isinstance(last, Grant) else last
+        return decisions[-1]
+
+    def _decide(
+        self, gate: Gate, kind: Kind, call_limit_ms: int, reserve: int, aim: int, *, again: bool
+    ) -> Grant | NotBefore:
+        """Decide on a slot; `again`: after a conflict, when the free slot to take is picked at random."""
+        return gates.take(
+            gate,
+            self._clock.now_ms(),
+            permit_id=self._randomness.token(),
+            kind=kind,
+            timing=self.timing,
+            call_limit_ms=call_limit_ms,
+            reserve=reserve,
+            aim=0 if again else aim,
+            spread=self._randomness.fraction() if again else 0.0,
+        )
 
     def may_send(self, lease: Lease, since_mono_ms: int | None = None) -> Callable[[], bool]:
         """Return a function that says whether the call may still be sent.

@@ -3,22 +3,18 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from adapters import aws
+from adapters import aws, wiring
 from adapters.clock import SystemClock, SystemRandomness
 from adapters.deployment import LambdaDeployment
 from adapters.dynamodb_history import DynamoHistory
 from adapters.dynamodb_jobs import DynamoJobStore
-from adapters.dynamodb_window import DynamoWindowStore
 from adapters.secrets import SecretsManager
 from adapters.sqs import SqsQueue
 from adapters.telemetry import JsonTelemetry
-from adapters.upstream import HttpUpstream
 from calling.calls import Caller
 from calling.outcomes import Outcomes
 from calling.slots import Slots
-from core import window as windows
 from core.config import CallSettings
-from core.gate import Gate
 from core.messages import WakeUp
 from ports import Telemetry
 from processor.backoff import Backoff
@@ -78,26 +74,14 @@ class Services:
 def wire(environment: Mapping[str, str]) -> Services:
     """Return the services, without any network access; raises `SettingError`."""
     settings = ProcessorSettings.read(environment)
-    calls = settings.calls
     clock, telemetry = SystemClock(), JsonTelemetry("processor", environment.get("STACK_NAME", ""))
     client = aws.clients(environment, aws.config(attempts=ATTEMPTS, read_timeout_s=READ_TIMEOUT_S))
     dynamodb, sqs = client("dynamodb"), client("sqs")
     secrets = SecretsManager(client("secretsmanager"), settings.secret_id, clock)
-    lease_ms = calls.timing.lease_ms(calls.call_limit_ms, calls.limits.window_ms)
     ports = ProcessorPorts(
         store=DynamoJobStore(dynamodb, settings.table),
-        window_store=DynamoWindowStore(
-            dynamodb,
-            settings.window_table,
-            lambda: Gate(windows.full(calls.limits, clock.now_ms() + lease_ms)),
-        ),
-        upstream=HttpUpstream(
-            calls.url,
-            lambda: secrets.current().upstream_key,
-            clock,
-            secrets.expire,
-            grace_ms=calls.timing.grace_ms,
-        ),
+        window_store=wiring.window_store(dynamodb, settings.window_table, settings.calls, clock),
+        upstream=wiring.upstream(settings.calls, secrets, clock),
         work_queue=SqsQueue(sqs, settings.work_queue_url),
         notifications=SqsQueue(sqs, settings.notification_queue_url),
         deployment=LambdaDeployment(
@@ -112,7 +96,7 @@ def wire(environment: Mapping[str, str]) -> Services:
     )
     return Services(
         secrets,
-        assemble(ports, calls),
+        assemble(ports, settings.calls),
         lambda: waiting(ports.store, ports.window_store, clock),
         minutes,
         telemetry,
