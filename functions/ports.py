@@ -21,6 +21,8 @@ from core.webhook import PostResult
 from core.window import Change, Limits
 
 PAGE_MAX = 50
+FOREVER_MS = 10**15
+"""Later than any time."""
 
 Record = TypeVar("Record")
 
@@ -175,18 +177,28 @@ class DueIndex(Protocol):
     """What is to be done, and what has ended, by time. Reads are eventually consistent."""
 
     async def due_jobs(
-        self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+        self,
+        kind: DueKind,
+        until_ms: int,
+        limit: int,
+        after: Due | None = None,
+        *,
+        client: str = "",
+        from_ms: int = 0,
     ) -> list[Due]:
         """Return the scheduled jobs that are due by then, in the order of `due_ms`; those `after` a row.
 
-        `client`: whose fresh ones.
+        `client`: whose fresh ones. `from_ms`: none that are due earlier.
         """
         ...
 
     async def due_requests(
-        self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None
+        self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None, *, from_ms: int = 0
     ) -> list[RequestKey]:
-        """Return the requests that are to be looked at by then, in the order of `due_ms`; `after` a row."""
+        """Return the requests that are to be looked at by then, in the order of `due_ms`; `after` a row.
+
+        `from_ms`: none that are due earlier.
+        """
         ...
 
     async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:

@@ -31,10 +31,9 @@ from core.errors import Unavailable
 from core.job import DAY_MS, Job
 from core.request import Request, RequestState
 from core.scheduling import Due
-from ports import PAGE_MAX, Conflict, OwnKey, Page, RequestKey, Written
+from ports import FOREVER_MS, PAGE_MAX, Conflict, OwnKey, Page, RequestKey, Written
 
 INDEX = "due"
-FOREVER_MS = 10**15
 AFTER = "!"
 """Appended to an id it makes a text that is greater, and smaller than every greater id."""
 POINTER_KEPT_MS = 400 * DAY_MS
@@ -143,7 +142,14 @@ class DynamoJobStore(DynamoTable):
         return Written(after) if request and request.revision == after.revision else Conflict(request)
 
     async def due_jobs(
-        self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+        self,
+        kind: DueKind,
+        until_ms: int,
+        limit: int,
+        after: Due | None = None,
+        *,
+        client: str = "",
+        from_ms: int = 0,
     ) -> list[Due]:
         """Return the scheduled jobs that are due by then, fresh ones of one caller; those `after` a row."""
         name = partition(kind, client)
@@ -155,16 +161,16 @@ class DynamoJobStore(DynamoTable):
                 _number(row, "oldest_ms"),
                 client,
             )
-            for row in await self._due(name, until_ms, limit, start)
+            for row in await self._due(name, until_ms, limit, start, from_ms=from_ms)
         ]
 
     async def due_requests(
-        self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None
+        self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None, *, from_ms: int = 0
     ) -> list[RequestKey]:
         """Return the requests that are to be looked at by then; those `after` a row."""
         key = request_key(after.job_id, after.request_id) if after else {}
         start = _index_key(kind, key, after.due_ms) if after else None
-        return [_key_of(row) for row in await self._due(kind, until_ms, limit, start)]
+        return [_key_of(row) for row in await self._due(kind, until_ms, limit, start, from_ms=from_ms)]
 
     async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
         """Return the requests that ended last, newest first."""
@@ -201,19 +207,26 @@ class DynamoJobStore(DynamoTable):
         limit: int,
         start: Item | None = None,
         *,
+        from_ms: int = 0,
         newest_first: bool = False,
     ) -> list[Item]:
-        after = {"ExclusiveStartKey": start} if start else {}
-        answer = await self._query_due(name, until_ms, limit, ScanIndexForward=not newest_first, **after)
+        options = {"ScanIndexForward": not newest_first, **({"ExclusiveStartKey": start} if start else {})}
+        answer = await self._query_due(name, until_ms, limit, from_ms, **options)
         return list(answer["Items"])
 
-    async def _query_due(self, name: str, until_ms: int, limit: int, **options: Any) -> Mapping[str, Any]:
+    async def _query_due(
+        self, name: str, until_ms: int, limit: int, from_ms: int = 0, **options: Any
+    ) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = await in_thread(
             self._client.query,
             TableName=self._table,
             IndexName=INDEX,
-            KeyConditionExpression="due_kind = :kind AND due_ms <= :until",
-            ExpressionAttributeValues={":kind": {"S": name}, ":until": {"N": str(until_ms)}},
+            KeyConditionExpression="due_kind = :kind AND due_ms BETWEEN :from AND :until",
+            ExpressionAttributeValues={
+                ":kind": {"S": name},
+                ":from": {"N": str(from_ms)},
+                ":until": {"N": str(until_ms)},
+            },
             Limit=limit,
             **options,
         )

@@ -163,10 +163,13 @@ class Signing:
         # After a cold start little time may be left: then the reads get half of it, and the write the rest.
         limit_s = max(deadline.left_s(reserve_ms=DURABLE_MS), deadline.left_s() / 2)
         async with asyncio.timeout(limit_s):
-            job = await self._store.job(jobs.job_id(ask.message))
+            job = self._plausible(await self._store.job(jobs.job_id(ask.message)))
             known = job and job.outcome_is_fresh(self._clock.now_ms(), self._settings.signature_ttl_ms)
             gate = None if known else await _if_readable(self._slots.refresh, limit_s / 2)
         return Snapshot(job, gate, self._clock.monotonic_ms() - began_ms)
+
+    def _plausible(self, job: Job | None) -> Job | None:
+        return jobs.plausible(job, self._clock.now_ms()) if job else None
 
     async def _answer_or_start(
         self, ask: Ask, seen: Snapshot, deadline: Deadline
@@ -273,10 +276,10 @@ class Signing:
 
     def _why_not_started(self, ask: Ask, denied: NotStarted, seen: Snapshot) -> Signed | Declined:
         """Return the answer if another call took the job or the last slot after the snapshot was read."""
-        now_ms = self._clock.now_ms()
-        if denied.denied is None and denied.job is not None:
-            signature = denied.job.fresh_signature(now_ms, self._settings.signature_ttl_ms)
-            return Signed(signature) if signature else self._why_wait(ask, denied.job, seen, now_ms)
+        now_ms, job = self._clock.now_ms(), self._plausible(denied.job)
+        if denied.denied is None and job is not None:
+            signature = job.fresh_signature(now_ms, self._settings.signature_ttl_ms)
+            return Signed(signature) if signature else self._why_wait(ask, job, seen, now_ms)
         return Declined(Reason.LIMIT, self._ready_in_ms(ask, seen, now_ms))
 
     def _why_failed(self, answer: Answer) -> Declined:

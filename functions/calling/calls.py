@@ -237,8 +237,10 @@ class Caller:
             return jobs.refused(current, answer.status, now_ms)
         if self._cut_off(call, answer):  # the job stays fresh, so it does not wait behind the fresh ones
             return jobs.failed(current, now_ms, now_ms, counted=False, waiter=waiter)
+        # No request waits for longer than `age_max_ms`, so a longer outage does not make its retries rarer.
+        failing_since_ms = max(current.failing_since_ms or now_ms, now_ms - self._settings.age_max_ms)
         next_try_ms = scheduling.retry_at_ms(
-            now_ms, current.failing_since_ms or now_ms, self._settings.retry_ms, self._randomness.fraction()
+            now_ms, failing_since_ms, self._settings.retry_ms, self._randomness.fraction()
         )
         key_refused = answer.meaning is Meaning.KEY_REFUSED
         if key_refused:

@@ -93,6 +93,7 @@ class Outcomes:
         leaves out the time in which a suspected key or an operator's pause stopped all calls.
         """
         now_ms, calls = self._clock.now_ms(), request.calls_of(job)
+        request = requests.plausible(request, now_ms)
         if job.outcome and not job.answers(request.created_ms, self._settings.signature_ttl_ms):
             return None
         if job.signature:

@@ -18,6 +18,7 @@ async def replay(store: Requests, request: Request, now_ms: int) -> Request:
     """
 
     def again(current: Request) -> Request:
+        current = requests.plausible(current, now_ms)
         if current.delivery.state is DeliveryState.NONE:
             raise NotReplayable("The request has no webhook, or no outcome yet.")
         if now_ms < current.delivery.until_ms:

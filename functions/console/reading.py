@@ -14,17 +14,16 @@ from calling.fresh import waiting_jobs
 from core.due_index import DueKind, EndedKind, IndexRow
 from core.gate import Gate
 from core.headline import Facts
-from core.history import Minute
+from core.history import Minute, believed
 from core.request import Request
 from core.scheduling import Due
 from core.waiting import total
-from ports import Clock, History, JobStore, RequestKey
+from ports import FOREVER_MS, Clock, History, JobStore, RequestKey
 
 JOBS_MAX = 200
 REQUESTS_MAX = 30
 DONE_MAX = 50
 ROWS_KEPT = 500
-FOREVER_MS = 10**15
 MINUTES_READ_MS = 5_000
 HOUR_MS = 3_600_000
 TRIED_AGAIN = 2
@@ -122,12 +121,12 @@ class Reader:
 
     async def minutes(self, since_ms: int) -> list[Minute]:
         """Return the minutes from then on; raises `Unavailable`."""
-        return await self._history.since(since_ms)
+        return believed(await self._history.since(since_ms), self._clock.now_ms())
 
     async def _minutes(self) -> Sequence[Minute]:
         mono_ms = self._clock.monotonic_ms()
         if self._hour_read_at_ms is None or mono_ms - self._hour_read_at_ms >= MINUTES_READ_MS:
-            self._hour = await self._history.since(self._clock.now_ms() - HOUR_MS)
+            self._hour = await self.minutes(self._clock.now_ms() - HOUR_MS)
             self._hour_read_at_ms = mono_ms
         return self._hour
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 from http import HTTPStatus
 
+from core import clocks
 from core.egress import Target, parse_url
 from core.webhook import EGRESS_REASON_PREFIX, PostResult
 
@@ -56,7 +57,8 @@ class Receiver:
 
     def probe_in_ms(self, now_ms: int) -> int:
         """Return how long the circuit is still open; 0 if an attempt may begin now."""
-        return max(0, self.open_until_ms - now_ms)
+        still_open = clocks.to_come(self.open_until_ms, now_ms, OPEN_MAX_MS)
+        return self.open_until_ms - now_ms if still_open else 0
 
 
 def receiver_name(client: str, url: str) -> str:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+from core import clocks
+
 KEPT_MS = 24 * 3_600_000
 ABANDONED_MS = 3_000
 """No request is processed for longer: its answer leaves within two seconds."""
@@ -33,7 +35,8 @@ class Claim:
 
     def abandoned(self, now_ms: int) -> bool:
         """Whether the instance that processed the request must have stopped, without a reply."""
-        return self.reply is None and now_ms >= self.claimed_ms + ABANDONED_MS
+        until_ms = self.claimed_ms + ABANDONED_MS
+        return self.reply is None and not clocks.to_come(until_ms, now_ms, ABANDONED_MS)
 
 
 def new_claim(client: str, key: str, parameters: str, request_id: str, now_ms: int) -> Claim:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
+from core.clocks import CALL_LIMIT_MS_MAX, GRACE_MS_MAX, SKEW_MS_MAX, WAIT_MS_MAX
 from core.egress import PORT_MAX, Policy
 from core.errors import SettingError
 from core.window import CALLS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN, Limits, Timing
@@ -118,11 +119,11 @@ class CallSettings:
             url=reader.url("UPSTREAM_URL"),
             limits=Limits(reader.integer("UPSTREAM_LIMIT", 10, 1, CALLS_MAX), window_ms),
             timing=Timing(
-                grace_ms=reader.milliseconds("UPSTREAM_GRACE_SECONDS", 10, 0, 600),
-                margin_ms=reader.milliseconds("CLOCK_MARGIN_SECONDS", 0.25, 0.01, 60),
+                grace_ms=reader.milliseconds("UPSTREAM_GRACE_SECONDS", 10, 0, GRACE_MS_MAX / 1000),
+                margin_ms=reader.milliseconds("CLOCK_MARGIN_SECONDS", 0.25, 0.01, SKEW_MS_MAX / 1000),
             ),
-            call_limit_ms=reader.milliseconds("UPSTREAM_TIMEOUT_SECONDS", 30, 0.1, 60),
-            retry_ms=reader.milliseconds("UPSTREAM_RETRY_SECONDS", 30, 0.1, 86_400),
+            call_limit_ms=reader.milliseconds("UPSTREAM_TIMEOUT_SECONDS", 30, 0.1, CALL_LIMIT_MS_MAX / 1000),
+            retry_ms=reader.milliseconds("UPSTREAM_RETRY_SECONDS", 30, 0.1, WAIT_MS_MAX / 1000),
             attempts_max=reader.integer("UPSTREAM_MAX_ATTEMPTS", 60, 1, 10_000),
             age_max_ms=reader.milliseconds("UPSTREAM_MAX_AGE_SECONDS", 21_600, 1, 1_209_600),
             signature_ttl_ms=reader.milliseconds("SIGNATURE_TTL_SECONDS", 3600, 0, 1_209_600),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 
+from core import clocks
 from core.gate import Gate
 from core.headline import Facts, headline
 
@@ -46,6 +47,11 @@ class Minute:
     p95_ms: int = 0
     state: str = ""
     since_ms: int = 0
+
+
+def believed(minutes: Iterable[Minute], now_ms: int) -> list[Minute]:
+    """Leave out items of the future, which a wrong clock wrote: until then no other item would be written."""
+    return [minute for minute in minutes if clocks.possible(minute.at_ms, now_ms, 0)]
 
 
 @dataclass(frozen=True, slots=True)

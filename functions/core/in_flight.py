@@ -6,6 +6,8 @@ the lease of a holder that crashed expires.
 
 from dataclasses import dataclass, replace
 
+from core import clocks
+
 PLACES_MAX = 4
 CLIENT_PLACES_MAX = 3
 LEASE_MS = 20_000
@@ -55,4 +57,7 @@ def vacate(places: InFlight, lease_id: str) -> InFlight | None:
 
 
 def _live(places: InFlight, now_ms: int) -> tuple[Lease, ...]:
-    return tuple(lease for lease in places.leases if lease.started_ms + LEASE_MS > now_ms)
+    """Return the leases that have not expired."""
+    return tuple(
+        lease for lease in places.leases if clocks.to_come(lease.started_ms + LEASE_MS, now_ms, LEASE_MS)
+    )

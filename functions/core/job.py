@@ -10,6 +10,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
+from core import clocks
 from core.due_index import DueKind, IndexRow
 
 DAY_MS = 86_400_000
@@ -150,7 +151,7 @@ class Job:
 
     def call_live(self, now_ms: int) -> bool:
         """Whether a call is under way."""
-        return self.call is not None and now_ms < self.call.until_ms
+        return self.call is not None and clocks.to_come(self.call.until_ms, now_ms, clocks.CALL_MS_MAX)
 
     def fresh_signature(self, now_ms: int, ttl_ms: int) -> str:
         """Return the signature if it may still answer new callers, else an empty string."""
@@ -162,11 +163,11 @@ class Job:
 
     def outcome_is_fresh(self, now_ms: int, ttl_ms: int) -> bool:
         """Whether there is an outcome that may still answer new callers."""
-        return self.outcome is not None and now_ms < self.outcome.at_ms + ttl_ms
+        return self.outcome is not None and clocks.to_come(self.outcome.at_ms + ttl_ms, now_ms, ttl_ms)
 
     def answers(self, accepted_ms: int, ttl_ms: int) -> bool:
         """Whether its outcome answers a request: it was still valid at the acceptance, or came later."""
-        return self.outcome_is_fresh(accepted_ms, ttl_ms)
+        return self.outcome is not None and accepted_ms < self.outcome.at_ms + ttl_ms
 
     def callable_by_api(self, now_ms: int, ttl_ms: int) -> bool:
         """Whether the API may call it for a new request: no other request waits, and its next try is due."""
@@ -179,6 +180,15 @@ class Job:
     def callable_by_processor(self, now_ms: int) -> bool:
         """Whether the processor may call it: it is due, and no call is under way."""
         return self.due_ms is not None and self.due_ms <= now_ms and not self.call_live(now_ms)
+
+
+def plausible(job: Job, now_ms: int) -> Job:
+    """Return the job without times that can't be true; the same one if there are none."""
+    if clocks.possible(max(job.next_try_ms, job.due_ms or 0), now_ms, clocks.WAIT_MS_MAX):
+        return job
+    due_ms = None if job.due_ms is None else now_ms
+    key_refused_ms = None if job.key_refused_ms is None else clocks.past(job.key_refused_ms, now_ms)
+    return replace(job, next_try_ms=now_ms, due_ms=due_ms, key_refused_ms=key_refused_ms)
 
 
 def new_job(message: str, now_ms: int) -> Job:

@@ -21,12 +21,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
 
+from core import clocks
 from core.due_index import DueKind, EndedKind, IndexRow
 from core.job import OUTCOME_KEPT_MS, Job
 
 LOOK_MS = 60_000
 LOOK_MS_MAX = 600_000
-ESTIMATE_MS_MAX = 86_400_000
 RESEND_MS = 30_000
 RESEND_MS_MAX = 900_000
 DELIVERY_LIVE_MS = 30_000
@@ -199,14 +199,40 @@ class Request:
         return max(0, job.attempts - self.attempts_before) if job else None
 
 
+def plausible(request: Request, now_ms: int) -> Request:
+    """Return the request without times that can't be true; the same one if there are none.
+
+    If its `due_ms` can't be true, neither is the time of its next webhook attempt believed.
+    """
+    delivery, due_ms = request.delivery, request.due_ms
+    late = due_ms is not None and not clocks.possible(due_ms, now_ms, clocks.WAIT_MS_MAX)
+    first = delivery.attempts == 0
+    not_before_ms = clocks.past(delivery.not_before_ms, now_ms) if first else delivery.not_before_ms
+    fenced = clocks.possible(delivery.until_ms, now_ms, DELIVERY_LIVE_MS)
+    corrected = replace(
+        request,
+        created_ms=clocks.past(request.created_ms, now_ms),
+        due_ms=now_ms if late else due_ms,
+        delivery=replace(
+            delivery,
+            not_before_ms=min(now_ms, not_before_ms) if late else not_before_ms,
+            until_ms=delivery.until_ms if fenced else 0,
+        ),
+    )
+    return request if corrected == request else corrected
+
+
 def look_again(request: Request, job: Job, now_ms: int) -> Request:
     """Set when to look at an open request again: after as long as it has waited, from one minute to ten.
 
     While it waits for its first call, that is not before the call should have ended. Its job is scheduled, so
     frequent looks would find nothing to do.
     """
+    request = plausible(request, now_ms)
     wait_ms = min(max(LOOK_MS, now_ms - request.created_ms), LOOK_MS_MAX)
-    first_call_ms = 0 if job.attempts else min(request.estimated_ms or 0, now_ms + ESTIMATE_MS_MAX)
+    estimated_ms = 0 if job.attempts else request.estimated_ms or 0
+    known = clocks.possible(estimated_ms, now_ms, clocks.WAIT_MS_MAX - LOOK_MS)
+    first_call_ms = estimated_ms if known else 0
     return replace(request, due_ms=max(now_ms + wait_ms, first_call_ms + LOOK_MS))
 
 
@@ -241,6 +267,7 @@ def _close(
 
 def begin_delivery(request: Request, attempt: int, now_ms: int) -> Request | None:
     """Fence one attempt; None if it is not the one that is due: its message is late, early or repeated."""
+    request = plausible(request, now_ms)
     delivery = request.delivery
     if delivery.state is not DeliveryState.PENDING or delivery.attempts != attempt:
         return None
@@ -282,10 +309,13 @@ def _end_delivery(request: Request, state: DeliveryState, now_ms: int, reason: s
     return replace(request, delivery=ended, due_ms=None)
 
 
-def delivery_failed(request: Request, next_ms: int, reason: str, excerpt: str, *, queued: bool) -> Request:
+def delivery_failed(
+    request: Request, now_ms: int, next_ms: int, reason: str, excerpt: str, *, queued: bool
+) -> Request:
     """Record a failed attempt; the next may begin at `next_ms`. `queued`: a message will start it then."""
     waiting = replace(request.delivery, until_ms=0, not_before_ms=next_ms, reason=reason, excerpt=excerpt)
-    return replace(request, delivery=waiting, due_ms=next_ms + RESEND_MS if queued else next_ms)
+    due_ms = next_ms + RESEND_MS if queued else next_ms
+    return replace(request, delivery=waiting, due_ms=min(due_ms, now_ms + clocks.WAIT_MS_MAX))
 
 
 def delivery_overdue_ms(request: Request, now_ms: int) -> int:
@@ -294,11 +324,19 @@ def delivery_overdue_ms(request: Request, now_ms: int) -> int:
     return max(0, now_ms - max(delivery.not_before_ms, delivery.until_ms, request.closed_ms))
 
 
+def attempt_due(request: Request, now_ms: int) -> bool:
+    """Whether a webhook attempt may begin; a row of the due index may come earlier than a distant attempt."""
+    return request.delivery_due and request.delivery.not_before_ms <= now_ms
+
+
 def resend_delivery(request: Request, now_ms: int) -> Request:
     """Make a delivery due later, before its message, which may be lost, is sent again.
 
-    Later by as long as it is overdue, from 30 s to 15 min: if no notifier runs, messages don't pile up.
+    Later by as long as it is overdue, from 30 s to 15 min: if no notifier runs, messages don't pile up. If
+    its next attempt is still to come, it is due then, but no later than in `WAIT_MS_MAX`.
     """
+    if not attempt_due(request, now_ms):
+        return replace(request, due_ms=min(request.delivery.not_before_ms, now_ms + clocks.WAIT_MS_MAX))
     wait_ms = min(max(RESEND_MS, delivery_overdue_ms(request, now_ms)), RESEND_MS_MAX)
     return replace(request, due_ms=now_ms + wait_ms)
 

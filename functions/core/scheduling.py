@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from core import waiting
+from core import clocks, waiting
 from core.gate import Gate
 from core.window import Kind, Slot, Window
 
@@ -123,10 +123,11 @@ def _with_one_taken(window: Window, now_ms: int, kind: Kind) -> Window:
 def retry_at_ms(now_ms: int, failing_since_ms: int, retry_ms: int, jitter: float) -> int:
     """When a message that failed may be called again: after `retry_ms`, or a tenth of the outage if longer.
 
-    `jitter` in [0, 1) lengthens the delay by up to a tenth; it never shortens it.
+    `jitter` in [0, 1) lengthens the delay by up to a tenth; it never shortens it. The delay is at most
+    `WAIT_MS_MAX`.
     """
     delay_ms = max(retry_ms, (now_ms - failing_since_ms) // OUTAGE_SHARE)
-    return now_ms + round(delay_ms * (1 + JITTER_SHARE * jitter))
+    return now_ms + min(round(delay_ms * (1 + JITTER_SHARE * jitter)), clocks.WAIT_MS_MAX)
 
 
 class Inline(StrEnum):

@@ -114,7 +114,7 @@ class Attempts:
         if next_ms is None:
             return requests.undeliverable(started, now_ms, outcome.reason, excerpt)
         queued = next_ms - now_ms <= DELAY_MS_MAX
-        return requests.delivery_failed(started, next_ms, outcome.reason, excerpt, queued=queued)
+        return requests.delivery_failed(started, now_ms, next_ms, outcome.reason, excerpt, queued=queued)
 
     def _report(self, request: Request, outcome: Outcome) -> None:
         self._ports.telemetry.event(

@@ -41,7 +41,7 @@ class Minutes:
 
     async def _write_item(self) -> None:
         now_ms = self._clock.now_ms()
-        items = await self._items.since(now_ms - BEFORE_MS)
+        items = history.believed(await self._items.since(now_ms - BEFORE_MS), now_ms)
         before = items[-1] if items else None
         if before and now_ms - before.at_ms < EVERY_MS:
             return

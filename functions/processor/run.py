@@ -14,6 +14,7 @@ from calling.outcomes import Outcomes
 from calling.slots import Slots
 from calling.wakeups import WakeUps
 from core import clocks
+from core import job as jobs
 from core.config import CallSettings
 from core.errors import Unavailable, Unreadable, described
 from core.job import Job
@@ -88,7 +89,7 @@ class Run:
     async def run(self, wake_ups: Sequence[WakeUp] = ()) -> int:
         """Work until nothing is due soon or the time is up; return how many calls were made."""
         await self._wait_out(wake_ups)
-        sweep = asyncio.create_task(self._swept())
+        sweep = asyncio.create_task(self._swept(scheduled=not wake_ups))
         try:
             made = await self._work(wake_ups)
         finally:  # also after an error: else the results of calls in flight would not be recorded
@@ -216,6 +217,7 @@ class Run:
     async def _start(self, turn: Next, aim: int, retries_left: int) -> StartedCall | NotStarted:
         """Start the call (fence, then slot), if the job is still due and an open request waits for it."""
         job, page = await self._store.load(turn.due.job_id)
+        job = jobs.plausible(job, self._clock.now_ms()) if job else None
         if job is None or not job.callable_by_processor(self._clock.now_ms()):
             return NotStarted(job)
         oldest = await self._outcomes.first_waiting(job, page)
@@ -235,9 +237,11 @@ class Run:
             hints={"old_retry_last": turn.old_retry, "retries_due": retries_left},
         )
 
-    async def _swept(self) -> None:
+    async def _swept(self, *, scheduled: bool) -> None:
         try:
             await self._sweep.run(self._stop_ms)
+            if scheduled:
+                await self._sweep.correct(self._stop_ms)
         except Unavailable as error:  # the remaining rows are still due
             self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(error))
         except Exception as error:  # noqa: BLE001 - nobody reads this task's result, so log its error here

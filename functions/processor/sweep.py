@@ -12,15 +12,22 @@ from calling.conditional import amend_job
 from calling.outcomes import Outcomes
 from calling.slots import Slots
 from calling.wakeups import WakeUps
-from core import clocks, hints, scheduling
+from core import clocks, hints
 from core import job as jobs
 from core.config import CallSettings
 from core.due_index import DueKind
 from core.errors import Unavailable, Unreadable, described
 from core.job import Job, Waiter
 from core.messages import NotificationMessage
-from core.request import Request, delivery_overdue_ms, look_again, resend_delivery
-from ports import Ports, RequestKey, Written
+from core.request import (
+    Request,
+    attempt_due,
+    delivery_overdue_ms,
+    look_again,
+    plausible,
+    resend_delivery,
+)
+from ports import FOREVER_MS, Ports, RequestKey, Written
 from processor.backoff import Backoff
 
 ROWS_MAX = 100
@@ -42,7 +49,6 @@ class Sweep:
         self._outcomes = outcomes
         self._backoff = backoff
         self._settings = settings
-        self._wait_max_ms = 2 * max(settings.retry_ms, settings.age_max_ms // scheduling.OUTAGE_SHARE)
 
     async def run(self, stop_mono_ms: int) -> None:
         """Look at due requests and deliveries, page by page, until `stop_mono_ms`.
@@ -52,13 +58,36 @@ class Sweep:
         await self._each_page(DueKind.OPEN, self._look_at_requests, stop_mono_ms)
         await self._each_page(DueKind.DELIVERY, self._resend, stop_mono_ms)
 
+    async def correct(self, stop_mono_ms: int) -> None:
+        """Look at rows that are due later than any wait lasts, because a host with a wrong clock wrote them.
+
+        Raises `Unavailable`; the remaining rows stay as they are.
+        """
+        from_ms = self._clock.now_ms() + clocks.WAIT_MS_MAX + clocks.SKEW_MS_MAX + 1
+        await self._each_page(DueKind.OPEN, self._look_at_requests, stop_mono_ms, from_ms)
+        await self._each_page(DueKind.DELIVERY, self._resend, stop_mono_ms, from_ms)
+        retries = await self._store.due_jobs(DueKind.RETRY, FOREVER_MS, ROWS_MAX, from_ms=from_ms)
+        await self._each((due.job_id, self._correct_job(due.job_id)) for due in retries)
+
+    async def _correct_job(self, job_id: str) -> None:
+        """Make a job due now that nobody may be waiting for any more."""
+        job = await self._store.job(job_id)
+        corrected = jobs.plausible(job, self._clock.now_ms()) if job else None
+        if job and corrected and corrected is not job:
+            await self._store.write_job(job, corrected)
+
     async def _each_page(
-        self, kind: DueKind, act: Callable[[Sequence[RequestKey]], Awaitable[None]], stop_mono_ms: int
+        self,
+        kind: DueKind,
+        act: Callable[[Sequence[RequestKey]], Awaitable[None]],
+        stop_mono_ms: int,
+        from_ms: int = 0,
     ) -> None:
         """Read page after page, past stale rows and rows that can't be read, which stay on the index."""
         now_ms, after = self._clock.now_ms(), None
         while self._clock.monotonic_ms() < stop_mono_ms:
-            page = await self._store.due_requests(kind, now_ms, ROWS_MAX, after)
+            until_ms = FOREVER_MS if from_ms else now_ms
+            page = await self._store.due_requests(kind, until_ms, ROWS_MAX, after, from_ms=from_ms)
             await act([key for key in page if not self._skipped(key, now_ms)])
             if len(page) < ROWS_MAX:
                 return
@@ -132,7 +161,7 @@ class Sweep:
         def decide(seen: Job | None) -> Job:
             now_ms, ttl_ms = self._clock.now_ms(), self._settings.signature_ttl_ms
             job = jobs.schedule(seen, oldest.message, now_ms, waiter, outcome_ttl_ms=ttl_ms)
-            return clocks.bounded_job(job, now_ms, self._wait_max_ms)
+            return jobs.plausible(job, now_ms)
 
         scheduled = await amend_job(self._store, job, decide)
         if scheduled is not job:
@@ -166,10 +195,11 @@ class Sweep:
     async def _move_on(self, key: RequestKey, moved: list[Request]) -> None:
         request = await self._store.request_of(key.job_id, key.request_id)
         now_ms = self._clock.now_ms()
+        request = plausible(request, now_ms) if request else None
         if request is None or not request.delivery_due or (request.due_ms or 0) > now_ms:
             return
         result = await self._store.write_request(request, resend_delivery(request, now_ms))
-        if isinstance(result, Written):
+        if isinstance(result, Written) and attempt_due(request, now_ms):
             overdue_s = delivery_overdue_ms(request, now_ms) / 1000
             self._telemetry.event("webhook_overdue", {"DeliveryOverdueS": overdue_s}, request_id=request.id)
             moved.append(result.record)

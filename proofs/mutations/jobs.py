@@ -223,6 +223,20 @@ def _delivered(outcome: Outcome, *_: Any) -> Outcome:
     return replace(outcome, kind=OutcomeKind.DELIVERED) if failed else outcome
 
 
+# Times that can't be true
+
+
+def _believed(record: Any, _: int) -> Any:
+    return record
+
+
+def _to_come(at_ms: int, now_ms: int, _: int) -> bool:
+    return now_ms < at_ms
+
+
+async def _uncorrected(*_: Any) -> None: ...
+
+
 FAULTS = (
     Fault("a sweep that skips open requests", {"MemoryJobStore.due_requests": never_shown(DueKind.OPEN)}),
     Fault(
@@ -291,6 +305,24 @@ FAULTS = (
         "a record that can't be read stops the others",
         {"Run._skip": lambda _: _raised},
         tests=PROCESSOR,
+    ),
+    Fault("a request's times are believed", {"request.plausible": lambda _: _believed}),
+    Fault("a job's times are believed", {"job.plausible": lambda _: _believed}),
+    Fault(
+        "the gate's times are believed",
+        {"clocks.bounded": lambda _: lambda *_: None},
+        tests=("unit/test_clocks.py",),
+    ),
+    Fault("rows that are due in a year are not looked for", {"Sweep.correct": lambda _: _uncorrected}),
+    Fault(
+        "an end that can't be true is believed",
+        {"clocks.to_come": lambda _: _to_come},
+        tests=("unit/test_clocks.py",),
+    ),
+    Fault(
+        "an event of the future is believed",
+        {"clocks.past": lambda _: lambda at_ms, _: at_ms},
+        tests=("unit/test_clocks.py",),
     ),
     Fault("a call that was given up is kept by the kernel", {"socket_options": with_result(without_reset)}),
 )

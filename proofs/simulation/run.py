@@ -31,7 +31,7 @@ from proofs.simulation.checks import Checks
 from proofs.simulation.faults import Faults, FaultyPort, Instance, LossyQueue, adopt_tasks
 from proofs.simulation.operating import Operator, OperatorPorts
 from proofs.simulation.plan import WEBHOOK_DELAYS_MS, Call, Plan, plan, stream
-from proofs.simulation.troubles import FAR_SKEWS_MS, SKEWS_MS, Act, Trouble
+from proofs.simulation.troubles import SKEWS_MS, Act, Trouble
 from proofs.simulation.virtual_time import VirtualClock
 from proofs.simulation.world import (
     ObservedStore,
@@ -353,10 +353,9 @@ class Simulation:
 
     def _wrong_by_ms(self) -> int:
         """How far the clock of a new instance is off, beyond what the margin covers."""
-        skews = {Trouble.CLOCKS: SKEWS_MS, Trouble.FAR_CLOCKS: FAR_SKEWS_MS}
-        drawn = [skews[trouble] for trouble in self.plan.troubles if trouble in skews]
+        drawn = [skew_ms for trouble in sorted(self.plan.troubles) for skew_ms in SKEWS_MS.get(trouble, ())]
         over = VirtualClock().monotonic_ms() >= self.plan.faults_end_ms
-        return 0 if over or not drawn or self.rng.random() < RIGHT_SHARE else self.rng.choice(drawn[0])
+        return 0 if over or not drawn or self.rng.random() < RIGHT_SHARE else self.rng.choice(drawn)
 
     def _port(self, inner: object, name: str, instance: Instance, *, raises: bool = True) -> Any:
         return FaultyPort(inner, name, instance, self._faults, self.trace, raises=raises)

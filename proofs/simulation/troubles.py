@@ -16,7 +16,8 @@ class Trouble(StrEnum):
     LIMITED = "limited by others"
     FAR_RETRY = "far retry-after"
     CLOCKS = "wrong clocks"
-    FAR_CLOCKS = "clocks a day ahead"
+    FAST_CLOCKS = "clocks far ahead"
+    SLOW_CLOCKS = "clocks far behind"
     LIMITS = "limits change"
     PAUSE = "paused"
     REPLAY = "replays"
@@ -28,9 +29,6 @@ class Trouble(StrEnum):
     HOSTILE = "hostile callers"
 
 
-PENDING = frozenset({Trouble.FAR_CLOCKS})
-"""What the present code does not survive: drawn only when it is asked for."""
-
 SPELLS = {
     Trouble.KEY: "key",
     Trouble.LIMITED: "limit",
@@ -40,8 +38,13 @@ SPELLS = {
 }
 """What is down, for all instances, from one moment until another."""
 OPERATOR = (Trouble.LIMITS, Trouble.PAUSE, Trouble.REPLAY, Trouble.PURGE)
-SKEWS_MS = (-60_000, -5_000, 5_000, 60_000)
-FAR_SKEWS_MS = (86_400_000, 3_600_000)
+HOUR_MS, DAY_MS, YEAR_MS = 3_600_000, 86_400_000, 365 * 86_400_000
+SKEWS_MS = {
+    Trouble.CLOCKS: (-60_000, -5_000, 5_000, 60_000),
+    Trouble.FAST_CLOCKS: (HOUR_MS, DAY_MS, 10 * YEAR_MS),
+    Trouble.SLOW_CLOCKS: (-HOUR_MS, -DAY_MS, -10 * YEAR_MS),
+}
+"""How far the clock of some hosts is off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,10 @@ class Act:
 
 
 def drawn(rng: Random, asked_for: Trouble | None) -> frozenset[Trouble]:
-    """Return up to two of those that are survived, or the one that is asked for."""
+    """Return up to two, or the one that is asked for."""
     if asked_for:
         return frozenset({asked_for})
-    known = [trouble for trouble in Trouble if trouble not in PENDING]
-    return frozenset(rng.sample(known, rng.choice((0, 1, 1, 2))))
+    return frozenset(rng.sample(list(Trouble), rng.choice((0, 1, 1, 2))))
 
 
 def acts(rng: Random, troubles: frozenset[Trouble], until_ms: int) -> tuple[Act, ...]:

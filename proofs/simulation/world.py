@@ -105,16 +105,24 @@ class ObservedStore(MemoryJobStore):
             raise Unreadable("a job can't be read")
 
     async def due_jobs(
-        self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+        self,
+        kind: DueKind,
+        until_ms: int,
+        limit: int,
+        after: Due | None = None,
+        *,
+        client: str = "",
+        from_ms: int = 0,
     ) -> list[Due]:
         """Return what the index shows by now."""
-        return await self._shown().due_jobs(kind, until_ms, limit, after, client=client)
+        index = self._shown()
+        return await index.due_jobs(kind, until_ms, limit, after, client=client, from_ms=from_ms)
 
     async def due_requests(
-        self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None
+        self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None, *, from_ms: int = 0
     ) -> list[RequestKey]:
         """Return what the index shows by now."""
-        return await self._shown().due_requests(kind, until_ms, limit, after)
+        return await self._shown().due_requests(kind, until_ms, limit, after, from_ms=from_ms)
 
     async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
         """Return what the index shows by now."""

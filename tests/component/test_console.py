@@ -144,9 +144,9 @@ def test_what_ended_meanwhile_is_shown_once_and_as_it_is() -> None:
         await world.store.write_request(request, closed)
 
         async def lagging(
-            kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None
+            kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None, *, from_ms: int = 0
         ) -> list[RequestKey]:
-            del until_ms, limit, after
+            del until_ms, limit, after, from_ms
             return stale[kind]
 
         assert [row["state"] for row in (await state(client)).json()["requests"]] == ["signed"]

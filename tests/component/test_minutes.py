@@ -6,6 +6,7 @@ from core import job as jobs
 from core import request as requests
 from core import window as windows
 from core.gate import Gate
+from core.history import Minute
 from core.request import Request
 from core.window import Limits
 from processor.figures import waiting
@@ -57,6 +58,18 @@ def test_a_minute_is_noted_once() -> None:
         first, second = await world.items.since(0)
         assert (first.waiting, first.ended, first.state) == (2, 0, "at_limit")
         assert (second.ended, second.p50_ms, second.since_ms) == (1, 40_000, first.at_ms)
+
+    run(scenario())
+
+
+def test_an_item_of_tomorrow_does_not_stop_the_history() -> None:
+    """A host with a wrong clock wrote it; the next minute is noted all the same."""
+
+    async def scenario() -> None:
+        world = World()
+        await world.items.write(Minute(world.clock.now_ms() + 86_400_000))
+        await world.minutes().note()
+        assert world.clock.now_ms() in world.items.items
 
     run(scenario())
 

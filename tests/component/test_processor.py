@@ -127,6 +127,30 @@ def test_a_run_calls_and_closes_what_waits() -> None:
     run(scenario())
 
 
+def test_rows_that_are_due_in_a_year_are_dealt_with_by_the_schedule() -> None:
+    """A host with a wrong clock wrote a request, a webhook and a retry; the next scheduled run finds each."""
+
+    async def scenario() -> None:
+        world, year_ms = ProcessorWorld(), 365 * 24 * HOUR_MS
+        store, now_ms = world.notifiers.store, world.notifiers.clock.now_ms()
+        waiting = await world.wait_for("waits", due_in_ms=year_ms)
+        told = await world.wait_for("told")
+        await store.write_request(told, requests.close_signed(told, SIGNATURE, now_ms + year_ms))
+        retried = jobs.schedule(None, "retried", now_ms)
+        await store.write_job(None, jobs.failed(retried, now_ms, now_ms + year_ms, counted=True))
+        await assemble(world.ports, CALLS).run([WakeUp()])
+        assert (await world.notifiers.now(waiting)).due_ms == now_ms + year_ms  # other runs don't look so far
+        await assemble(world.ports, CALLS).run()
+        assert len(world.notifiers.queue.texts) == 1
+        job = await store.job(retried.id)
+        assert job
+        assert job.due_ms == now_ms
+        await world.work(1)
+        assert (await world.notifiers.now(waiting)).state is RequestState.SIGNED
+
+    run(scenario())
+
+
 def test_an_idle_run_ends_at_once() -> None:
     """With nothing to do a run looks once and ends, and no wake-up follows: idle costs next to nothing."""
 
@@ -217,9 +241,15 @@ def test_a_job_that_a_wake_up_names_needs_no_index() -> None:
         world = ProcessorWorld()
 
         async def nothing(
-            kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+            kind: DueKind,
+            until_ms: int,
+            limit: int,
+            after: Due | None = None,
+            *,
+            client: str = "",
+            from_ms: int = 0,
         ) -> list[Due]:
-            del kind, until_ms, limit, after, client
+            del kind, until_ms, limit, after, client, from_ms
             return []
 
         world.notifiers.store.due_jobs = nothing  # type: ignore[method-assign]
@@ -617,13 +647,19 @@ def test_whatever_ends_a_run_its_calls_are_seen_through() -> None:
         due_jobs, reads = world.notifiers.store.due_jobs, 0
 
         async def fail_later(
-            kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+            kind: DueKind,
+            until_ms: int,
+            limit: int,
+            after: Due | None = None,
+            *,
+            client: str = "",
+            from_ms: int = 0,
         ) -> list[Due]:
             nonlocal reads
-            reads += 1
+            reads += not from_ms  # the sweep's read is another one
             if reads > 2:
                 raise ZeroDivisionError
-            return await due_jobs(kind, until_ms, limit, after, client=client)
+            return await due_jobs(kind, until_ms, limit, after, client=client, from_ms=from_ms)
 
         world.notifiers.store.due_jobs = fail_later  # type: ignore[method-assign]
         world.upstream.takes_ms = 8_000
@@ -768,9 +804,15 @@ def test_no_look_at_the_index_is_endless() -> None:
         clock, store = world.notifiers.clock, world.notifiers.store
 
         async def damaged(
-            kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+            kind: DueKind,
+            until_ms: int,
+            limit: int,
+            after: Due | None = None,
+            *,
+            client: str = "",
+            from_ms: int = 0,
         ) -> list[Due]:
-            del kind, until_ms, client
+            del kind, until_ms, client, from_ms
             first = int(after.job_id) + 1 if after else 0
             for number in range(first, first + limit):
                 backoff.hold(str(number), clock.now_ms(), 60_000)

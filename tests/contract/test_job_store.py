@@ -215,6 +215,19 @@ async def test_due_jobs_are_read_on_after_a_row(store: JobStore) -> None:
     assert len({due.job_id for due in seen}) == len(seen)
 
 
+async def test_rows_that_are_due_from_some_moment_on(store: JobStore) -> None:
+    """Both bounds are included, for jobs and for requests."""
+    for number in range(4):
+        await _stored(store, _waiting(f"hello {number}", NOW_MS + number))
+        await store.accept(_request(number + 1, due_ms=NOW_MS + number))
+    jobs_due = await store.due_jobs(DueKind.FRESH, NOW_MS + 2, 10, from_ms=NOW_MS + 1)
+    assert [due.due_ms for due in jobs_due] == [NOW_MS + 1, NOW_MS + 2]
+    requests_due = await store.due_requests(DueKind.OPEN, NOW_MS + 2, 10, from_ms=NOW_MS + 1)
+    assert [key.due_ms for key in requests_due] == [NOW_MS + 1, NOW_MS + 2]
+    after = await store.due_requests(DueKind.OPEN, NOW_MS + 3, 10, requests_due[0], from_ms=NOW_MS + 1)
+    assert [key.due_ms for key in after] == [NOW_MS + 2, NOW_MS + 3]
+
+
 async def test_an_accepted_request_is_found_by_its_id_at_once(store: JobStore) -> None:
     """The status of a 202 is strongly consistent: by its own id, and by its job."""
     request = await store.accept(_request())

@@ -19,9 +19,7 @@ from core.job import Job
 from core.request import Request
 from core.scheduling import Due
 from core.window import Change, Window
-from ports import PAGE_MAX, Clock, Conflict, OwnKey, Page, Received, RequestKey, Written
-
-FOREVER_MS = 10**15
+from ports import FOREVER_MS, PAGE_MAX, Clock, Conflict, OwnKey, Page, Received, RequestKey, Written
 
 
 @dataclass(slots=True)
@@ -104,22 +102,30 @@ class MemoryJobStore:
         return Written(requests[after.id])
 
     async def due_jobs(
-        self, kind: DueKind, until_ms: int, limit: int, after: Due | None = None, *, client: str = ""
+        self,
+        kind: DueKind,
+        until_ms: int,
+        limit: int,
+        after: Due | None = None,
+        *,
+        client: str = "",
+        from_ms: int = 0,
     ) -> list[Due]:
         """Return the scheduled jobs that are due by then."""
         rows = [
             Due(job.id, row.at_ms, job.oldest_ms, client)
             for job in self._table.jobs.values()
-            if (row := job.index_row) and row.partition == partition(kind, client) and row.at_ms <= until_ms
+            if (row := job.index_row) and row.partition == partition(kind, client)
+            if from_ms <= row.at_ms <= until_ms
         ]
         later = [due for due in rows if after is None or _order(due) > _order(after)]
         return sorted(later, key=_order)[:limit]
 
     async def due_requests(
-        self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None
+        self, kind: DueKind, until_ms: int, limit: int, after: RequestKey | None = None, *, from_ms: int = 0
     ) -> list[RequestKey]:
         """Return the requests that are to be looked at by then."""
-        rows = self._requests_at(kind, until_ms)
+        rows = [key for key in self._requests_at(kind, until_ms) if key.due_ms >= from_ms]
         return [key for key in rows if after is None or _order(key) > _order(after)][:limit]
 
     async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:

@@ -70,7 +70,7 @@ def test_webhooks_are_counted_by_what_became_of_them() -> None:
     pending = signed(NOW_MS)
     listed = [
         pending,
-        requests.delivery_failed(pending, NOW_MS + 5_000, "http_500", "", queued=True),
+        requests.delivery_failed(pending, NOW_MS, NOW_MS + 5_000, "http_500", "", queued=True),
         requests.delivered(pending, NOW_MS, "http_204"),
         requests.delivered(pending, NOW_MS, "http_200"),
         requests.undeliverable(pending, NOW_MS, "http_500", ""),

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from core import clocks
 from core import job as jobs
 from core import request as requests
-from core.job import OUTCOME_KEPT_MS
+from core.job import DAY_MS, OUTCOME_KEPT_MS
 from core.request import Delivery, DeliveryState, Failure, Request, RequestState
 
 NOW = 1_800_000_000_000
@@ -148,9 +149,19 @@ def test_calls_count_from_the_acceptance() -> None:
 @pytest.mark.parametrize(("queued", "due_ms"), [(True, NOW + 35_000), (False, NOW + 5_000)])
 def test_a_failed_attempt_is_due_again(queued: bool, due_ms: int) -> None:
     """With a message on its way the index looks only in case that is lost."""
-    failed = requests.delivery_failed(BEGUN, NOW + 5_000, "http_500", "oops", queued=queued)
+    failed = requests.delivery_failed(BEGUN, NOW, NOW + 5_000, "http_500", "oops", queued=queued)
     assert (failed.delivery.not_before_ms, failed.delivery.until_ms) == (NOW + 5_000, 0)
     assert (failed.delivery.attempts, failed.due_ms) == (1, due_ms)
+
+
+def test_a_webhook_that_waits_for_a_day_is_looked_at_earlier() -> None:
+    """No row of the index is due later than `WAIT_MS_MAX`; a look in between sends nothing."""
+    failed = requests.delivery_failed(BEGUN, NOW, NOW + DAY_MS, "http_503", "", queued=False)
+    assert failed.due_ms == NOW + clocks.WAIT_MS_MAX
+    assert not requests.attempt_due(failed, failed.due_ms)
+    assert requests.resend_delivery(failed, failed.due_ms).due_ms == NOW + 2 * clocks.WAIT_MS_MAX
+    assert requests.resend_delivery(failed, NOW + DAY_MS - 1).due_ms == NOW + DAY_MS
+    assert requests.attempt_due(failed, NOW + DAY_MS)
 
 
 def test_a_message_that_is_sent_again_moves_its_row_on() -> None:

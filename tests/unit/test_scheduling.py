@@ -86,10 +86,11 @@ def test_whose_turn_it_is(
         (NOW_MS - 400_000, 0.0, NOW_MS + 40_000),
         (NOW_MS, 0.5, NOW_MS + 31_500),
         (NOW_MS - 400_000, 0.5, NOW_MS + 42_000),
+        (NOW_MS - 10**9, 0.5, NOW_MS + 21_600_000),
     ],
 )
 def test_when_a_message_is_tried_again(failing_since_ms: int, jitter: float, expected_ms: int) -> None:
-    """After 30 s or a tenth of the outage's age so far, whichever is longer; jitter adds up to a tenth."""
+    """After 30 s or a tenth of the outage's age, whichever is longer; jitter adds a tenth. At most 6 h."""
     assert scheduling.retry_at_ms(NOW_MS, failing_since_ms, 30_000, jitter) == expected_ms
 
 
