@@ -10,7 +10,7 @@ from adapters.dynamodb_table import ABSENT, CONDITION_FAILED, DynamoTable
 from adapters.items import Item, attribute, plain
 from core.errors import Unavailable
 from core.gate import DEFAULTS, Gate
-from core.waiting import PREFIXES, entered_field_of, field_of
+from core.waiting import PREFIXES, entered_field_of, field_of, open_field_of
 from core.window import Change, FieldValue, Kind, Limits, Slot, Window
 from ports import Conflict, Written
 
@@ -142,6 +142,7 @@ def encode(gate: Gate) -> Item:
         **{name: attribute(value) for name, value in values.items() if value != ""},
         **{field_of(client): attribute(count) for client, count in gate.waiting.items()},
         **{entered_field_of(client): attribute(at_ms) for client, at_ms in gate.entered.items()},
+        **{open_field_of(client): attribute(count) for client, count in gate.open_requests.items()},
         "slots": _encode_slots(dict(enumerate(gate.window.slots))),
         "latencies_ms": _numbers(gate.hints.latencies_ms),
     }

@@ -60,6 +60,7 @@ class Own:
                 await self._outcomes.close([(request, after)])
                 if parked := await park_unless_wanted(self._store, request.job_id, now_ms):
                     await self._outcomes.leave_queue(parked)
+                await self._outcomes.write_counts()
                 request = await self._find(request_id, viewer)
         if not request.cancelled:
             raise AlreadyEnded

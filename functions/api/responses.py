@@ -26,6 +26,7 @@ DECLINED: Mapping[Reason, Kind] = {
     Reason.BACKLOG: problems.BACKLOG_TOO_LONG,
     Reason.CLIENT_BACKLOG: problems.CLIENT_BACKLOG_FULL,
     Reason.MESSAGE_WAITERS: problems.MESSAGE_WAITERS_FULL,
+    Reason.CLIENT_REQUESTS: problems.CLIENT_REQUESTS_FULL,
     Reason.UPSTREAM_FAILED: problems.UPSTREAM_FAILED,
     Reason.UPSTREAM_SLOW: problems.UPSTREAM_TOO_SLOW,
     Reason.REFUSED: problems.UPSTREAM_REFUSED,

@@ -83,6 +83,7 @@ SIGN_ANSWERS: Responses = {
         problems.BACKLOG_TOO_LONG,
         problems.CLIENT_BACKLOG_FULL,
         problems.MESSAGE_WAITERS_FULL,
+        problems.CLIENT_REQUESTS_FULL,
     ),
     **failures(problems.PAUSED),
     **refused(

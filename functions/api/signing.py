@@ -1,7 +1,7 @@
 """The two-second contract: a signature if there is time, else a durable acceptance, else the reason."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -20,8 +20,8 @@ from core.gate import Gate
 from core.job import Job, Waiter
 from core.request import LOOK_MS, Request
 from core.scheduling import Inline
-from core.window import Kind
-from ports import Ports
+from core.window import Change, Kind
+from ports import Ports, Written
 from web.deadline import DURABLE_MS, Deadline
 
 MESSAGE_WAITERS_MAX = 1_000
@@ -61,6 +61,7 @@ class Reason(StrEnum):
     BACKLOG = "backlog-too-long"
     CLIENT_BACKLOG = "client-backlog-full"
     MESSAGE_WAITERS = "message-waiters-full"
+    CLIENT_REQUESTS = "client-requests-full"
     UPSTREAM_FAILED = "upstream-failed"
     UPSTREAM_SLOW = "upstream-too-slow"
     REFUSED = "upstream-refused"
@@ -300,11 +301,7 @@ class Signing:
             return Declined(full, self._settings.limits.window_ms)
         request = self._request(ask, seen, now_ms)
         will_wait = self._will_wait(seen, failed)
-        async with asyncio.timeout(deadline.left_s()):
-            if will_wait:
-                request, _ = await asyncio.gather(self._store.accept(request), self._enter(ask.client))
-            else:
-                request = await self._store.accept(request)
+        request = await self._store_counted(request, deadline, enters=will_wait)
         self._telemetry.event("accepted", request_id=request.id, job_id=request.job_id)
         try:
             async with asyncio.timeout(deadline.left_s()):
@@ -321,11 +318,38 @@ class Signing:
             if request.open:  # else this is a repeated request, which was closed before
                 calls = request.calls_of(job)
                 closed = requests.close_signed(request, signature, now_ms, calls=calls, notify=False)
-                await self._try(
-                    "not_closed_in_time", deadline.left_s(), self._store.write_request(request, closed)
-                )
+                await self._try("not_closed_in_time", deadline.left_s(), self._close(request, closed))
             return Signed(signature)
         return self._accepted(request, seen, job)
+
+    async def _store_counted(self, request: Request, deadline: Deadline, *, enters: bool) -> Request:
+        """Store the request, and count it at the same time. If it can't be stored, the count is taken back.
+
+        `enters`: its job enters its caller's queue, and is counted too. After a crash a count is too high for
+        a while, which is safe. If the count can't be written, the processor writes it.
+        """
+        client, now_ms = request.client, self._clock.now_ms()
+        counting = asyncio.create_task(
+            self._count(lambda gate: hints.accept(gate.window, client, now_ms, enters=enters))
+        )
+        try:
+            async with asyncio.timeout(deadline.left_s()):
+                stored, _ = await asyncio.gather(self._store.accept(request), counting)
+                return stored
+        except Unavailable:
+            async with asyncio.timeout(deadline.left_s()):
+                if await counting:
+                    await self._count(lambda gate: hints.take_back(gate.window, client, entered=enters))
+            raise
+
+    async def _count(self, decide: Callable[[Gate], Change]) -> bool:
+        return await self._try("not_counted", NOTIFY_LIMIT_S, self._slots.amend(decide))
+
+    async def _close(self, request: Request, closed: Request) -> None:
+        """Close a request that is answered now."""
+        if isinstance(await self._store.write_request(request, closed), Written):
+            self._slots.count_later({waiting.open_field_of(request.client): -1})
+            await self._slots.write_counts()
 
     def _request(self, ask: Ask, seen: Snapshot, now_ms: int) -> Request:
         gate = seen.gate or self._slots.gate
@@ -345,16 +369,13 @@ class Signing:
 
     async def _full(self, ask: Ask, seen: Snapshot, now_ms: int, deadline: Deadline) -> Reason | None:
         """Return the limit that does not let the request wait; None if it may wait."""
-        if seen.job and seen.job.scheduled:  # the scheduled call serves this request too
-            job_id, first_id = seen.job.id, seen.job.open_from
-            waiters = await _if_readable(
-                lambda: self._store.count_requests(job_id, first_id, MESSAGE_WAITERS_MAX),
-                deadline.left_s(reserve_ms=DURABLE_MS) / 2,
-            )
-            return Reason.MESSAGE_WAITERS if waiters == MESSAGE_WAITERS_MAX else None
         wait_max_ms = self._settings.age_max_ms // 2
         if seen.gate:
             self._accepted_unseen = 0
+            if seen.gate.open_requests.get(ask.client, 0) >= self._settings.client_requests_max:
+                return Reason.CLIENT_REQUESTS
+            if seen.job and seen.job.scheduled:  # the scheduled call serves this request too
+                return await self._message_full(seen.job, seen.gate, deadline)
             share = self._settings.client_backlog_share
             full = admission.admits(
                 seen.gate, ask.client, now_ms, wait_max_ms=wait_max_ms, client_share=share
@@ -371,6 +392,21 @@ class Signing:
             return Reason.UNAVAILABLE
         self._accepted_unseen += 1
         return None
+
+    async def _message_full(self, job: Job, gate: Gate, deadline: Deadline) -> Reason | None:
+        """Return the limit that lets no more requests wait for this message; None if they may.
+
+        The requests of a message are counted only if all callers together have enough open ones.
+        """
+        if sum(gate.open_requests.values()) < MESSAGE_WAITERS_MAX:
+            return None
+        waiters = await _if_readable(
+            lambda: self._store.count_requests(job.id, job.open_from, MESSAGE_WAITERS_MAX),
+            deadline.left_s(reserve_ms=DURABLE_MS) / 2,
+        )
+        if waiters is None:
+            return Reason.UNAVAILABLE
+        return Reason.MESSAGE_WAITERS if waiters == MESSAGE_WAITERS_MAX else None
 
     async def _attach(
         self, request: Request, seen: Snapshot, failed: FailedCall | None, *, entered: bool
@@ -404,8 +440,11 @@ class Signing:
 
     def _waiter(self, request: Request, seen: Snapshot) -> Waiter:
         """Return the request as the job's waiter, and whether its caller's queue is the shorter one."""
-        counts = seen.gate.waiting if seen.gate else {}
         other = seen.job.client if seen.job else ""
+        counts: Mapping[str, int] = {}
+        if seen.gate:
+            retrying = seen.job and seen.job.attempts
+            counts = seen.gate.open_requests if retrying else seen.gate.waiting
         sooner = counts.get(request.client, 0) < counts.get(other, 0)
         return Waiter(request.id, request.client, sooner)
 
@@ -418,15 +457,6 @@ class Signing:
         fresh = seen.gate and (seen.job is None or not (seen.job.scheduled or seen.job.attempts))
         called = failed and failed.answer and self._caller.counts(failed.call, failed.answer)
         return bool(fresh) and not called
-
-    async def _enter(self, client: str) -> None:
-        """Count a job before it waits. After a crash the count is too high for a while, which is safe.
-
-        If the count can't be written, the sweep writes it.
-        """
-        now_ms = self._clock.now_ms()
-        entering = self._slots.amend(lambda gate: hints.enter(gate.window, client, now_ms))
-        await self._try("not_counted", NOTIFY_LIMIT_S, entering)
 
     def _counts(self, before: Job | None, job: Job, client: str, *, entered: bool) -> dict[str, int]:
         """Return what to add to the counts, by field name. A job that is not due yet is not counted."""
@@ -448,16 +478,15 @@ class Signing:
         """Complete a call in the time that is left; if that fails, its fence and lease expire."""
         await self._try("not_recorded_in_time", deadline.left_s(), self._caller.complete(call, answer))
 
-    async def _try(self, failure: str, limit_s: float, *steps: Coroutine[Any, Any, object]) -> None:
-        """Carry out steps concurrently, for `limit_s` at most. Log failures as `failure`; raise none."""
+    async def _try(self, failure: str, limit_s: float, step: Coroutine[Any, Any, object]) -> bool:
+        """Carry out a step, for `limit_s` at most; say whether it succeeded. A failure is only logged."""
         try:
             async with asyncio.timeout(limit_s):
-                results: list[object] = await asyncio.gather(*steps, return_exceptions=True)
-        except TimeoutError:
-            results = [TimeoutError("timeout")]
-        for result in results:
-            if isinstance(result, BaseException):
-                self._telemetry.event(failure, reason=str(result) or type(result).__name__)
+                await step
+        except Exception as error:  # noqa: BLE001 - after the durable write nothing may take the answer back
+            self._telemetry.event(failure, reason=str(error) or type(error).__name__)
+            return False
+        return True
 
 
 def _reserve_ms(ask: Ask, seen: Snapshot) -> int:

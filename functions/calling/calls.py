@@ -183,6 +183,7 @@ class Caller:
             raise job
         if job and job.outcome and job.open_from != call.fenced.open_from:  # scheduled during the call
             await self._outcomes.finish(job.id)
+            await self._slots.write_counts()
         return job
 
     async def carry_out(self, call: StartedCall) -> Job | None:

@@ -18,6 +18,7 @@ from core.errors import Unavailable
 from core.job import Job, JobState
 from core.messages import NotificationMessage
 from core.request import Request
+from core.waiting import open_field_of
 from ports import Page, Ports
 
 BAD_GATEWAY = 502
@@ -86,6 +87,10 @@ class Outcomes:
         with contextlib.suppress(Unavailable):
             await self._slots.amend(lambda gate: hints.leave(gate.window, gate.waiting, queue))
 
+    async def write_counts(self) -> None:
+        """Write the counts of the requests that were closed, if no other write has carried them."""
+        await self._slots.write_counts()
+
     def outcome(self, job: Job, request: Request, *, after_call: bool) -> Request | None:
         """Return the request, closed with the job's outcome or given up; None if it stays open.
 
@@ -144,6 +149,7 @@ class Outcomes:
         closed = [result for result in results if isinstance(result, Request)]
         for request in closed:
             self._report(request)
+            self._slots.count_later({open_field_of(request.client): -1})
         await self.notify([request for request in closed if request.delivery_due])
         failures = [result for result in results if isinstance(result, BaseException)]
         if failures:  # these requests are still on the due index

@@ -1,5 +1,6 @@
 """Slots of the shared window: take one, settle it, give it back. One conditional write each."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -8,6 +9,7 @@ from core import gate as gates
 from core import key_guard, tally
 from core import window as windows
 from core.answers import Answer, Meaning
+from core.errors import Unavailable
 from core.gate import Gate
 from core.waiting import field_of
 from core.window import Change, Denial, FieldValue, Grant, Kind, NotBefore, Permit, Timing
@@ -35,6 +37,7 @@ class Slots:
         self._randomness = randomness
         self.timing = timing
         self.gate: Gate | None = None
+        self._counts: dict[str, int] = {}
         self._seen_mono_ms = 0
 
     async def refresh(self) -> Gate:
@@ -190,6 +193,17 @@ class Slots:
             await self.refresh()
         return isinstance(await self._amend(decide, self._apply), Written)
 
+    def count_later(self, counts: Mapping[str, int]) -> None:
+        """Add numbers to fields of the gate, in the next write of it."""
+        for name, number in counts.items():
+            self._counts[name] = self._counts.get(name, 0) + number
+
+    async def write_counts(self) -> None:
+        """Write what no other write has carried. If that fails, the processor corrects the counts."""
+        if any(self._counts.values()):
+            with contextlib.suppress(Unavailable):
+                await self.amend(lambda gate: Change(gate.window.limits.version))
+
     async def _amend(
         self,
         decide: Callable[[Gate], Wanted | None],
@@ -198,7 +212,10 @@ class Slots:
         return await amend_gate(self.gate or await self.refresh(), decide, write)
 
     async def _apply(self, change: Change) -> Written[Gate] | Conflict[Gate]:
-        result = await self._store.apply(change)
+        counts = {name: self._counts.pop(name) for name in self._counts.keys() - change.values.keys()}
+        result = await self._store.apply(change.also(Change(change.limits_version, increments=counts)))
+        if isinstance(result, Conflict):
+            self.count_later(counts)
         if result.record:
             self._see(result.record)
         return result

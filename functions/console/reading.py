@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from calling.fresh import waiting_jobs
+from calling.due_rows import retries, waiting_jobs
 from core.due_index import DueKind, EndedKind, IndexRow
 from core.gate import Gate
 from core.headline import Facts
@@ -98,7 +98,7 @@ class Reader:
         gate = await self._read_gate()
         waiting, retrying, rows, hour = await asyncio.gather(
             waiting_jobs(self._store, gate, FOREVER_MS, JOBS_MAX),
-            self._store.due_jobs(DueKind.RETRY, FOREVER_MS, JOBS_MAX),
+            retries(self._store, gate, FOREVER_MS, JOBS_MAX),
             self._rows_of_the_index(),
             self._minutes(),
         )

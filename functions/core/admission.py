@@ -14,7 +14,6 @@ class Full(StrEnum):
 
     BACKLOG = "backlog-too-long"
     CLIENT_BACKLOG = "client-backlog-full"
-    MESSAGE_WAITERS = "message-waiters-full"
 
 
 def admits(gate: Gate, client: str, now_ms: int, *, wait_max_ms: int, client_share: float) -> Full | None:

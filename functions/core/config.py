@@ -97,7 +97,10 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class CallSettings:
-    """How the upstream may be called. All durations in milliseconds."""
+    """How the upstream may be called, and how much one caller may have. All durations in milliseconds.
+
+    `client_backlog_share`: one caller's share of the waiting jobs. `client_requests_max`: its open requests.
+    """
 
     url: str
     limits: Limits
@@ -108,6 +111,7 @@ class CallSettings:
     age_max_ms: int
     signature_ttl_ms: int
     client_backlog_share: float = 0.5
+    client_requests_max: int = 10_000
 
     @classmethod
     def read(cls, reader: Reader) -> Self:

@@ -35,7 +35,7 @@ class IndexRow:
 
     @property
     def partition(self) -> str:
-        """The partition's name. Each caller has its own partition of fresh jobs."""
+        """The partition's name. Each caller has its own partitions of fresh jobs and of retries."""
         return partition(self.kind, self.client)
 
 

@@ -6,11 +6,12 @@ and counts are stored in the same item. All are read and written together.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from core.hints import Hints
 from core.key_guard import KeyGuard
 from core.tally import Tally
-from core.waiting import COUNT, PREFIXES
+from core.waiting import COUNT, ENTERED, OPEN_REQUESTS, PREFIXES
 from core.window import (
     END_UNKNOWN_MS,
     Change,
@@ -40,6 +41,7 @@ class Gate:
 
     `waiting`: how many jobs wait for their first call, by caller.
     `entered`: when the newest waiting job of each caller began to wait.
+    `open_requests`: how many open requests each caller has.
     """
 
     window: Window
@@ -49,6 +51,7 @@ class Gate:
     tally: Tally = field(default_factory=Tally)
     waiting: Mapping[str, int] = field(default_factory=dict, hash=False)
     entered: Mapping[str, int] = field(default_factory=dict, hash=False)
+    open_requests: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def paused(self) -> bool:
@@ -71,7 +74,8 @@ class Gate:
         return value
 
     def _of_callers(self, name: str) -> Mapping[str, int]:
-        return self.waiting if name.startswith(COUNT) else self.entered
+        values: Mapping[str, int] = getattr(self, OF_CALLERS[_prefix(name)])
+        return values
 
     def having(self, latencies_ms: tuple[int, ...] | None = None, **values: FieldValue) -> "Gate":
         """Return the gate with some fields replaced; they are named as they are stored."""
@@ -88,9 +92,14 @@ class Gate:
             values = {other: number for other, number in self._of_callers(name).items() if other != client}
             if value != "":
                 values[client] = int(value)
-            return replace(self, waiting=values) if name.startswith(COUNT) else replace(self, entered=values)
+            part: Any = {OF_CALLERS[_prefix(name)]: values}
+            return replace(self, **part)
         part = PART_OF[name]
         return replace(self, **{part: replace(getattr(self, part), **{name: value})})
+
+
+def _prefix(name: str) -> str:
+    return name[: name.index(":") + 1]
 
 
 def _scalars(cls: type[Window | KeyGuard | Pause | Hints | Tally]) -> dict[str, FieldValue]:
@@ -105,6 +114,8 @@ PARTS = {
     "tally": _scalars(Tally),
 }
 """The scalar fields of each part, with their defaults; the stored names are the fields' own."""
+OF_CALLERS = {COUNT: "waiting", ENTERED: "entered", OPEN_REQUESTS: "open_requests"}
+"""The part of the gate that holds the fields with this prefix, each of one caller."""
 DEFAULTS: dict[str, FieldValue] = {name: default for part in PARTS.values() for name, default in part.items()}
 PART_OF = {name: part for part, names in PARTS.items() for name in names}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from core.waiting import entered_field_of, field_of
+from core.waiting import entered_field_of, field_of, open_field_of
 from core.window import Change, Window
 
 LATENCIES_KEPT = 8
@@ -22,6 +22,7 @@ class Hints:
 
     `latencies_ms`: the last answered calls, newest last.
     `served`: the caller whose fresh job was called last; the next turn is another caller's.
+    `retry_served`: the caller whose retry was called last.
     `old_retry_last`: whether the processor's last call was for a retry overdue by ten windows.
     `retries_due`: how many retries were due and not called when the processor last took a slot.
     `wake_at_ms`: when the earliest wake-up arrives that was sent; if it is past, there is none.
@@ -32,6 +33,7 @@ class Hints:
     wake_at_ms: int = 0
     slow_probe_at_ms: int = 0
     served: str = ""
+    retry_served: str = ""
     old_retry_last: bool = False
     retries_due: int = 0
 
@@ -66,6 +68,23 @@ def enter(window: Window, client: str, now_ms: int) -> Change:
         values={entered_field_of(client): now_ms},
         increments={field_of(client): 1},
     )
+
+
+def count_open(window: Window, client: str) -> Change:
+    """Count an open request of a caller."""
+    return Change(window.limits.version, increments={open_field_of(client): 1})
+
+
+def accept(window: Window, client: str, now_ms: int, *, enters: bool) -> Change:
+    """Count an open request of a caller, and its job if that `enters` the caller's queue."""
+    opened = count_open(window, client)
+    return opened.also(enter(window, client, now_ms)) if enters else opened
+
+
+def take_back(window: Window, client: str, *, entered: bool) -> Change:
+    """Undo `accept`: the request was not stored."""
+    fields = (open_field_of(client), field_of(client)) if entered else (open_field_of(client),)
+    return Change(window.limits.version, increments=dict.fromkeys(fields, -1))
 
 
 def leave(window: Window, waiting: Mapping[str, int], client: str) -> Change | None:

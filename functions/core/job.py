@@ -80,7 +80,7 @@ class Job:
     `due_ms`: when the processor should call it; None if no request waits for it.
     `oldest_ms`: when the oldest open request was accepted, as last read.
     `open_from`: the smallest id that an open request may have, so that a call does not read closed requests.
-    `client`: the caller in whose queue the job waits for its first call.
+    `client`: the caller in whose queue the job waits.
     `revision`: set by the store; it changes with every write.
     `others`: stored attributes that this version does not know; they are written back unchanged.
     """
@@ -122,7 +122,7 @@ class Job:
         if self.due_ms is None:
             return None
         if self.attempts:
-            return IndexRow(DueKind.RETRY, self.due_ms)
+            return IndexRow(DueKind.RETRY, self.due_ms, self.client)
         return IndexRow(DueKind.FRESH, self.due_ms, self.client)
 
     @property
@@ -265,7 +265,7 @@ def schedule(
 
 def _waited_for(job: Job, waiter: Waiter) -> Job:
     """Return a scheduled job that also covers this request, in the queue whose turn comes first."""
-    moves = job.attempts == 0 and waiter.client != job.client and (waiter.sooner or not job.client)
+    moves = waiter.client != job.client and (waiter.sooner or not job.client)
     if not moves and job.open_from <= waiter.request_id:
         return job
     open_from = min(job.open_from, waiter.request_id)

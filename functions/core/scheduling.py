@@ -14,7 +14,8 @@ from enum import StrEnum
 
 from core import clocks, waiting
 from core.gate import Gate
-from core.window import Kind, Slot, Window
+from core.hints import Hints
+from core.window import FieldValue, Kind, Slot, Window
 
 RESERVE_MAX = 4
 OLD_RETRY_WINDOWS = 10
@@ -29,7 +30,7 @@ class Due:
 
     `due_ms`: when a fresh job was scheduled, or when a retry may be called.
     `oldest_ms`: when its oldest open request was accepted, as last read.
-    `client`: the caller in whose queue a fresh job waits.
+    `client`: the caller in whose queue it waits.
     """
 
     job_id: str
@@ -47,6 +48,36 @@ class Next:
     reserve: int
     old_retry: bool = False
 
+    @property
+    def hints(self) -> dict[str, FieldValue]:
+        """What the take of its slot records in the shared item."""
+        if self.kind is Kind.FRESH:
+            return {"old_retry_last": False}
+        return {"old_retry_last": self.old_retry, "retry_served": self.due.client}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whose turn it is. `served`, `retry_served`: the callers whose jobs of each kind were called last.
+
+    `old_retry_last`: whether the last call was for a retry that had been due for long.
+    """
+
+    served: str = ""
+    retry_served: str = ""
+    old_retry_last: bool = False
+
+    @classmethod
+    def of(cls, hints: Hints) -> "Turn":
+        """Return the turn as the shared item has it."""
+        return cls(hints.served, hints.retry_served, hints.old_retry_last)
+
+    def after(self, call: Next) -> "Turn":
+        """Return the turn after this call."""
+        if call.kind is Kind.FRESH:
+            return replace(self, served=call.due.client, old_retry_last=False)
+        return replace(self, retry_served=call.due.client, old_retry_last=call.old_retry)
+
 
 def reserve(window: Window, now_ms: int) -> int:
     """How many free slots retries leave for new requests, so that those are answered at once.
@@ -61,32 +92,34 @@ def reserve(window: Window, now_ms: int) -> int:
 
 
 def choose(
-    fresh: Sequence[Due],
-    retries: Sequence[Due],
-    window: Window,
-    now_ms: int,
-    *,
-    old_retry_last: bool,
-    served: str = "",
+    fresh: Sequence[Due], retries: Sequence[Due], window: Window, now_ms: int, turn: Turn
 ) -> Next | None:
     """Return the job to call next; None if nothing is due.
 
-    `fresh`, `retries`: the jobs that are due now. `served`: the caller whose fresh job was called last. The
-    callers have their turns one after another, beginning after `served`; each one's oldest job comes first.
+    `fresh`, `retries`: the jobs that are due now. The callers have their turns one after another, in each of
+    the two; each caller's job that has been due longest comes first.
 
-    While both kinds wait, every second call is for the retry that has been due longest, if that is more than
-    ten windows. `old_retry_last`: the last call was for such a retry. The time since it is due counts, not
-    the request's age: a request may have waited that long for its first call and have failed only just now.
+    While both kinds wait, every second call is for a retry that has been due for more than ten windows. The
+    time since it is due counts, not the request's age: a request may have waited that long for its first
+    call and have failed only just now.
     """
+    if not fresh:
+        retry = _in_turn(retries, turn.retry_served)
+        return Next(retry, Kind.RETRY, reserve(window, now_ms)) if retry else None
     old_before_ms = now_ms - OLD_RETRY_WINDOWS * window.limits.window_ms
-    retry = min(retries, key=lambda due: due.due_ms, default=None)
-    if fresh:
-        if retry and retry.due_ms < old_before_ms and not old_retry_last:
-            return Next(retry, Kind.RETRY, 0, old_retry=True)
-        client, *_ = waiting.in_turn((due.client for due in fresh), served)
-        own = [due for due in fresh if due.client == client]
-        return Next(min(own, key=lambda due: due.due_ms), Kind.FRESH, 0)
-    return Next(retry, Kind.RETRY, reserve(window, now_ms)) if retry else None
+    old = [due for due in retries if due.due_ms < old_before_ms]
+    if not turn.old_retry_last and (retry := _in_turn(old, turn.retry_served)):
+        return Next(retry, Kind.RETRY, 0, old_retry=True)
+    due = _in_turn(fresh, turn.served)
+    return Next(due, Kind.FRESH, 0) if due else None
+
+
+def _in_turn(due: Sequence[Due], served: str) -> Due | None:
+    """Return the oldest job of the caller whose turn it is; None without jobs."""
+    if not due:
+        return None
+    client, *_ = waiting.in_turn((each.client for each in due), served)
+    return min((each for each in due if each.client == client), key=lambda each: each.due_ms)
 
 
 def turns(
@@ -94,23 +127,21 @@ def turns(
     retries: Sequence[Due],
     window: Window,
     now_ms: int,
+    turn: Turn,
     *,
     calls_max: int,
-    old_retry_last: bool,
-    served: str,
 ) -> list[Next]:
     """Return the jobs to call now, in order: one for each free slot that may be taken, up to `calls_max`."""
     chosen = list[Next]()
     while len(chosen) < calls_max:
-        turn = choose(fresh, retries, window, now_ms, old_retry_last=old_retry_last, served=served)
-        if turn is None or window.free_slots(now_ms) <= turn.reserve:
+        call = choose(fresh, retries, window, now_ms, turn)
+        if call is None or window.free_slots(now_ms) <= call.reserve:
             break
-        chosen.append(turn)
-        old_retry_last = turn.old_retry
-        served = turn.due.client if turn.kind is Kind.FRESH else served
-        fresh = [due for due in fresh if due is not turn.due]
-        retries = [due for due in retries if due is not turn.due]
-        window = _with_one_taken(window, now_ms, turn.kind)
+        chosen.append(call)
+        turn = turn.after(call)
+        fresh = [due for due in fresh if due is not call.due]
+        retries = [due for due in retries if due is not call.due]
+        window = _with_one_taken(window, now_ms, call.kind)
     return chosen
 
 

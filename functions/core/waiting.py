@@ -1,16 +1,20 @@
-"""Counts the jobs that wait for their first call, by caller, and gives the callers their turns.
+"""Counts waiting jobs and open requests by caller, and gives the callers their turns.
 
 The shared item has a count for each caller with waiting jobs. One read of it tells whether a new request may
 be called at once, how long the backlog is, and which partitions of the due index to read. A count goes up
 when a job begins to wait and down when its first call takes a slot. If a crash leaves it wrong, the processor
 corrects it from the due index.
+
+A count of open requests goes up beside the durable write and down after the close. Callers that have such a
+count are those whose retries are read.
 """
 
 from collections.abc import Iterable, Mapping
 
 COUNT = "waits:"
 ENTERED = "entered:"
-PREFIXES = (COUNT, ENTERED)
+OPEN_REQUESTS = "open:"
+PREFIXES = (COUNT, ENTERED, OPEN_REQUESTS)
 
 
 def field_of(client: str) -> str:
@@ -21,6 +25,11 @@ def field_of(client: str) -> str:
 def entered_field_of(client: str) -> str:
     """Return the stored name of the time when a caller's newest waiting job began to wait."""
     return ENTERED + client
+
+
+def open_field_of(client: str) -> str:
+    """Return the stored name of a caller's count of open requests."""
+    return OPEN_REQUESTS + client
 
 
 def total(waiting: Mapping[str, int]) -> int:

@@ -136,11 +136,14 @@ class Change:
         """Return one write that does what this one and `other` do."""
         if other is None:
             return self
+        counts = {**self.increments, **other.increments}
+        for name in self.increments.keys() & other.increments.keys():
+            counts[name] = self.increments[name] + other.increments[name]
         return replace(
             self,
             expected={**self.expected, **other.expected},
             values={**self.values, **other.values},
-            increments={**self.increments, **other.increments},
+            increments=counts,
         )
 
 

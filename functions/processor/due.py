@@ -7,7 +7,8 @@ called itself, until that job is done.
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from core import scheduling, waiting
+from calling.due_rows import callers
+from core import scheduling
 from core.due_index import DueKind
 from core.errors import Unreadable
 from core.gate import Gate
@@ -20,8 +21,7 @@ from processor.backoff import Backoff
 AHEAD_MS = 90_000
 ROWS_MAX = 100
 PAGES_MAX = 20
-CALLERS_MAX = 100
-"""Further callers are read at the next look, when others have had their turns."""
+KINDS = (DueKind.FRESH, DueKind.RETRY)
 STALE_MS = 2_000
 """For how long the index may still show a job's old row."""
 
@@ -44,27 +44,26 @@ class DueJobs:
     async def look(self, gate: Gate, age_max_ms: int) -> None:
         """Read the index, unless it was read at most `age_max_ms` ago and not all rows are used up.
 
-        Fresh jobs are read only for callers that have a count in the gate.
+        Only the partitions of callers that have a count in the gate are read.
         """
         mono_ms = self._clock.monotonic_ms()
         known = self._looked_mono_ms is not None and mono_ms - self._looked_mono_ms < age_max_ms
         if known and not self.used_up:
             return
-        clients = waiting.in_turn(gate.waiting, gate.hints.served)[:CALLERS_MAX]
         self.listed = []
-        (retries, more_retries), *queues = await asyncio.gather(
-            self._rows(DueKind.RETRY), *(self._rows(DueKind.FRESH, client) for client in clients)
-        )
-        self._more = more_retries or any(more for _, more in queues)
-        fresh = {job_id: row for rows, _ in queues for job_id, row in rows.items()}
-        self._shown = {DueKind.FRESH: fresh, DueKind.RETRY: retries}
+        queues = [(kind, client) for kind in KINDS for client in callers(gate, kind)]
+        results = await asyncio.gather(*(self._rows(kind, client) for kind, client in queues))
+        self._more = any(more for _, more in results)
+        self._shown = {DueKind.FRESH: {}, DueKind.RETRY: {}}
+        for (kind, _), (rows, _) in zip(queues, results, strict=True):
+            self._shown[kind] |= rows
         self._looked_mono_ms = mono_ms
 
     @property
     def used_up(self) -> bool:
         """Whether all due jobs that were read are done, and the index has more."""
         now_ms = self._clock.now_ms()
-        return self._more and not any(self._due(kind, now_ms) for kind in (DueKind.FRESH, DueKind.RETRY))
+        return self._more and not any(self._due(kind, now_ms) for kind in KINDS)
 
     async def name(self, job_ids: Iterable[str]) -> None:
         """Remember the jobs that wake-ups name, if they exist and can be read."""
@@ -83,7 +82,7 @@ class DueJobs:
         self.drop(job.id)
         if job.due_ms is not None:
             kind = DueKind.RETRY if job.attempts else DueKind.FRESH
-            self._kept[kind][job.id] = Due(job.id, job.due_ms, job.oldest_ms, job.queue or "")
+            self._kept[kind][job.id] = Due(job.id, job.due_ms, job.oldest_ms, job.client)
 
     def drop(self, job_id: str) -> None:
         """Forget a job that is done, and ignore its row, which the index may still show for `STALE_MS`."""
@@ -101,9 +100,8 @@ class DueJobs:
             self._due(DueKind.RETRY, now_ms),
             gate.window,
             now_ms,
+            scheduling.Turn.of(gate.hints),
             calls_max=calls_max,
-            old_retry_last=gate.hints.old_retry_last,
-            served=gate.hints.served,
         )
 
     def retries_left(self, turns: Sequence[Next]) -> int:
@@ -115,7 +113,7 @@ class DueJobs:
         """When the next call may be made, and for which job; None if none is due soon, or during a pause."""
         now_ms = self._clock.now_ms()
         times = []
-        for kind in (DueKind.FRESH, DueKind.RETRY):
+        for kind in KINDS:
             rows = [(self._due_ms(row), row.job_id) for row in self._rows_of(kind)]
             if not rows:
                 continue
@@ -135,7 +133,7 @@ class DueJobs:
     def _rows_of(self, kind: DueKind) -> list[Due]:
         return [*self._shown[kind].values(), *self._kept[kind].values()]
 
-    async def _rows(self, kind: DueKind, client: str = "") -> tuple[dict[str, Due], bool]:
+    async def _rows(self, kind: DueKind, client: str) -> tuple[dict[str, Due], bool]:
         """Read the index up to the first page with a job that is not skipped; say whether it has more."""
         now_ms = self._clock.now_ms()
         rows, after = dict[str, Due](), None

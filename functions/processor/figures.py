@@ -2,8 +2,7 @@
 
 import asyncio
 
-from calling.fresh import waiting_jobs
-from core.due_index import DueKind
+from calling.due_rows import retries, waiting_jobs
 from ports import Clock, DueIndex, WindowStore
 
 ROWS_MAX = 1_000
@@ -20,7 +19,7 @@ async def waiting(store: DueIndex, window_store: WindowStore, clock: Clock) -> d
     gate = await window_store.read()
     rows = await asyncio.gather(
         waiting_jobs(store, gate, now_ms, ROWS_MAX),
-        store.due_jobs(DueKind.RETRY, now_ms + DAY_MS, ROWS_MAX),
+        retries(store, gate, now_ms + DAY_MS, ROWS_MAX),
     )
     jobs = [due for kind in rows for due in kind]
     if not jobs:

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from calling.fresh import waiting_jobs
+from calling.due_rows import retries, waiting_jobs
 from core import history
-from core.due_index import DueKind, EndedKind
+from core.due_index import EndedKind
 from core.errors import Unavailable
 from core.headline import Facts
 from core.history import Ended, Minute
@@ -48,7 +48,7 @@ class Minutes:
         gate = await self._window_store.read()
         waiting, retrying, done, undeliverable = await asyncio.gather(
             waiting_jobs(self._store, gate, now_ms, ROWS_MAX),
-            self._store.due_jobs(DueKind.RETRY, now_ms + HOUR_MS, ROWS_MAX),
+            retries(self._store, gate, now_ms + HOUR_MS, ROWS_MAX),
             self._store.ended(EndedKind.DONE, ROWS_MAX),
             self._store.ended(EndedKind.UNDELIVERABLE, ROWS_MAX),
         )

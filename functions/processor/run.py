@@ -26,6 +26,7 @@ from processor.backoff import UNREACHED_MS_MAX, Backoff
 from processor.counts import Counts
 from processor.due import ROWS_MAX, DueJobs
 from processor.keycheck import KeyCheck
+from processor.open_counts import OpenCounts
 from processor.sweep import Sweep
 
 FUNCTION_LIMIT_MS = 110_000
@@ -67,6 +68,7 @@ class Run:
         key_check: KeyCheck,
         backoff: Backoff,
         counts: Counts,
+        open_counts: OpenCounts,
         settings: CallSettings,
     ) -> None:
         self._ports = ports
@@ -80,6 +82,7 @@ class Run:
         self._key_check = key_check
         self._backoff = backoff
         self._counts = counts
+        self._open_counts = open_counts
         self._wake_ups = WakeUps(ports, slots)
         self._due = DueJobs(ports.store, ports.clock, backoff)
         self._settings = settings
@@ -95,6 +98,7 @@ class Run:
         finally:  # also after an error: else the results of calls in flight would not be recorded
             await asyncio.gather(sweep, *self._calls, return_exceptions=True)
         await self._leave()
+        await self._slots.write_counts()
         return made
 
     async def _wait_out(self, wake_ups: Sequence[WakeUp]) -> None:
@@ -234,7 +238,7 @@ class Run:
             aim=aim,
             oldest_ms=oldest.created_ms,
             open_from=oldest.id,
-            hints={"old_retry_last": turn.old_retry, "retries_due": retries_left},
+            hints={**turn.hints, "retries_due": retries_left},
         )
 
     async def _swept(self, *, scheduled: bool) -> None:
@@ -242,6 +246,7 @@ class Run:
             await self._sweep.run(self._stop_ms)
             if scheduled:
                 await self._sweep.correct(self._stop_ms)
+                await self._open_counts.set_right(self._slots, self._clock, self._store)
         except Unavailable as error:  # the remaining rows are still due
             self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(error))
         except Exception as error:  # noqa: BLE001 - nobody reads this task's result, so log its error here

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from calling.conditional import amend_job
+from calling.due_rows import retries
 from calling.outcomes import Outcomes
 from calling.slots import Slots
 from calling.wakeups import WakeUps
@@ -66,8 +67,9 @@ class Sweep:
         from_ms = self._clock.now_ms() + clocks.WAIT_MS_MAX + clocks.SKEW_MS_MAX + 1
         await self._each_page(DueKind.OPEN, self._look_at_requests, stop_mono_ms, from_ms)
         await self._each_page(DueKind.DELIVERY, self._resend, stop_mono_ms, from_ms)
-        retries = await self._store.due_jobs(DueKind.RETRY, FOREVER_MS, ROWS_MAX, from_ms=from_ms)
-        await self._each((due.job_id, self._correct_job(due.job_id)) for due in retries)
+        gate = self._slots.gate or await self._slots.refresh()
+        rows = await retries(self._store, gate, FOREVER_MS, ROWS_MAX, from_ms=from_ms)
+        await self._each((due.job_id, self._correct_job(due.job_id)) for due in rows)
 
     async def _correct_job(self, job_id: str) -> None:
         """Make a job due now that nobody may be waiting for any more."""
@@ -170,7 +172,13 @@ class Sweep:
         return scheduled
 
     async def _enter(self, job: Job) -> None:
-        """Count a waiting job's caller if it has no count, as after a crash: without one it gets no turn."""
+        """Count a job's caller if it has no count, as after a crash: without one it gets no turn."""
+        if job.scheduled and job.attempts:
+            await self._slots.amend(
+                lambda gate: (
+                    None if job.client in gate.open_requests else hints.count_open(gate.window, job.client)
+                )
+            )
         queue = job.queue
         if queue is None:
             return

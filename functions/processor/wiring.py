@@ -22,6 +22,7 @@ from processor.counts import Counts
 from processor.figures import waiting
 from processor.keycheck import KeyCheck
 from processor.minutes import Minutes
+from processor.open_counts import OpenCounts
 from processor.run import ProcessorPorts, Run
 from processor.settings import ProcessorSettings
 from processor.sweep import Sweep
@@ -39,6 +40,7 @@ class Processor:
         self._calls = calls
         self._backoff = Backoff()
         self._counts = Counts()
+        self._open_counts = OpenCounts()
 
     async def run(self, wake_ups: Sequence[WakeUp] = ()) -> int:
         """Make one run, for the wake-ups that started it; return how many calls it made."""
@@ -48,7 +50,8 @@ class Processor:
         caller = Caller(ports, slots, outcomes, calls)
         key_check = KeyCheck(ports, slots, call_limit_ms=min(calls.call_limit_ms, PROBE_LIMIT_MS))
         sweep = Sweep(ports, slots, outcomes, self._backoff, calls)
-        run = Run(ports, slots, caller, outcomes, sweep, key_check, self._backoff, self._counts, calls)
+        counts, open_counts = self._counts, self._open_counts
+        run = Run(ports, slots, caller, outcomes, sweep, key_check, self._backoff, counts, open_counts, calls)
         return await run.run(wake_ups)
 
 

@@ -93,6 +93,12 @@ MESSAGE_WAITERS_FULL = Kind(
     "Message waiters full",
     "A thousand requests already wait for this message. Try again when it is signed.",
 )
+CLIENT_REQUESTS_FULL = Kind(
+    429,
+    "client-requests-full",
+    "Client requests full",
+    "You have as many open requests as one caller may have. Ask again once some of them have ended.",
+)
 INTERNAL = _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 UPSTREAM_FAILED = Kind(
     502,

@@ -11,6 +11,7 @@ from proofs.mutations.window import with_argument, with_awaited, with_result
 
 API = "component/test_api.py::"
 PROCESSOR = "component/test_processor.py::"
+OPEN = "component/test_open_requests.py::"
 BLOCK = partial(Fault, tests=("unit/test_window.py",))
 
 
@@ -45,6 +46,36 @@ FAULTS = (
         "a message has waiters without end",
         {"Signing._full": with_awaited(lambda _: None)},
         (API + "test_a_message_has_a_limit_of_waiters",),
+    ),
+    Fault(
+        "a caller has open requests without end",
+        {"Signing._full": with_awaited(lambda _: None)},
+        (OPEN + "test_a_caller_has_a_limit_of_open_requests",),
+    ),
+    Fault(
+        "requests that ended stay counted",
+        {"Slots.count_later": lambda _: lambda *_: None},
+        (OPEN + "test_requests_are_counted_until_they_end",),
+    ),
+    Fault(
+        "requests that were not stored stay counted",
+        {"take_back": with_result(lambda change, *_, **__: replace(change, increments={}))},
+        (OPEN + "test_a_request_that_is_not_stored_is_not_counted",),
+    ),
+    Fault(
+        "wrong counts of open requests stay wrong",
+        {"OpenCounts.set_right": _not_done},
+        (OPEN + "test_a_wrong_count_is_corrected",),
+    ),
+    Fault(
+        "an unknown number of waiters is no limit",
+        {"Signing._message_full": with_awaited(lambda _: None)},
+        (OPEN + "test_a_message_whose_waiters_cannot_be_counted_accepts_none",),
+    ),
+    Fault(
+        "retries of all callers stand in one queue",
+        {"choose": with_argument(1, lambda _, retries, *__, **___: _of_one_caller(retries))},
+        (OPEN + "test_another_callers_retry_has_its_turn",),
     ),
     Fault(
         "an unknown backlog admits everything",

@@ -255,7 +255,11 @@ FAULTS = (
     ),
     SCHEDULING(
         "an old retry takes every call",
-        {"choose": with_argument("old_retry_last", lambda *_, **__: False)},
+        {"choose": with_argument(4, lambda *args: replace(args[4], old_retry_last=False))},
+    ),
+    SCHEDULING(
+        "retries have no turns",
+        {"Turn.after": with_result(lambda turn, *_: replace(turn, retry_served=""))},
     ),
     SCHEDULING("jitter shortens", {"retry_at_ms": with_argument(3, lambda *args: -args[3])}),
     SCHEDULING(

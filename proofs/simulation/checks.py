@@ -317,8 +317,16 @@ class Checks:
             self.accepted[request_id] = call
             self.expect(self.request(request_id) is not None, "G7: 202 without a durable write", request_id)
             self.expect(bool(call.webhook_url) or call.keep, "G3: 202 for nobody", request_id)
+            self._holds_no_more_than_its_share(call)
         else:
             self.declined[request_id] = call
+
+    def _holds_no_more_than_its_share(self, call: Call) -> None:
+        """One caller has few more open requests than it may: those that came at once, and a lost count."""
+        requests = (row for rows in self._table.requests.values() for row in rows.values())
+        held = sum(row.open and row.client == call.client for row in requests)
+        allowed = 2 * self._settings.client_requests_max
+        self.expect(held <= allowed, "G8: too many open requests of", call.client, held)
 
     def request(self, request_id: str) -> Request | None:
         """Return a request as it truly is."""

@@ -13,6 +13,8 @@ from proofs.simulation.troubles import Act, Trouble
 
 MARGIN_MS = 250
 RECEIVERS = ("good", "good", "good", "flapping", "dead", "gone", "hanging", "busy")
+HOSTILE_REQUESTS_MAX = 50
+"""What one caller may have open where callers are hostile: fewer than they ask for."""
 WEBHOOK_DELAYS_MS = (5_000, 30_000, 60_000)
 
 
@@ -110,8 +112,10 @@ def _troubled(planned: Plan, drawn: frozenset[Trouble], rng: Random) -> Plan:
     calls.sort(key=lambda call: call.at_ms)
     end_ms = max(planned.faults_end_ms, calls[-1].at_ms + 20_000)
     spells = tuple(_spell(rng, port, end_ms) for trouble, port in troubles.SPELLS.items() if trouble in drawn)
+    hostile_max = HOSTILE_REQUESTS_MAX if Trouble.HOSTILE in drawn else planned.settings.client_requests_max
     return replace(
         planned,
+        settings=replace(planned.settings, client_requests_max=hostile_max),
         rates=ROUGH if planned.rates is CALM else planned.rates,
         calls=tuple(calls),
         faults_end_ms=end_ms,
@@ -186,7 +190,7 @@ def _crowd(rng: Random, from_ms: int) -> list[Call]:
 
 
 def _hostile(rng: Random) -> list[Call]:
-    """One caller floods the service: with new messages, with one message, for receivers that don't answer."""
+    """One caller floods the service: new messages, one message, those of others; for dead receivers."""
     at_ms = rng.randrange(20_000)
     receivers = ("dead", "hanging", "good")
     new = [
@@ -197,7 +201,11 @@ def _hostile(rng: Random) -> list[Call]:
         Call(at_ms + rng.randrange(2_000), "trudy", "flood", _hook(rng, receivers, n), True)
         for n in range(60)
     ]
-    return [*new, *same, *(_forbidden(rng, number) for number in range(5))]
+    others = [
+        Call(at_ms + rng.randrange(60_000), "trudy", f"message {n % 20}", _hook(rng, receivers, n), True)
+        for n in range(100)
+    ]
+    return [*new, *same, *others, *(_forbidden(rng, number) for number in range(5))]
 
 
 def _many_callers(rng: Random) -> list[Call]:

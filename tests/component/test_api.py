@@ -302,6 +302,7 @@ def test_a_message_has_a_limit_of_waiters() -> None:
         (first,) = world.table.requests_of(jobs.job_id("hello"))
         for number in range(999):
             await world.store.accept(replace(first, id=f"{first.id}{number:03}"))
+        await world.count_open("alice", 999)
         check_problem(await sign(client, "hello", HOOK), 429, "message-waiters-full")
 
     in_world(scenario)

@@ -64,7 +64,8 @@ class ProcessorWorld:
         request = await self.wait_for(message, client, due_in_ms=5_000, estimated_ms=now_ms + 500)
         waiter = jobs.Waiter(request.id, client)
         await self.notifiers.store.write_job(None, jobs.schedule(None, message, now_ms, waiter))
-        await self.ports.window_store.apply(hints.enter(windows.empty(CALLS.limits), client, now_ms))
+        counted = hints.accept(windows.empty(CALLS.limits), client, now_ms, enters=True)
+        await self.ports.window_store.apply(counted)
         return request
 
     async def wait_for(
@@ -78,12 +79,13 @@ class ProcessorWorld:
         )  # fmt: skip
         return await world.store.accept(request)
 
-    async def fail_long_ago(self, message: str) -> None:
+    async def fail_long_ago(self, message: str, client: str = "alice") -> None:
         """Store a request whose job has failed once, and has been due again for longer than ten windows."""
-        request = await self.wait_for(message, due_in_ms=HOUR_MS)
+        request = await self.wait_for(message, client, due_in_ms=HOUR_MS)
         then_ms = self.notifiers.clock.now_ms() - 2 * HOUR_MS
         job = jobs.schedule(None, message, then_ms, jobs.Waiter(request.id, request.client))
         await self.notifiers.store.write_job(None, jobs.failed(job, then_ms, then_ms + HOUR_MS, counted=True))
+        await self.ports.window_store.apply(hints.count_open(windows.empty(CALLS.limits), request.client))
 
     async def work(self, minutes: float) -> None:
         """Make a run each minute, and one for each wake-up, as the event source mapping does."""
@@ -657,7 +659,7 @@ def test_whatever_ends_a_run_its_calls_are_seen_through() -> None:
         ) -> list[Due]:
             nonlocal reads
             reads += not from_ms  # the sweep's read is another one
-            if reads > 2:
+            if reads > 3:
                 raise ZeroDivisionError
             return await due_jobs(kind, until_ms, limit, after, client=client, from_ms=from_ms)
 

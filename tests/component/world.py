@@ -18,6 +18,8 @@ from core.answers import Answer, Meaning
 from core.errors import Unavailable
 from core.gate import Gate
 from core.secrets import Secrets
+from core.waiting import open_field_of
+from core.window import Change
 from ports import Clock
 from proofs.simulation.virtual_time import VirtualClock
 from tests.component.contract import conforms
@@ -203,6 +205,11 @@ class ApiWorld:
     def fill_window(self, free_in_ms: int = 60_000) -> None:
         """Make every slot busy for that long."""
         self.window.window = windows.full(self.settings.calls.limits, self.clock.now_ms() + free_in_ms)
+
+    async def count_open(self, client: str, number: int) -> None:
+        """Add to a caller's count of open requests."""
+        version = self.window.window.limits.version
+        await self.window_store.apply(Change(version, increments={open_field_of(client): number}))
 
     def slow_upstream(self, latency_ms: int) -> None:
         """Make the last calls look that slow."""

@@ -699,6 +699,17 @@ async def test_fresh_jobs_stand_apart_by_caller(store: JobStore) -> None:
     assert await store.count_before(replace(last, kind=DueKind.RETRY, client=""), 10) == 0
 
 
+async def test_retries_stand_apart_by_caller(store: JobStore) -> None:
+    """So that one caller's many retries hide nobody else's."""
+    for number in range(3):
+        await _stored(store, replace(_waiting(f"retry {number}", NOW_MS), client="alice", attempts=1))
+    another = await _stored(store, replace(_waiting("another's", NOW_MS), client="bob", attempts=2))
+    assert len(await store.due_jobs(DueKind.RETRY, NOW_MS, 10, client="alice")) == 3
+    (row,) = await store.due_jobs(DueKind.RETRY, NOW_MS, 10, client="bob")
+    assert (row.job_id, row.client) == (another.id, "bob")
+    assert await store.due_jobs(DueKind.RETRY, NOW_MS, 10) == []
+
+
 async def test_who_waits_for_a_message_is_counted(store: JobStore) -> None:
     """From one request on, and no further than the limit."""
     accepted = [await store.accept(_request(number)) for number in range(3)]

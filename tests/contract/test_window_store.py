@@ -18,7 +18,7 @@ from core import window as windows
 from core.answers import Meaning
 from core.errors import Unavailable
 from core.gate import Gate
-from core.waiting import field_of
+from core.waiting import field_of, open_field_of
 from core.window import Change, Grant, Kind, Limits, Slot, Timing, Window
 from ports import Conflict, WindowStore, Written
 from tests.fakes.memory import MemoryWindow, MemoryWindowStore
@@ -300,6 +300,18 @@ async def test_created_once_and_overwritten_on_purpose(dynamo: Any) -> None:
     assert await store.read() == missing()
     await store.overwrite(Gate(windows.empty(LIMITS)))
     assert await store.read() == Gate(windows.empty(LIMITS))
+
+
+async def test_open_requests_are_counted_by_caller(store: WindowStore) -> None:
+    """Counts go up and down without a condition; a caller's count is removed only if it is still that one."""
+    window = (await store.read()).window
+    for client, number in (("alice", 2), ("bob", 1), ("alice", -2)):
+        await store.apply(Change(window.limits.version, increments={open_field_of(client): number}))
+    assert (await store.read()).open_requests == {"alice": 0, "bob": 1}
+    name = open_field_of("alice")
+    for expected in (1, 0):
+        await store.apply(Change(window.limits.version, expected={name: expected}, values={name: ""}))
+        assert ("alice" in (await store.read()).open_requests) is (expected == 1)
 
 
 def size_bytes(value: Any) -> int:

@@ -186,7 +186,7 @@ def test_a_refusal_ends_the_outage() -> None:
 
 
 def test_a_job_stands_in_the_queue_of_the_caller_whose_turn_comes_first() -> None:
-    """Another caller's request moves a job that was never called only if its own queue is shorter."""
+    """Another caller's request moves a job, called before or not, only if its own queue is shorter."""
     later, sooner = Waiter("0190-2", "bob"), Waiter("0190-2", "bob", sooner=True)
     assert jobs.schedule(WAITING, "hello", NOW, later) is WAITING
     moved = jobs.schedule(WAITING, "hello", NOW, sooner)
@@ -194,7 +194,8 @@ def test_a_job_stands_in_the_queue_of_the_caller_whose_turn_comes_first() -> Non
     assert (jobs.entered(WAITING, moved), jobs.entered(WAITING, WAITING)) == ("bob", None)
     assert jobs.entered(None, WAITING) == "alice"
     assert jobs.entered(WAITING, RETRYING) is None
-    assert jobs.schedule(RETRYING, "hello", NOW, sooner) is RETRYING
+    assert jobs.schedule(RETRYING, "hello", NOW, later) is RETRYING
+    assert jobs.schedule(RETRYING, "hello", NOW, sooner).client == "bob"
 
 
 def test_a_job_finds_an_open_request_that_is_older_than_those_before() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from core import scheduling
 from core.gate import Gate
-from core.scheduling import Due, GivingUp, Inline, Next
+from core.scheduling import Due, GivingUp, Inline, Next, Turn
 from core.window import Kind, Limits, Slot, Window
 
 NOW_MS = 1_000_000
@@ -75,7 +75,7 @@ def test_whose_turn_it_is(
 ) -> None:
     """Fresh before retry; while both wait every second call is for a retry due for more than ten windows."""
     window = busy_with(fresh=2)
-    assert scheduling.choose(fresh, retries, window, NOW_MS, old_retry_last=old_retry_last) == expected
+    assert scheduling.choose(fresh, retries, window, NOW_MS, Turn(old_retry_last=old_retry_last)) == expected
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_callers_take_turns() -> None:
     others = [Due("alice", NOW_MS, 0, "alice"), Due("zoe", NOW_MS, 0, "zoe")]
     rows, order, served = [*flood, *others], list[str](), ""
     for _ in range(5):
-        turn = scheduling.choose(rows, [], IDLE.window, NOW_MS, old_retry_last=False, served=served)
+        turn = scheduling.choose(rows, [], IDLE.window, NOW_MS, Turn(served))
         assert turn
         order.append(turn.due.job_id)
         rows.remove(turn.due)
@@ -150,6 +150,27 @@ def test_callers_take_turns() -> None:
 
 
 FREE_TIMES = st.lists(st.integers(NOW_MS - 10, NOW_MS + 3 * WINDOW_MS), min_size=1, max_size=10)
+
+
+def test_retries_take_turns_too() -> None:
+    """A caller's retry waits for one call of each other caller, however many of theirs are due before it."""
+    flood = [Due(f"flood {number}", NOW_MS - 100 + number, 0, "flood") for number in range(50)]
+    others = [Due(name, NOW_MS, 0, name.split()[0]) for name in ("alice 1", "alice 2", "zoe 1")]
+    rows = [*flood, *others]
+    order = scheduling.turns([], rows, window_of(*[0] * 6), NOW_MS, Turn(retry_served="flood"), calls_max=4)
+    assert [call.due.job_id for call in order] == ["zoe 1", "alice 1", "flood 0", "alice 2"]
+    assert order[0].hints == {"old_retry_last": False, "retry_served": "zoe"}
+
+
+def test_old_retries_take_turns_among_themselves() -> None:
+    """Those that have been due for more than ten windows get every second call, caller by caller."""
+    long_ago_ms = NOW_MS - 11 * WINDOW_MS
+    old = [Due(f"flood {number}", long_ago_ms + number, 0, "flood") for number in range(5)]
+    retries = [*old, Due("alice", long_ago_ms + 9, 0, "alice"), Due("recent", NOW_MS, 0, "bob")]
+    fresh = [Due(f"fresh {number}", NOW_MS, 0, "flood") for number in range(5)]
+    calls = scheduling.turns(fresh, retries, window_of(*[0] * 6), NOW_MS, Turn(), calls_max=6)
+    assert [call.due.job_id for call in calls if call.old_retry] == ["alice", "flood 0", "flood 1"]
+    assert [call.old_retry for call in calls] == [True, False] * 3
 
 
 @given(slots=FREE_TIMES, span_ms=st.integers(0, 10 * WINDOW_MS))
