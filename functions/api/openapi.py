@@ -59,7 +59,7 @@ def document(app: FastAPI, server_url: str = LOCAL_URL) -> dict[str, Any]:
     schemas |= found["$defs"]
     described["components"]["securitySchemes"] = {"key": KEY}
     described["security"] = [{"key": []}]
-    _tidy(described)
+    _remove_null_defaults(described)
     _add_examples(described)
     return described
 
@@ -74,16 +74,16 @@ def _bodies(app: FastAPI) -> dict[tuple[str, str], type[BaseModel]]:
     }
 
 
-def _tidy(value: Any) -> None:
+def _remove_null_defaults(value: Any) -> None:
     """Remove defaults of null: absent members are left out of answers, so null never occurs."""
     if isinstance(value, dict):
         if value.get("default", ...) is None:
             del value["default"]
         for inner in value.values():
-            _tidy(inner)
+            _remove_null_defaults(inner)
     elif isinstance(value, list):
         for inner in value:
-            _tidy(inner)
+            _remove_null_defaults(inner)
 
 
 def _add_examples(described: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ async def health(request: Request, services: Wired) -> Response:
     limit_s = min(HEALTH_LIMIT_S, max(HEALTH_LEAST_S, request.state.deadline.left_s()))
     headline, results = await asyncio.gather(
         services.headline(request),
-        asyncio.gather(*(_up(check, limit_s) for check in services.checks.values())),
+        asyncio.gather(*(_is_up(check, limit_s) for check in services.checks.values())),
     )
     parts = dict(zip(services.checks, results, strict=True))
     return responses.health(request.state.request_id, parts, headline)
@@ -116,7 +116,7 @@ def _document(request: Request, services: Services) -> dict[str, Any]:
     return openapi.document(request.app, base_url(request, services.settings.public_url))
 
 
-async def _up(check: Callable[[], Awaitable[object]], limit_s: float) -> bool:
+async def _is_up(check: Callable[[], Awaitable[object]], limit_s: float) -> bool:
     try:
         async with asyncio.timeout(limit_s):
             await check()

@@ -133,7 +133,7 @@ class Signing:
             async with asyncio.timeout(deadline.left_s(reserve_ms=DURABLE_MS)):
                 await self._turns.acquire()
             try:
-                seen = await self._look(ask, deadline)
+                seen = await self._read_snapshot(ask, deadline)
                 result = await self._answer_or_start(ask, seen, deadline)
                 if not isinstance(result, StartedCall):
                     return await self._finish(ask, seen, result, deadline)
@@ -158,7 +158,7 @@ class Signing:
     def _may_wait(ask: Ask, result: Signed | Declined) -> bool:
         return ask.may_wait and isinstance(result, Declined) and result.reason is not Reason.REFUSED
 
-    async def _look(self, ask: Ask, deadline: Deadline) -> Snapshot:
+    async def _read_snapshot(self, ask: Ask, deadline: Deadline) -> Snapshot:
         """Read the job, then the gate unless the job has an outcome: a known signature costs one read."""
         began_ms = self._clock.monotonic_ms()
         # After a cold start little time may be left: then the reads get half of it, and the write the rest.
@@ -271,7 +271,7 @@ class Signing:
         if left_ms < expected_ms:
             if ask.may_wait:
                 return FailedCall(call, None)
-            await self._try("not_cancelled_in_time", deadline.left_s(), self._caller.cancel(call))
+            await self._best_effort("not_cancelled_in_time", deadline.left_s(), self._caller.cancel(call))
             return self._why_not_inline(ask, Inline.NO_TIME, seen, self._clock.now_ms())
         return replace(call, call_limit_ms=left_ms)
 
@@ -297,7 +297,7 @@ class Signing:
     ) -> Signed | Accepted | Declined:
         """Store the request, then schedule its job. After the write, no failure can take the 202 back."""
         now_ms = self._clock.now_ms()
-        if failed is None and (full := await self._full(ask, seen, now_ms, deadline)):
+        if failed is None and (full := await self._reached_limit(ask, seen, now_ms, deadline)):
             return Declined(full, self._settings.limits.window_ms)
         request = self._request(ask, seen, now_ms)
         will_wait = self._will_wait(seen, failed)
@@ -305,7 +305,7 @@ class Signing:
         self._telemetry.event("accepted", request_id=request.id, job_id=request.job_id)
         try:
             async with asyncio.timeout(deadline.left_s()):
-                job = await self._attach(request, seen, failed, entered=will_wait)
+                job = await self._schedule_for(request, seen, failed, entered=will_wait)
         except (Unavailable, TimeoutError) as error:  # it is on the due index; the sweep finds it
             self._telemetry.event(
                 "attach_cut_short", request_id=ask.request_id, reason=str(error) or "timeout"
@@ -318,7 +318,7 @@ class Signing:
             if request.open:  # else this is a repeated request, which was closed before
                 calls = request.calls_of(job)
                 closed = requests.close_signed(request, signature, now_ms, calls=calls, notify=False)
-                await self._try("not_closed_in_time", deadline.left_s(), self._close(request, closed))
+                await self._best_effort("not_closed_in_time", deadline.left_s(), self._close(request, closed))
             return Signed(signature)
         return self._accepted(request, seen, job)
 
@@ -343,7 +343,7 @@ class Signing:
             raise
 
     async def _count(self, decide: Callable[[Gate], Change]) -> bool:
-        return await self._try("not_counted", NOTIFY_LIMIT_S, self._slots.amend(decide))
+        return await self._best_effort("not_counted", NOTIFY_LIMIT_S, self._slots.amend(decide))
 
     async def _close(self, request: Request, closed: Request) -> None:
         """Close a request that is answered now."""
@@ -367,7 +367,9 @@ class Signing:
             due_ms=now_ms + LOOK_MS,
         )
 
-    async def _full(self, ask: Ask, seen: Snapshot, now_ms: int, deadline: Deadline) -> Reason | None:
+    async def _reached_limit(
+        self, ask: Ask, seen: Snapshot, now_ms: int, deadline: Deadline
+    ) -> Reason | None:
         """Return the limit that does not let the request wait; None if it may wait."""
         wait_max_ms = self._settings.age_max_ms // 2
         if seen.gate:
@@ -408,7 +410,7 @@ class Signing:
             return Reason.UNAVAILABLE
         return Reason.MESSAGE_WAITERS if waiters == MESSAGE_WAITERS_MAX else None
 
-    async def _attach(
+    async def _schedule_for(
         self, request: Request, seen: Snapshot, failed: FailedCall | None, *, entered: bool
     ) -> Job:
         """After the request was stored: schedule its job, unless the job is signed. Return the job.
@@ -472,13 +474,15 @@ class Signing:
 
     async def _notify_processor(self, job: Job, counts: dict[str, int]) -> None:
         """Set a wake-up for when the job may be called. If that fails, the scheduled run finds the job."""
-        await self._try("processor_not_told", NOTIFY_LIMIT_S, self._wake_ups.leave_job(job, counts))
+        await self._best_effort("processor_not_told", NOTIFY_LIMIT_S, self._wake_ups.leave_job(job, counts))
 
     async def _complete(self, call: StartedCall, answer: Answer, deadline: Deadline) -> None:
         """Complete a call in the time that is left; if that fails, its fence and lease expire."""
-        await self._try("not_recorded_in_time", deadline.left_s(), self._caller.complete(call, answer))
+        await self._best_effort(
+            "not_recorded_in_time", deadline.left_s(), self._caller.complete(call, answer)
+        )
 
-    async def _try(self, failure: str, limit_s: float, step: Coroutine[Any, Any, object]) -> bool:
+    async def _best_effort(self, failure: str, limit_s: float, step: Coroutine[Any, Any, object]) -> bool:
         """Carry out a step, for `limit_s` at most; say whether it succeeded. A failure is only logged."""
         try:
             async with asyncio.timeout(limit_s):

@@ -38,19 +38,19 @@ class Slots:
         self.timing = timing
         self.gate: Gate | None = None
         self._counts: dict[str, int] = {}
-        self._seen_mono_ms = 0
+        self._read_mono_ms = 0
 
     async def refresh(self) -> Gate:
         """Read the gate; raises `Unavailable`."""
-        return self._see(await self._store.read())
+        return self._remember(await self._store.read())
 
     async def recent(self, age_max_ms: int) -> Gate:
         """Return the gate as it was at most `age_max_ms` ago; raises `Unavailable`."""
-        age_ms = self._clock.monotonic_ms() - self._seen_mono_ms
+        age_ms = self._clock.monotonic_ms() - self._read_mono_ms
         return self.gate if self.gate and age_ms <= age_max_ms else await self.refresh()
 
-    def _see(self, gate: Gate) -> Gate:
-        self.gate, self._seen_mono_ms = gate, self._clock.monotonic_ms()
+    def _remember(self, gate: Gate) -> Gate:
+        self.gate, self._read_mono_ms = gate, self._clock.monotonic_ms()
         return gate
 
     async def take(
@@ -80,7 +80,7 @@ class Slots:
             return decision
 
         try:
-            await self._amend(decide, lambda grant: self._carry_out(grant, hints or {}, turn_of))
+            await self._amend(decide, lambda grant: self._write_grant(grant, hints or {}, turn_of))
         except TooManyConflicts:
             return NotBefore(self._clock.now_ms(), Denial.BUSY)
         return decisions[-1]
@@ -117,7 +117,7 @@ class Slots:
 
         return question
 
-    async def _carry_out(
+    async def _write_grant(
         self, grant: Grant, hints: Mapping[str, FieldValue], turn_of: str | None
     ) -> Written[Gate] | Conflict[Gate]:
         change = grant.change.also(Change(grant.change.limits_version, values=hints))
@@ -217,5 +217,5 @@ class Slots:
         if isinstance(result, Conflict):
             self.count_later(counts)
         if result.record:
-            self._see(result.record)
+            self._remember(result.record)
         return result

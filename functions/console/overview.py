@@ -91,7 +91,7 @@ class Console:
             await self._slots.refresh()
             changed = await self._slots.amend(lambda gate: gates.resume(gate, self._clock.now_ms()))
         self._telemetry.event("calls_resumed", by=viewer.name, changed=changed)
-        await self._try(self._wake_ups.leave("", self._clock.now_ms()), deadline)
+        await self._best_effort(self._wake_ups.leave("", self._clock.now_ms()), deadline)
         return changed
 
     async def replay(self, request_id: str, viewer: Viewer, deadline: Deadline) -> Request:
@@ -104,10 +104,10 @@ class Console:
             replayed = await replay(self._store, request, self._clock.now_ms())
         self._telemetry.event("delivery_replayed", request_id=request_id, by=viewer.name)
         message = NotificationMessage(replayed.job_id, replayed.id, replayed.delivery.attempts)
-        await self._try(self._notifications.send([message.encode()]), deadline)
+        await self._best_effort(self._notifications.send([message.encode()]), deadline)
         return replayed
 
-    async def _try(self, step: Awaitable[None], deadline: Deadline) -> None:
+    async def _best_effort(self, step: Awaitable[None], deadline: Deadline) -> None:
         """Carry out a step in the time that is left. A failure is only logged: the processor repairs it."""
         try:
             async with asyncio.timeout(deadline.left_s()):

@@ -131,8 +131,8 @@ def points(minutes: Iterable[Minute], step_ms: int) -> list[Point]:
 
 def _point(before: Minute, after: Minute) -> Point:
     windows = max(1.0, (after.at_ms - before.at_ms) / (after.window_ms or 1))
-    counts = [_grown(before.signed, after.signed), _grown(before.failed, after.failed)]
-    counts.append(_grown(before.other, after.other))
+    counts = [_increase(before.signed, after.signed), _increase(before.failed, after.failed)]
+    counts.append(_increase(before.other, after.other))
     # Two items may be a little more than one window apart, with the calls of nearly two windows between them.
     scale = min(1.0 / windows, after.calls / sum(counts) if sum(counts) else 1.0)
     signed, failed, other = (round(count * scale, 2) for count in counts)
@@ -142,7 +142,7 @@ def _point(before: Minute, after: Minute) -> Point:
         signed,
         failed,
         other,
-        _grown(before.at_once, after.at_once),
+        _increase(before.at_once, after.at_once),
         after.ended,
         after.given_up,
         after.waiting + after.retrying,
@@ -152,7 +152,7 @@ def _point(before: Minute, after: Minute) -> Point:
     )
 
 
-def _grown(before: int, after: int) -> int:
+def _increase(before: int, after: int) -> int:
     """Return how much a count grew. If it is smaller than before, the window was created again from 0."""
     return after - before if after >= before else after
 

@@ -250,7 +250,7 @@ def schedule(
     if job is None:
         job = new_job(message, now_ms)
     if job.scheduled:
-        return _waited_for(job, waiter) if waiter else job
+        return _with_waiter(job, waiter) if waiter else job
     if job.outcome and (outcome_ttl_ms is None or job.outcome_is_fresh(now_ms, outcome_ttl_ms)):
         return job
     return replace(
@@ -263,7 +263,7 @@ def schedule(
     )
 
 
-def _waited_for(job: Job, waiter: Waiter) -> Job:
+def _with_waiter(job: Job, waiter: Waiter) -> Job:
     """Return a scheduled job that also covers this request, in the queue whose turn comes first."""
     moves = waiter.client != job.client and (waiter.sooner or not job.client)
     if not moves and job.open_from <= waiter.request_id:
@@ -303,15 +303,15 @@ def without_call(current: Job, before: Job | None, now_ms: int, waiter: Waiter |
 
 def signed(job: Job, signature: str, now_ms: int) -> Job:
     """Record the signature. A call whose fence has expired may record it too."""
-    return _ended(job, Signature(signature, now_ms))
+    return _with_outcome(job, Signature(signature, now_ms))
 
 
 def refused(job: Job, status: int, now_ms: int) -> Job:
     """Record that the upstream refuses to sign the message: an outcome, with the answer's HTTP status."""
-    return _ended(job, Refusal(status, now_ms))
+    return _with_outcome(job, Refusal(status, now_ms))
 
 
-def _ended(job: Job, outcome: Signature | Refusal) -> Job:
+def _with_outcome(job: Job, outcome: Signature | Refusal) -> Job:
     return replace(
         job,
         attempts=job.attempts + 1,

@@ -64,7 +64,7 @@ class Outcome:
 def signature_body(request_id: str, signature: str, reference: str = "") -> bytes:
     """Return the notification of a signature, as it is signed and sent."""
     body = {"request_id": request_id, "status": int(HTTPStatus.OK), "signature": signature}
-    return _json(body | _given(reference=reference))
+    return _json(body | _without_empty(reference=reference))
 
 
 def failure_body(
@@ -72,10 +72,10 @@ def failure_body(
 ) -> bytes:
     """Return the notification of a failure, as it is signed and sent."""
     body = {"request_id": request_id, "status": status, "message": message}
-    return _json(body | _given(detail=detail, reference=reference))
+    return _json(body | _without_empty(detail=detail, reference=reference))
 
 
-def _given(**members: str | None) -> dict[str, str]:
+def _without_empty(**members: str | None) -> dict[str, str]:
     return {name: value for name, value in members.items() if value}
 
 

@@ -91,7 +91,7 @@ class Attempts:
         """End the delivery, or record the failure and send the message of the next attempt."""
         now_ms = self._ports.clock.now_ms()
         outcome = webhook.classify_answer(result, now_ms)
-        after = self._after(started, outcome, result.excerpt, now_ms)
+        after = self._after_attempt(started, outcome, result.excerpt, now_ms)
         written = await self._ports.store.write_request(started, after)
         self._report(after, outcome)
         wait_ms = after.delivery.not_before_ms - now_ms
@@ -99,7 +99,7 @@ class Attempts:
             text = NotificationMessage(after.job_id, after.id, after.delivery.attempts).encode()
             await self._ports.retries.send([text], delay_ms=max(0, wait_ms))
 
-    def _after(self, started: Request, outcome: Outcome, excerpt: str, now_ms: int) -> Request:
+    def _after_attempt(self, started: Request, outcome: Outcome, excerpt: str, now_ms: int) -> Request:
         if outcome.kind is OutcomeKind.DELIVERED:
             return requests.delivered(started, now_ms, outcome.reason)
         if outcome.kind is OutcomeKind.GONE:

@@ -41,7 +41,7 @@ class Batch:
         if under_way:
             _, under_way = await asyncio.wait(under_way, timeout=QUICK_S)
         while under_way:
-            more = await self._more(MESSAGES_MAX - len(under_way))
+            more = await self._receive_more(MESSAGES_MAX - len(under_way))
             # If more messages were received, receive again at once.
             _, under_way = await asyncio.wait(
                 under_way | more,
@@ -54,7 +54,7 @@ class Batch:
         await self._receiver_queues.finish()
         return [message_id for message_id, task in given.items() if not task.result()]
 
-    async def _more(self, room: int) -> set["asyncio.Task[bool]"]:
+    async def _receive_more(self, room: int) -> set["asyncio.Task[bool]"]:
         """Receive further messages, if there is room and time."""
         if room <= 0 or asyncio.get_running_loop().time() >= self._stop_mono_s:
             return set()

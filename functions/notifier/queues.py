@@ -113,14 +113,19 @@ class ReceiverQueues:
         queue = self._queues.setdefault(
             name, ReceiverQueue(Receiver(name), request.client, request.webhook_url)
         )
-        entries = [self._enter(queue, row, request), *(self._enter(queue, other, None) for other in others)]
+        entries = [
+            self._enqueue(queue, row, request),
+            *(self._enqueue(queue, other, None) for other in others),
+        ]
         self._start_workers(queue)
         results = await asyncio.gather(*(entry.done for entry in entries), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
-    def _enter(self, queue: ReceiverQueue, message: NotificationMessage, request: Request | None) -> Waiting:
+    def _enqueue(
+        self, queue: ReceiverQueue, message: NotificationMessage, request: Request | None
+    ) -> Waiting:
         self._order += 1
         done = asyncio.get_running_loop().create_future()
         entry = Waiting(message.attempt, self._order, message, request, done)
@@ -138,17 +143,17 @@ class ReceiverQueues:
         """Deliver a queue's webhooks until it is empty or was parked."""
         try:
             while queue.waiting:
-                queue.receiver = await self._receivers.look(queue.receiver.name)
-                deferral = self._deferral(queue) or await self._visit(queue)
+                queue.receiver = await self._receivers.read(queue.receiver.name)
+                deferral = self._deferral(queue) or await self._deliver_in_place(queue)
                 if deferral:
                     await self._park(queue, deferral)
         except Exception as error:  # noqa: BLE001 - raised by those that await the entries
-            for entry in _emptied(queue):
+            for entry in _take_all(queue):
                 _end(entry, error)
         finally:
             queue.workers -= 1
 
-    async def _visit(self, queue: ReceiverQueue) -> Deferral | None:
+    async def _deliver_in_place(self, queue: ReceiverQueue) -> Deferral | None:
         """Take a place and deliver one webhook after another for a while; a deferral if no place is free."""
         addresses = await self._ports.poster.resolve(queue.url)
         place = await self._receivers.take_place(
@@ -199,7 +204,7 @@ class ReceiverQueues:
 
     async def _park(self, queue: ReceiverQueue, deferral: Deferral) -> None:
         """Park all webhooks of a queue, in as few messages as possible."""
-        entries = _emptied(queue)
+        entries = _take_all(queue)
         try:
             parked = await asyncio.gather(*(self._parked(entry, deferral.reason) for entry in entries))
             rows = [entry.message for entry, is_parked in zip(entries, parked, strict=True) if is_parked]
@@ -230,7 +235,7 @@ def _targets(url: str, addresses: Sequence[str] | PostResult) -> list[str]:
     return list(dict.fromkeys([host, f"{addresses[0]}:{port}"]))
 
 
-def _emptied(queue: ReceiverQueue) -> list[Waiting]:
+def _take_all(queue: ReceiverQueue) -> list[Waiting]:
     entries, queue.waiting = queue.waiting, []
     return entries
 

@@ -45,7 +45,7 @@ class Receivers:
         self._randomness = randomness
         self._telemetry = telemetry
 
-    async def look(self, name: str) -> Receiver:
+    async def read(self, name: str) -> Receiver:
         """Return what is known about a receiver. If its record can't be read, it counts as never tried."""
         try:
             return await self._store.receiver(name)
@@ -77,8 +77,8 @@ class Receivers:
         """
         waited_ms = 0
         while True:
-            receiver = await self.look(name)
-            found = await self._try(receiver, client, targets)
+            receiver = await self.read(name)
+            found = await self._take_places(receiver, client, targets)
             is_open = receiver.probe_in_ms(self._clock.now_ms()) > 0
             if isinstance(found, Place) or is_open or found.oldest_ms > SLOW_MS or waited_ms >= PATIENCE_MS:
                 return found
@@ -99,7 +99,7 @@ class Receivers:
             except Unavailable as error:
                 self._report_unknown(state.name, error)
 
-    async def _try(self, receiver: Receiver, client: str, targets: Sequence[str]) -> Place | Busy:
+    async def _take_places(self, receiver: Receiver, client: str, targets: Sequence[str]) -> Place | Busy:
         lease_id, held = self._randomness.token(), list[InFlight]()
         for name in targets:
             try:

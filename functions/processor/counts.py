@@ -20,9 +20,7 @@ class Counts:
     def __init__(self) -> None:
         self._differs_since_ms: dict[tuple[str, int, int], int] = {}
 
-    async def set_right(
-        self, slots: Slots, clock: Clock, gate: Gate, rows: Iterable[Due], limit: int
-    ) -> None:
+    async def correct(self, slots: Slots, clock: Clock, gate: Gate, rows: Iterable[Due], limit: int) -> None:
         """Write the counts that have differed for `SURE_MS`; remove callers without waiting jobs.
 
         `rows`: the fresh jobs that were read from the index, up to `limit` of each caller.

@@ -140,14 +140,14 @@ class DueJobs:
         for _ in range(PAGES_MAX):
             page = await self._store.due_jobs(kind, now_ms + AHEAD_MS, ROWS_MAX, after, client=client)
             self.listed += page if kind is DueKind.FRESH else []
-            rows |= {row.job_id: row for row in page if not self._skipped(row.job_id, now_ms)}
+            rows |= {row.job_id: row for row in page if not self._is_skipped(row.job_id, now_ms)}
             more = len(page) == ROWS_MAX and page[-1].due_ms <= now_ms
             if not more or rows:
                 return rows, more
             after = page[-1]
         return rows, False  # reading again at once would find nothing new
 
-    def _skipped(self, job_id: str, now_ms: int) -> bool:
+    def _is_skipped(self, job_id: str, now_ms: int) -> bool:
         kept = any(job_id in rows for rows in self._kept.values())
         stale = now_ms < self._stale_until_ms.get(job_id, 0)
         return kept or stale or self._backoff.holds(job_id, now_ms)

@@ -23,7 +23,7 @@ class OpenCounts:
         self._next_mono_ms = 0
         self._errors: dict[str, int] = {}
 
-    async def set_right(self, slots: Slots, clock: Clock, store: JobStore) -> None:
+    async def correct(self, slots: Slots, clock: Clock, store: JobStore) -> None:
         """Write the counts that were found wrong twice; remove callers of whom nothing is left.
 
         Raises `Unavailable`.

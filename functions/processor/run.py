@@ -91,17 +91,17 @@ class Run:
 
     async def run(self, wake_ups: Sequence[WakeUp] = ()) -> int:
         """Work until nothing is due soon or the time is up; return how many calls were made."""
-        await self._wait_out(wake_ups)
-        sweep = asyncio.create_task(self._swept(scheduled=not wake_ups))
+        await self._wait_for_wake_up(wake_ups)
+        sweep = asyncio.create_task(self._sweep_and_log(scheduled=not wake_ups))
         try:
             made = await self._work(wake_ups)
         finally:  # also after an error: else the results of calls in flight would not be recorded
             await asyncio.gather(sweep, *self._calls, return_exceptions=True)
-        await self._leave()
+        await self._set_wake_up()
         await self._slots.write_counts()
         return made
 
-    async def _wait_out(self, wake_ups: Sequence[WakeUp]) -> None:
+    async def _wait_for_wake_up(self, wake_ups: Sequence[WakeUp]) -> None:
         """Wait until the wake-up's time: queue delays have whole seconds, so the message came a little early.
 
         Earlier, the due index may not show a job yet that was left to this wake-up.
@@ -120,7 +120,7 @@ class Run:
                 self._telemetry.event("round_failed", {"RoundsFailed": 1}, reason=str(error))
                 failures += 1
                 await self._clock.sleep_ms(AFTER_FAILURE_MS)
-            if not await self._goes_on(failures):
+            if not await self._wait_for_next(failures):
                 return made
 
     async def _round(self, named: set[str]) -> int:
@@ -133,14 +133,14 @@ class Run:
         await self._key_check.run()
         gate = self._slots.gate or await self._slots.refresh()
         await asyncio.gather(self._due.look(gate, LOOK_MS), self._due.name(named))
-        await self._counts.set_right(self._slots, self._clock, gate, self._due.listed, ROWS_MAX)
+        await self._counts.correct(self._slots, self._clock, gate, self._due.listed, ROWS_MAX)
         started = await self._start_calls()
         while self._due.used_up and self._clock.monotonic_ms() < self._stop_ms:
             await self._due.look(self._slots.gate or gate, LOOK_MS)
             started += await self._start_calls()
         return started
 
-    async def _goes_on(self, failures: int) -> bool:
+    async def _wait_for_next(self, failures: int) -> bool:
         """Wait until a call ends or the next one may be made; return whether the run goes on."""
         left_ms = self._stop_ms - self._clock.monotonic_ms()
         if left_ms <= 0 or failures >= FAILURES_MAX:
@@ -167,7 +167,7 @@ class Run:
                 *(self._start(turn, aim, retries_left) for aim, turn in enumerate(turns)),
                 return_exceptions=True,
             )
-            progress = [self._handle(turn, result) for turn, result in zip(turns, results, strict=True)]
+            progress = [self._record_start(turn, result) for turn, result in zip(turns, results, strict=True)]
             started += sum(isinstance(result, StartedCall) for result in results)
             if not any(progress):
                 break
@@ -180,7 +180,7 @@ class Run:
         calls_max = gate.window.limits.calls - len(self._calls)
         return self._due.turns(gate, calls_max=calls_max)
 
-    def _handle(self, turn: Next, result: StartedCall | NotStarted | BaseException) -> bool:
+    def _record_start(self, turn: Next, result: StartedCall | NotStarted | BaseException) -> bool:
         """Record the result of one start; return whether anything changed."""
         job_id = turn.due.job_id
         if isinstance(result, Exception):
@@ -193,7 +193,7 @@ class Run:
             self._due.drop(job_id)
             task = asyncio.create_task(self._caller.carry_out(result))
             self._calls.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._remember_result)
             return True
         if result.denied is None:  # a stale row, or another call has the job
             self._due.drop(job_id)
@@ -212,7 +212,7 @@ class Run:
             metrics = {"Unreadable": 1}
         self._telemetry.event("job_skipped", metrics, job_id=job_id, reason=described(error))
 
-    def _ended(self, task: asyncio.Task[Job | None]) -> None:
+    def _remember_result(self, task: asyncio.Task[Job | None]) -> None:
         """Remember the job if it will be called again: the due index may not show that yet."""
         self._calls.discard(task)
         if not task.cancelled() and not task.exception() and (job := task.result()):
@@ -241,18 +241,18 @@ class Run:
             hints={**turn.hints, "retries_due": retries_left},
         )
 
-    async def _swept(self, *, scheduled: bool) -> None:
+    async def _sweep_and_log(self, *, scheduled: bool) -> None:
         try:
             await self._sweep.run(self._stop_ms)
             if scheduled:
                 await self._sweep.correct(self._stop_ms)
-                await self._open_counts.set_right(self._slots, self._clock, self._store)
+                await self._open_counts.correct(self._slots, self._clock, self._store)
         except Unavailable as error:  # the remaining rows are still due
             self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(error))
         except Exception as error:  # noqa: BLE001 - nobody reads this task's result, so log its error here
             self._telemetry.event("not_swept", {"Unreadable": 1}, reason=described(error))
 
-    async def _leave(self) -> None:
+    async def _set_wake_up(self) -> None:
         """Set the next wake-up. If that fails, the schedule starts a run each minute."""
         gate = self._slots.gate
         next_call = self._due.next_call(gate) if gate else None

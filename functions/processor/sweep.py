@@ -56,8 +56,8 @@ class Sweep:
 
         Raises `Unavailable`; the remaining rows are still due.
         """
-        await self._each_page(DueKind.OPEN, self._look_at_requests, stop_mono_ms)
-        await self._each_page(DueKind.DELIVERY, self._resend, stop_mono_ms)
+        await self._act_on_pages(DueKind.OPEN, self._look_at_requests, stop_mono_ms)
+        await self._act_on_pages(DueKind.DELIVERY, self._resend, stop_mono_ms)
 
     async def correct(self, stop_mono_ms: int) -> None:
         """Look at rows that are due later than any wait lasts, because a host with a wrong clock wrote them.
@@ -65,11 +65,11 @@ class Sweep:
         Raises `Unavailable`; the remaining rows stay as they are.
         """
         from_ms = self._clock.now_ms() + clocks.WAIT_MS_MAX + clocks.SKEW_MS_MAX + 1
-        await self._each_page(DueKind.OPEN, self._look_at_requests, stop_mono_ms, from_ms)
-        await self._each_page(DueKind.DELIVERY, self._resend, stop_mono_ms, from_ms)
+        await self._act_on_pages(DueKind.OPEN, self._look_at_requests, stop_mono_ms, from_ms)
+        await self._act_on_pages(DueKind.DELIVERY, self._resend, stop_mono_ms, from_ms)
         gate = self._slots.gate or await self._slots.refresh()
         rows = await retries(self._store, gate, FOREVER_MS, ROWS_MAX, from_ms=from_ms)
-        await self._each((due.job_id, self._correct_job(due.job_id)) for due in rows)
+        await self._carry_out_all((due.job_id, self._correct_job(due.job_id)) for due in rows)
 
     async def _correct_job(self, job_id: str) -> None:
         """Make a job due now that nobody may be waiting for any more."""
@@ -78,7 +78,7 @@ class Sweep:
         if job and corrected and corrected is not job:
             await self._store.write_job(job, corrected)
 
-    async def _each_page(
+    async def _act_on_pages(
         self,
         kind: DueKind,
         act: Callable[[Sequence[RequestKey]], Awaitable[None]],
@@ -90,21 +90,21 @@ class Sweep:
         while self._clock.monotonic_ms() < stop_mono_ms:
             until_ms = FOREVER_MS if from_ms else now_ms
             page = await self._store.due_requests(kind, until_ms, ROWS_MAX, after, from_ms=from_ms)
-            await act([key for key in page if not self._skipped(key, now_ms)])
+            await act([key for key in page if not self._is_skipped(key, now_ms)])
             if len(page) < ROWS_MAX:
                 return
             after = page[-1]
 
-    def _skipped(self, key: RequestKey, now_ms: int) -> bool:
+    def _is_skipped(self, key: RequestKey, now_ms: int) -> bool:
         return any(self._backoff.holds(name, now_ms) for name in (key.job_id, key.request_id))
 
     async def _look_at_requests(self, keys: Sequence[RequestKey]) -> None:
         by_job: defaultdict[str, set[str]] = defaultdict(set)
         for key in keys:
             by_job[key.job_id].add(key.request_id)
-        await self._each((job_id, self._look_at_job(job_id, ids)) for job_id, ids in by_job.items())
+        await self._carry_out_all((job_id, self._look_at_job(job_id, ids)) for job_id, ids in by_job.items())
 
-    async def _each(self, steps: Iterable[tuple[str, Coroutine[Any, Any, None]]]) -> None:
+    async def _carry_out_all(self, steps: Iterable[tuple[str, Coroutine[Any, Any, None]]]) -> None:
         """Carry out one step for each record, concurrently: a record that fails does not stop the others."""
         named = list(steps)
         results = await asyncio.gather(*(step for _, step in named), return_exceptions=True)
@@ -136,12 +136,12 @@ class Sweep:
         await self._outcomes.close([(request, after) for request, after in closing if after])
         waiting = [request for request, after in closing if after is None]
         if waiting:
-            await self._wait_on(job, waiting)
+            await self._schedule_for(job, waiting)
 
     def _outcome(self, job: Job | None, request: Request) -> Request | None:
         return self._outcomes.outcome(job, request, after_call=False) if job else None
 
-    async def _wait_on(self, job: Job | None, waiting: Sequence[Request]) -> None:
+    async def _schedule_for(self, job: Job | None, waiting: Sequence[Request]) -> None:
         """Schedule the job for the requests that wait for it, and set when to look at them again."""
         scheduled = await self._scheduled(job, min(waiting, key=lambda request: request.id))
         now_ms = self._clock.now_ms()
@@ -168,10 +168,10 @@ class Sweep:
         scheduled = await amend_job(self._store, job, decide)
         if scheduled is not job:
             self._telemetry.event("job_revived", job_id=scheduled.id, state=scheduled.state)
-        await self._enter(scheduled)
+        await self._count_waiting(scheduled)
         return scheduled
 
-    async def _enter(self, job: Job) -> None:
+    async def _count_waiting(self, job: Job) -> None:
         """Count a job's caller if it has no count, as after a crash: without one it gets no turn."""
         if job.scheduled and job.attempts:
             await self._slots.amend(
@@ -195,12 +195,12 @@ class Sweep:
         Each row's `due_ms` is moved first, by a conditional write: of several runs, only one sends.
         """
         moved: list[Request] = []
-        await self._each((key.request_id, self._move_on(key, moved)) for key in keys)
+        await self._carry_out_all((key.request_id, self._postpone(key, moved)) for key in keys)
         messages = [NotificationMessage(row.job_id, row.id, row.delivery.attempts).encode() for row in moved]
         if messages:
             await self._notifications.send(messages)
 
-    async def _move_on(self, key: RequestKey, moved: list[Request]) -> None:
+    async def _postpone(self, key: RequestKey, moved: list[Request]) -> None:
         request = await self._store.request_of(key.job_id, key.request_id)
         now_ms = self._clock.now_ms()
         request = plausible(request, now_ms) if request else None

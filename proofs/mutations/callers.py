@@ -44,12 +44,12 @@ FAULTS = (
     ),
     Fault(
         "a message has waiters without end",
-        {"Signing._full": with_awaited(lambda _: None)},
+        {"Signing._reached_limit": with_awaited(lambda _: None)},
         (API + "test_a_message_has_a_limit_of_waiters",),
     ),
     Fault(
         "a caller has open requests without end",
-        {"Signing._full": with_awaited(lambda _: None)},
+        {"Signing._reached_limit": with_awaited(lambda _: None)},
         (OPEN + "test_a_caller_has_a_limit_of_open_requests",),
     ),
     Fault(
@@ -64,7 +64,7 @@ FAULTS = (
     ),
     Fault(
         "wrong counts of open requests stay wrong",
-        {"OpenCounts.set_right": _not_done},
+        {"OpenCounts.correct": _not_done},
         (OPEN + "test_a_wrong_count_is_corrected",),
     ),
     Fault(
@@ -89,12 +89,12 @@ FAULTS = (
     ),
     Fault(
         "a caller that a crash left out has no turn",
-        {"Sweep._enter": _not_done},
+        {"Sweep._count_waiting": _not_done},
         (PROCESSOR + "test_a_caller_that_a_crash_left_out_has_its_turn",),
     ),
     Fault(
         "wrong counts stay wrong",
-        {"Counts.set_right": _not_done},
+        {"Counts.correct": _not_done},
         (PROCESSOR + "test_counts_are_set_right_by_what_the_index_shows",),
     ),
     Fault(

@@ -295,7 +295,7 @@ FAULTS = (
     Fault("a wake-up that is set and not sent", {"WakeUps.leave": _sent_by(_Nowhere)}),
     Fault("a wake-up that is sent too late", {"WakeUps.leave": _sent_by(_Late)}),
     Fault("an overdue wake-up that is never replaced", {"wake_up_needed": _only_the_first}),
-    Fault("a run that ends without a wake-up", {"Run._leave": lambda _: _nothing}),
+    Fault("a run that ends without a wake-up", {"Run._set_wake_up": lambda _: _nothing}),
     Fault(
         "a run that does not look at its time",
         {"run_limit_ms": lambda _: lambda _: NEVER_MS},

@@ -40,7 +40,7 @@ def _late(wake_ups: Any, job_id: str, at_ms: int | None, **named: Any) -> int | 
 
 
 FAULTS = (
-    RUNS("a run ends without a wake-up", {"Run._leave": _nothing}),
+    RUNS("a run ends without a wake-up", {"Run._set_wake_up": _nothing}),
     API("an acceptance sets a wake-up and sends none", {"MemoryQueue.send": _nothing}),
     RUNS("a wake-up is sent too late", {"WakeUps.leave": with_argument(2, _late)}),
     RULES("a wake-up that is too near is trusted", {"wake_up_needed": with_result(_any_wake_up)}),

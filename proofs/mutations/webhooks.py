@@ -75,7 +75,7 @@ FAULTS = (
     ),
     _fault(
         "a notifier waits for its slowest receiver",
-        {"Batch._more": _nothing_received},
+        {"Batch._receive_more": _nothing_received},
         "test_a_thousand_bad_receivers_delay_no_good_one",
     ),
     _fault(

@@ -215,7 +215,7 @@ FAULTS = (
     ),
     SLOTS("sleep is not noticed", {"Slots.settle": _awake}),
     WINDOW("the holder is not checked", {"settle": with_argument(1, _whoever_holds)}),
-    SLOTS("a take that had landed is not recognised", {"Slots._carry_out": _write_and_look_no_further}),
+    SLOTS("a take that had landed is not recognised", {"Slots._write_grant": _write_and_look_no_further}),
     SLOTS("a lost race is a grant", {"amend": _conflict_as_written}),
     STORE("the slot's state is no condition", {"_unchanged": with_argument(1, _any_slot)}),
     STORE("the version is no condition", {"_unchanged": with_argument(1, _any_version)}),
