@@ -113,7 +113,8 @@ class ConsolePoint(Model):
     signed: float
     failed: Annotated[float, Field(description="Calls that failed, or had no answer in time")]
     other: Annotated[float, Field(description="Calls with the message, the key or the rate refused")]
-    at_once: Count
+    accepted: Annotated[Count, Field(description="Requests answered with 202 in it")]
+    at_once: Annotated[Count, Field(description="Requests signed while their caller waited")]
     ended: Annotated[Count, Field(description="Accepted requests that ended in it")]
     given_up: Annotated[Count, Field(description="Webhooks that were given up in it")]
     backlog: Count

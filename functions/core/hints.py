@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
+from core.tally import ACCEPTED
 from core.waiting import entered_field_of, field_of, open_field_of
 from core.window import Change, Window
 
@@ -76,14 +77,14 @@ def count_open(window: Window, client: str) -> Change:
 
 
 def accept(window: Window, client: str, now_ms: int, *, enters: bool) -> Change:
-    """Count an open request of a caller, and its job if that `enters` the caller's queue."""
-    opened = count_open(window, client)
+    """Count an accepted request of a caller as open, and its job if that `enters` the caller's queue."""
+    opened = count_open(window, client).also(Change(window.limits.version, increments={ACCEPTED: 1}))
     return opened.also(enter(window, client, now_ms)) if enters else opened
 
 
 def take_back(window: Window, client: str, *, entered: bool) -> Change:
     """Undo `accept`: the request was not stored."""
-    fields = (open_field_of(client), field_of(client)) if entered else (open_field_of(client),)
+    fields = [ACCEPTED, open_field_of(client), *([field_of(client)] if entered else [])]
     return Change(window.limits.version, increments=dict.fromkeys(fields, -1))
 
 

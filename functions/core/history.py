@@ -21,8 +21,9 @@ BUCKETS_MAX = 96
 class Minute:
     """One item.
 
-    `signed`, `at_once`, `failed`, `other`: the tally's counts since the window was created: signatures, those
-    that answered a caller at once, calls that failed or had no answer, calls that were refused or limited.
+    `accepted`, `signed`, `at_once`, `failed`, `other`: the tally's counts since the window was created:
+    accepted requests, signatures, those that answered a caller at once, calls that failed or had no answer,
+    calls that were refused or limited.
     `used`, `calls`, `window_ms`: slots in use, and the limit: N and W.
     `waiting`, `retrying`: numbers of jobs. `oldest_ms`: when their oldest request was accepted; 0 for none.
     `ended`, `given_up`: requests that ended, and webhooks that were given up, since the item before.
@@ -47,6 +48,7 @@ class Minute:
     p95_ms: int = 0
     state: str = ""
     since_ms: int = 0
+    accepted: int = 0
 
 
 def believed(minutes: Iterable[Minute], now_ms: int) -> list[Minute]:
@@ -86,6 +88,7 @@ def minute(
         p95_ms=_quantile(took_ms, 0.95),
         state=state,
         since_ms=before.since_ms if before and same else now_ms,
+        accepted=gate.tally.accepted,
     )
 
 
@@ -111,6 +114,7 @@ class Point:
     signed: float
     failed: float
     other: float
+    accepted: int
     at_once: int
     ended: int
     given_up: int
@@ -142,6 +146,7 @@ def _point(before: Minute, after: Minute) -> Point:
         signed,
         failed,
         other,
+        _increase(before.accepted, after.accepted),
         _increase(before.at_once, after.at_once),
         after.ended,
         after.given_up,
@@ -165,6 +170,7 @@ def _busiest(stretch: Sequence[Point]) -> Point:
         busiest.signed,
         busiest.failed,
         busiest.other,
+        sum(point.accepted for point in stretch),
         sum(point.at_once for point in stretch),
         sum(point.ended for point in stretch),
         sum(point.given_up for point in stretch),

@@ -1,7 +1,8 @@
-"""Counts the results of upstream calls since the window was created, and failures since the last signature.
+"""Counts accepted requests and results of upstream calls since the window was created.
 
-People and alarms read the counts; no decision depends on them. The settle of each call writes them as
-increments, so that calls that end at the same time are all counted.
+People and alarms read the counts; no decision depends on them. They are written as increments, so that calls
+that end at the same time are all counted: results with the settle of their call, accepted requests with their
+caller's count of open requests.
 """
 
 from collections.abc import Mapping
@@ -15,12 +16,14 @@ from core.window import FieldValue
 class Tally:
     """Part of the shared item.
 
+    `accepted`: requests answered with 202.
     `signed` … `key_refused`: calls by result. `at_once`: those of `signed` that answered a waiting caller.
     `failing_calls`: calls that failed, or were not answered, since the last signature.
     `failing_since_ms`: when the first of them ended. `error`, `error_at_ms`: the error code of the last call
     without a signature, and when it ended.
     """
 
+    accepted: int = 0
     signed: int = 0
     at_once: int = 0
     failed: int = 0
@@ -34,6 +37,7 @@ class Tally:
     error_at_ms: int = 0
 
 
+ACCEPTED = "accepted"
 COUNTED: Mapping[Meaning, str] = {
     Meaning.SIGNED: "signed",
     Meaning.FAILED: "failed",

@@ -107,6 +107,20 @@ def test_accepted_when_the_upstream_fails() -> None:
     in_world(scenario)
 
 
+def test_accepted_requests_are_counted_for_the_history() -> None:
+    """Each with the write that counts it as open."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        client = world.client()
+        for number in range(5):
+            assert (await sign(client, f"message {number}", HOOK)).status_code == 202
+        assert world.window.gate
+        assert world.window.gate.tally.accepted == 5
+
+    in_world(scenario)
+
+
 def test_accepted_when_no_slot_is_free() -> None:
     """A full window with a webhook named: 202 without a call, and a message says to look."""
 

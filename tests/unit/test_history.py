@@ -21,11 +21,13 @@ def later(minutes: int, **values: int) -> Minute:
 
 def test_a_minute_is_folded_into_one_item() -> None:
     """Counts as they stand, what waits, how long signatures took, and since when the state is the same."""
-    facts = Facts(NOW_MS + 60_000, GATE.having(signed=5, at_once=2, failed=3, unanswered=1, limited=1))
+    facts = Facts(
+        NOW_MS + 60_000, GATE.having(accepted=9, signed=5, at_once=2, failed=3, unanswered=1, limited=1)
+    )
     ended = [Ended(NOW_MS, NOW_MS + took_ms, signed=True) for took_ms in (9_000, 1_000, 2_000)]
     ended.append(Ended(NOW_MS, NOW_MS + 99_000, signed=False))
     item = history.minute(FIRST, replace(facts, retrying=4), NOW_MS - 7, ended, given_up=1)
-    assert (item.signed, item.at_once, item.failed, item.other) == (5, 2, 4, 1)
+    assert (item.accepted, item.signed, item.at_once, item.failed, item.other) == (9, 5, 2, 4, 1)
     assert (item.waiting, item.retrying, item.oldest_ms) == (0, 4, NOW_MS - 7)
     assert (item.ended, item.given_up, item.p50_ms, item.p95_ms) == (4, 1, 2_000, 9_000)
     assert (item.state, item.since_ms) == ("healthy", NOW_MS - 60_000)
@@ -41,8 +43,9 @@ def test_another_state_begins_now() -> None:
 
 def test_a_point_is_the_difference_of_two_items() -> None:
     """Per window; a minute that was missed is spread, and a count that began again counts from nothing."""
-    (point,) = points([later(0, signed=100), later(1, signed=106, failed=2, at_once=3, waiting=4)], 60_000)
-    assert (point.signed, point.failed, point.at_once, point.backlog) == (6, 2, 3, 4)
+    item = later(1, signed=106, failed=2, at_once=3, accepted=5, waiting=4)
+    (point,) = points([later(0, signed=100), item], 60_000)
+    assert (point.signed, point.failed, point.at_once, point.accepted, point.backlog) == (6, 2, 3, 5, 4)
     (point,) = points([later(0), later(2, signed=8)], 60_000)
     assert point.signed == 4
     (point,) = points([later(0, signed=100), later(1, signed=7)], 60_000)

@@ -105,6 +105,18 @@ async def test_one_write_per_take_and_one_per_settle() -> None:
     assert stored(item).slots[0].free_at_ms == NOW_MS + 300 + 60_000 + 250
 
 
+async def test_counting_costs_no_write() -> None:
+    """A count is part of the next write that lands, and of that one only."""
+    slots, _, item = setup(0)
+    slots.count_later({"accepted": 1})
+    slots.count_later({"accepted": 1})
+    assert item.gate
+    assert not await slots.try_once(Change(item.gate.window.limits.version, expected={"paused": True}))
+    lease = await leased(slots)
+    await slots.settle(lease, Answer(Meaning.NEVER_SENT))
+    assert (item.writes, item.gate.tally.accepted) == (3, 2)
+
+
 @pytest.mark.parametrize("meaning", [Meaning.SIGNED, Meaning.REFUSED, Meaning.LIMITED, Meaning.KEY_REFUSED])
 async def test_an_answer_of_any_status_settles(meaning: Meaning) -> None:
     """It has arrived: what the answer says makes no difference."""

@@ -63,7 +63,7 @@ function showCharts(points, hours) {
 
 function tableRow(point) {
   const row = element("tr"), time = (ms) => ms ? fine(ms) : "–";
-  row.append(element("td", clock(point.at)), ...[point.signed, point.failed, point.other, point.limit, point.at_once,
+  row.append(element("td", clock(point.at)), ...[point.signed, point.failed, point.other, point.limit, point.accepted, point.at_once,
     point.backlog].map((value) => element("td", String(Math.round(value * 10) / 10))), element("td", time(point.oldest_age_ms)),
   element("td", time(point.p50_ms)), element("td", time(point.p95_ms)), element("td", String(point.given_up)));
   return row;
