@@ -22,7 +22,7 @@ from core.errors import Unavailable
 from core.gate import Gate
 from core.request import Request
 from infra.local.aws import LocalSession
-from infra.ops.actions import NothingFound, Ports, Secret, StoredSecret
+from infra.ops.ports import NothingFound, Ports, Secret, StoredSecret
 from ports import Conflict, Received, Written
 
 ATTEMPTS = 4

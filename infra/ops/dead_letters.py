@@ -2,14 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+
+import typer
 
 from core.errors import InvalidMessage
 from core.messages import NotificationMessage, WakeUp, decode_notification, decode_wake_up
 from core.request import Request
-from infra.ops.actions import DeadLetterQueue, Filter, Ports
+from infra.ops import show, tool
+from infra.ops.finding import Filter
+from infra.ops.ports import DeadLetterQueue, Ports
+from infra.ops.tool import LISTED_MAX, Client, Context, DryRun, Ids, Limit, Session, Since, Until, Yes
 from ports import JobStore
 
+app = typer.Typer(no_args_is_help=True, help="Messages that could not be handled.")
 BATCH = 10
+TEXT_MAX = 1_000
 RECEIVE_WAIT_MS = 1_000
 """SQS asks all its servers only in a long poll. After a short poll an empty answer proves nothing."""
 
@@ -74,3 +82,52 @@ async def _letter(store: JobStore, name: str, text: str) -> Letter:
 
 def _fits(letter: Letter, wanted: Filter) -> bool:
     return wanted.empty or any(wanted.fits(request) for request in letter.requests)
+
+
+@app.command("list")
+def list_command(
+    context: Context,
+    client: Client = "",
+    since: Since = "",
+    until: Until = "",
+    limit: Limit = LISTED_MAX,
+) -> None:
+    """List dead letters, with the requests that each names. They stay in the queue."""
+    session: Session = context.obj
+    tool.show_rows(session, _letters(session, tool.wanted_by((), client, since, until)), limit)
+
+
+@app.command("delete")
+def delete_command(
+    context: Context,
+    request_ids: Ids = None,
+    client: Client = "",
+    since: Since = "",
+    until: Until = "",
+    *,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Delete dead letters, once you know their reason.
+
+    No work is lost: the due index has every unfinished job and delivery.
+    """
+    session: Session = context.obj
+    wanted = tool.wanted_by(request_ids, client, since, until)
+    tool.confirm(session, _letters(session, wanted), "Delete these dead letters?", dry_run=dry_run, yes=yes)
+    session.say(deleted=session.run(partial(delete, wanted=wanted)))
+
+
+def _letters(session: Session, wanted: Filter) -> list[show.Row]:
+    letters = tool.some(session.run(partial(list_all, wanted=wanted)))
+    return [letter_row(letter) for letter in letters]
+
+
+def letter_row(letter: Letter) -> show.Row:
+    """Return one line about a dead letter."""
+    return {
+        "queue": letter.queue,
+        "readable": letter.readable,
+        "requests": " ".join(request.id for request in letter.requests),
+        "text": letter.text[:TEXT_MAX],
+    }

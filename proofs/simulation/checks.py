@@ -12,7 +12,7 @@ from core.request import EARLY_MS, Delivery, DeliveryState, Failure, Request, Re
 from core.scheduling import RESERVE_MAX, GivingUp
 from core.webhook import PostResult
 from core.window import SEND_LIMIT_MS, Limits
-from infra.ops.actions import PURGED
+from infra.ops.requests import PURGED
 from proofs.simulation.plan import CALM, MARGIN_MS, Call, Plan
 from proofs.simulation.troubles import SKEWS_MS, Trouble
 from proofs.simulation.virtual_time import EPOCH_MS

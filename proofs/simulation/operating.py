@@ -12,7 +12,8 @@ from core import window as windows
 from core.config import CallSettings
 from core.errors import Unavailable
 from core.request import Request
-from infra.ops import actions
+from infra.ops import requests as actions
+from infra.ops.ports import Ports
 from ports import Clock, JobStore, Queue, Randomness, WindowStore
 from proofs.simulation.troubles import Act, Trouble
 from tests.fakes.memory import MemoryTable
@@ -92,10 +93,10 @@ class Operator:
         waiting = [request async for request in self.requests() if request.open]
         await actions.purge(self._tool(), waiting, notify=True)
 
-    def _tool(self) -> actions.Ports:
+    def _tool(self) -> Ports:
         """Return the tool's ports; what these acts don't use is not there."""
         ports = self._ports
         missing = cast(Any, None)
-        return actions.Ports(
+        return Ports(
             ports.store, self, ports.window_store, ports.notifications, {}, missing, missing, ports.clock
         )

@@ -20,8 +20,11 @@ from core.request import DeliveryState, Failure, Request, RequestState
 from core.secrets import Secrets
 from core.window import Limits
 from infra.local.keys import new_token_key, new_webhook_secret
-from infra.ops import actions, dead_letters, overviews, show
-from infra.ops.actions import Filter, NothingFound, Ports, Refused, State, StoredSecret
+from infra.ops import dead_letters, finding, keys, overview, secret, show
+from infra.ops import requests as ops_requests
+from infra.ops import window as ops_window
+from infra.ops.finding import Filter, State
+from infra.ops.ports import NothingFound, Ports, Refused, StoredSecret
 from ports import Conflict, Received, Written
 from tests.fakes.memory import (
     MemoryDeadLetters,
@@ -173,7 +176,7 @@ def world() -> World:
 
 
 async def found_ids(world: World, wanted: Filter, *states: State) -> list[str]:
-    return [row.request.id for row in await actions.find(world.ports, wanted, frozenset(states))]
+    return [row.request.id for row in await finding.find(world.ports, wanted, frozenset(states))]
 
 
 @pytest.mark.parametrize(
@@ -216,15 +219,15 @@ async def test_an_operator_ends_the_wait_that_a_429_asked_for(world: World) -> N
     block = windows.block(window, NOW_MS, NOW_MS + 3_600_000)
     assert block
     await world.ports.window_store.apply(block)
-    assert await actions.unblock(world.ports)
+    assert await ops_window.unblock(world.ports)
     assert not (await world.ports.window_store.read()).window.blocked(NOW_MS)
-    assert not await actions.unblock(world.ports)
+    assert not await ops_window.unblock(world.ports)
 
 
 async def test_a_purge_fails_and_tells(world: World) -> None:
     """Each open request fails and says why, its caller is told, and its job is called no more."""
     requests = [await world.accept(number) for number in (1, 2)]
-    assert await actions.purge(world.ports, requests, notify=True) == 2
+    assert await ops_requests.purge(world.ports, requests, notify=True) == 2
     for request in requests:
         purged = await world.stored(request)
         assert purged.outcome == Failure(503, "purged_by_operator")
@@ -239,7 +242,7 @@ async def test_a_purge_fails_and_tells(world: World) -> None:
 async def test_a_purge_can_be_silent(world: World) -> None:
     """Told not to notify, it sends nothing, now or later."""
     request = await world.accept(1)
-    assert await actions.purge(world.ports, [request], notify=False) == 1
+    assert await ops_requests.purge(world.ports, [request], notify=False) == 1
     assert (await world.stored(request)).due_ms is None
     assert world.notifications.texts == []
 
@@ -248,7 +251,7 @@ async def test_a_purge_leaves_what_was_signed_meanwhile(world: World) -> None:
     """Between the listing and the purge a signature may come: it stands."""
     seen = await world.accept(1)
     await world.end(seen, DeliveryState.DELIVERED)
-    assert await actions.purge(world.ports, [seen], notify=True) == 0
+    assert await ops_requests.purge(world.ports, [seen], notify=True) == 0
     assert (await world.stored(seen)).state is RequestState.SIGNED
 
 
@@ -256,14 +259,14 @@ async def test_a_purge_is_not_put_off_by_the_sweep(world: World) -> None:
     """A request that was only looked at meanwhile is purged all the same."""
     seen = await world.accept(1)
     await world.store.write_request(seen, replace(seen, due_ms=NOW_MS + 10_000))
-    assert await actions.purge(world.ports, [seen], notify=True) == 1
+    assert await ops_requests.purge(world.ports, [seen], notify=True) == 1
 
 
 async def test_a_purge_keeps_jobs_that_others_wait_for(world: World) -> None:
     """Whoever is not purged is served."""
     purged = await world.accept(1)
     await world.store.accept(replace(purged, id=request_id(2), client="bob"))
-    await actions.purge(world.ports, [purged], notify=True)
+    await ops_requests.purge(world.ports, [purged], notify=True)
     assert (await world.job_of(purged)).state is JobState.WAITING
 
 
@@ -272,7 +275,7 @@ async def test_a_purge_cuts_no_call_off(world: World) -> None:
     request = await world.accept(1)
     job = await world.job_of(request)
     await world.store.write_job(job, jobs.fence(job, "call", NOW_MS, call_for_ms=10_000, retry_ms=1))
-    await actions.purge(world.ports, [request], notify=True)
+    await ops_requests.purge(world.ports, [request], notify=True)
     assert (await world.job_of(request)).call_live(NOW_MS)
 
 
@@ -289,8 +292,8 @@ async def test_a_purge_cuts_no_call_off(world: World) -> None:
 async def test_a_delivery_starts_again(world: World, state: DeliveryState, count: int) -> None:
     """A replay begins at the first attempt, is due, and does not expire; without a webhook there is none."""
     ended = await world.end(await world.accept(1), state)
-    results = await actions.replay(world.ports, [ended])
-    assert (results[ended.id] == actions.REPLAYED) is bool(count)
+    results = await ops_requests.replay(world.ports, [ended])
+    assert (results[ended.id] == ops_requests.REPLAYED) is bool(count)
     after = await world.stored(ended)
     texts = [NotificationMessage(ended.job_id, ended.id, 0).encode()]
     assert world.notifications.texts == texts * count
@@ -330,10 +333,10 @@ async def test_dead_letters_of_others_are_left(world: World) -> None:
 
 async def test_a_pause_holds_until_resumed(world: World) -> None:
     """The window says so to every function; saying it twice changes nothing."""
-    assert await actions.pause(world.ports, by="olga")
+    assert await ops_window.pause(world.ports, by="olga")
     assert (await world.ports.window_store.read()).paused
-    assert not await actions.pause(world.ports, by="otto")
-    assert await actions.resume(world.ports)
+    assert not await ops_window.pause(world.ports, by="otto")
+    assert await ops_window.resume(world.ports)
     assert not (await world.ports.window_store.read()).paused
 
 
@@ -344,19 +347,19 @@ async def test_a_retry_comes_sooner(world: World) -> None:
     await world.store.write_job(
         job, replace(job, attempts=1, due_ms=NOW_MS + 9_000, next_try_ms=NOW_MS + 9_000)
     )
-    results = await actions.retry_now(world.ports, [later, due])
-    assert results == {later.id: actions.DUE_NOW, due.id: actions.NOT_HURRIED}
+    results = await ops_requests.retry_now(world.ports, [later, due])
+    assert results == {later.id: ops_requests.DUE_NOW, due.id: ops_requests.NOT_HURRIED}
     assert (await world.job_of(later)).due_ms == NOW_MS
     called = jobs.fence(await world.job_of(later), "call", NOW_MS, call_for_ms=5_000, retry_ms=1_000)
     await world.store.write_job(await world.job_of(later), called)
-    assert await actions.retry_now(world.ports, [later]) == {later.id: actions.NOT_HURRIED}
+    assert await ops_requests.retry_now(world.ports, [later]) == {later.id: ops_requests.NOT_HURRIED}
 
 
 async def test_a_filled_window_grants_nothing_for_a_lease(world: World) -> None:
     """And no slot that is busy for longer is freed by it."""
-    assert await actions.fill_window(world.ports, 100_000)
+    assert await ops_window.fill_window(world.ports, 100_000)
     assert {slot.free_at_ms for slot in world.window.window.slots} == {NOW_MS + 100_000}
-    await actions.fill_window(world.ports, 1_000)
+    await ops_window.fill_window(world.ports, 1_000)
     assert {slot.free_at_ms for slot in world.window.window.slots} == {NOW_MS + 100_000}
 
 
@@ -366,112 +369,112 @@ async def test_the_upstreams_key_is_replaced_alone(world: World) -> None:
     world.window.gate = world.window.gate.having(suspect_since_ms=1, probe_at_ms=NOW_MS + 60_000)
     before = dict(world.vault.secret)
     world.vault.meanwhile = [{"clients": {"alice": "key-of-alice", "carol": "key-of-carol"}}]
-    await actions.set_upstream_key(world.ports, "the-new-one")
+    await secret.set_upstream_key(world.ports, "the-new-one")
     changed = {"upstream_key": "the-new-one", "clients": {"alice": "key-of-alice", "carol": "key-of-carol"}}
     assert world.vault.secret == before | changed
     assert world.window.gate.key.probe_at_ms == NOW_MS
     with pytest.raises(Refused):
-        await actions.set_upstream_key(world.ports, "")
+        await secret.set_upstream_key(world.ports, "")
 
 
 async def test_the_overview_is_the_consoles_headline(world: World) -> None:
     """State, why and what to do, with the figures that it was judged by."""
     assert world.window.gate
     world.window.gate = world.window.gate.having(None, **{"waits:alice": 1})
-    document = await overviews.document(world.ports)
+    document = await overview.document(world.ports)
     assert (document["state"], document["waiting"], document["slots_in_use"]) == ("at_limit", "1", "0 of 10")
-    await actions.pause(world.ports, by="olga")
-    document = await overviews.document(world.ports)
+    await ops_window.pause(world.ports, by="olga")
+    document = await overview.document(world.ports)
     assert (document["title"], document["todo"]) == (
         "Calls are paused by olga",
         "Ask the operator who paused calls, then continue: `resume`.",
     )
     await world.work_dead.send(["garbage"])
-    assert (await overviews.document(world.ports))["dead_letters_work"] == 1
+    assert (await overview.document(world.ports))["dead_letters_work"] == 1
 
 
 async def test_limits_set_by_an_operator_stand(world: World) -> None:
     """They hold until a deployment asks for other numbers than the last one did."""
-    assert await actions.set_limits(world.ports, 5, 30_000)
+    assert await ops_window.set_limits(world.ports, 5, 30_000)
     window = world.window.window
     assert window is not None
     assert (window.limits.calls, window.limits.window_ms) == (5, 30_000)
     assert not windows.wants_deployed(window, Limits(10, 60_000))
-    assert not await actions.set_limits(world.ports, 5, 30_000)
+    assert not await ops_window.set_limits(world.ports, 5, 30_000)
 
 
 async def test_the_first_secret_is_made_once(world: World) -> None:
     """A filled secret is never replaced, and one that the functions could not use is not written."""
     document = {
         "upstream_key": "upstream",
-        "clients": {"default": actions.new_key()},
+        "clients": {"default": secret.new_key()},
         "webhook_secrets": [OLD_SECRET],
         "token_keys": [OLD_TOKEN_KEY],
     }
     with pytest.raises(Refused, match="filled already"):
-        await actions.init_secret(world.vault, document)
+        await secret.init_secret(world.vault, document)
     world.vault.secret = {}
     with pytest.raises(Refused, match="upstream_key"):
-        await actions.init_secret(world.vault, document | {"upstream_key": ""})
+        await secret.init_secret(world.vault, document | {"upstream_key": ""})
     assert world.vault.secret == {}
-    await actions.init_secret(world.vault, document)
+    await secret.init_secret(world.vault, document)
     assert world.vault.secret == document
 
 
 async def test_a_caller_has_a_secret_of_its_own(world: World) -> None:
     """No caller can sign a webhook to another: its secret comes with its key and outlives it."""
-    await actions.add_key(world.vault, "bob", webhook_secret=OWN_SECRET)
+    await keys.add_key(world.vault, "bob", webhook_secret=OWN_SECRET)
     assert world.vault.secret["client_webhook_secrets"]["bob"] == [OWN_SECRET]
-    await actions.add_client_secret(world.vault, "bob", NEW_SECRET)
+    await keys.add_client_secret(world.vault, "bob", NEW_SECRET)
     assert world.vault.secret["client_webhook_secrets"]["bob"] == [NEW_SECRET, OWN_SECRET]
-    await actions.retire_client_secrets(world.vault, "bob")
+    await keys.retire_client_secrets(world.vault, "bob")
     assert world.vault.secret["client_webhook_secrets"]["bob"] == [NEW_SECRET]
     with pytest.raises(NothingFound):
-        await actions.retire_client_secrets(world.vault, "bob")
-    await actions.revoke_key(world.vault, "bob")
+        await keys.retire_client_secrets(world.vault, "bob")
+    await keys.revoke_key(world.vault, "bob")
     assert world.vault.secret["client_webhook_secrets"]["bob"] == [NEW_SECRET]
     with pytest.raises(NothingFound):
-        await actions.add_client_secret(world.vault, "bob", OWN_SECRET)
+        await keys.add_client_secret(world.vault, "bob", OWN_SECRET)
 
 
 async def test_a_caller_of_before_keeps_its_secret_while_it_changes_over(world: World) -> None:
     """Whose webhooks the shared secret signed gets one of its own beside it."""
     shared = world.vault.secret["webhook_secrets"]
-    await actions.add_client_secret(world.vault, "alice", OWN_SECRET)
+    await keys.add_client_secret(world.vault, "alice", OWN_SECRET)
     assert world.vault.secret["client_webhook_secrets"]["alice"] == [OWN_SECRET, *shared]
 
 
 async def test_keys_are_added_and_revoked(world: World) -> None:
     """A new key is long, of its own, and the rest of the secret stays as it is."""
     before = (await world.vault.read()).document
-    key = await actions.add_key(world.vault, "bob")
+    key = await keys.add_key(world.vault, "bob")
     assert len(key) >= 32
     assert world.vault.secret == before | {"clients": {"alice": "key-of-alice", "bob": key}}
     with pytest.raises(Refused):
-        await actions.add_key(world.vault, "bob")
-    await actions.revoke_key(world.vault, "bob")
+        await keys.add_key(world.vault, "bob")
+    await keys.revoke_key(world.vault, "bob")
     assert world.vault.secret == before
     with pytest.raises(NothingFound):
-        await actions.revoke_key(world.vault, "bob")
+        await keys.revoke_key(world.vault, "bob")
 
 
 async def test_operators_have_keys_of_their_own(world: World) -> None:
     """A secret of before operators has none; a caller of the same name keeps the other key."""
     before = (await world.vault.read()).document
-    assert await actions.key_names(world.vault, actions.OPERATORS) == []
-    key = await actions.add_key(world.vault, "alice", actions.OPERATORS)
+    assert await keys.key_names(world.vault, secret.OPERATORS) == []
+    key = await keys.add_key(world.vault, "alice", secret.OPERATORS)
     assert world.vault.secret == before | {"operators": {"alice": key}}
-    assert await actions.key_names(world.vault, actions.OPERATORS) == ["alice"]
-    await actions.revoke_key(world.vault, "alice", actions.OPERATORS)
+    assert await keys.key_names(world.vault, secret.OPERATORS) == ["alice"]
+    await keys.revoke_key(world.vault, "alice", secret.OPERATORS)
     assert world.vault.secret == before | {"operators": {}}
     with pytest.raises(NothingFound):
-        await actions.revoke_key(world.vault, "alice", actions.OPERATORS)
+        await keys.revoke_key(world.vault, "alice", secret.OPERATORS)
 
 
 async def test_a_change_keeps_what_another_operator_changed(world: World) -> None:
     """Of two changes at once none is lost: the second is decided again on what the first one left."""
     world.vault.meanwhile = [{"clients": {"alice": "key-of-alice", "carol": "key-of-carol"}}]
-    key = await actions.add_key(world.vault, "bob")
+    key = await keys.add_key(world.vault, "bob")
     assert world.vault.secret["clients"] == {"alice": "key-of-alice", "carol": "key-of-carol", "bob": key}
 
 
@@ -480,30 +483,30 @@ async def test_a_change_that_the_functions_could_not_read_is_refused(world: Worl
     world.vault.secret["operators"] = {"olga": "key-of-alice"}
     before = (await world.vault.read()).document
     with pytest.raises(Refused, match="operators must be other keys than those of clients"):
-        await actions.add_key(world.vault, "bob")
+        await keys.add_key(world.vault, "bob")
     assert world.vault.secret == before
 
 
 async def test_webhook_secrets_overlap_while_they_are_rotated(world: World) -> None:
     """Both sign until the old one is retired; the last one can't be."""
     new = new_webhook_secret()
-    await actions.add_signer(world.vault, "webhook_secrets", new)
+    await secret.add_signer(world.vault, "webhook_secrets", new)
     assert world.vault.secret["webhook_secrets"] == [new, OLD_SECRET]
-    assert await actions.retire_signers(world.vault, "webhook_secrets") == 1
+    assert await secret.retire_signers(world.vault, "webhook_secrets") == 1
     assert world.vault.secret["webhook_secrets"] == [new]
     for kind in ("webhook_secrets", "signing_keys", "token_keys"):
         with pytest.raises(NothingFound):
-            await actions.retire_signers(world.vault, kind)
+            await secret.retire_signers(world.vault, kind)
 
 
 async def test_token_keys_overlap_while_they_are_rotated(world: World) -> None:
     """The one key of version 0.1 becomes the older of two; a third is refused until it is retired."""
     new = new_token_key()
-    await actions.add_signer(world.vault, "token_keys", new)
+    await secret.add_signer(world.vault, "token_keys", new)
     assert Secrets.parse(json.dumps(world.vault.secret)).token_keys == (new, OLD_TOKEN_KEY)
     with pytest.raises(Refused, match="token_keys must be 1 to 2 keys"):
-        await actions.add_signer(world.vault, "token_keys", new_token_key())
-    assert await actions.retire_signers(world.vault, "token_keys") == 1
+        await secret.add_signer(world.vault, "token_keys", new_token_key())
+    assert await secret.retire_signers(world.vault, "token_keys") == 1
     assert world.vault.secret["token_keys"] == [new]
     assert "token_key" not in world.vault.secret
 
@@ -512,10 +515,10 @@ async def test_a_retired_signing_key_stays_published(world: World) -> None:
     """What it signed can still be verified; what it would sign now is nobody's."""
     pairs = [(key, ed25519.public_key(key)) for key in (SIGNING_KEY, OTHER_SIGNING_KEY)]
     for key, public_key in pairs:
-        await actions.add_signer(world.vault, "signing_keys", key, public_key)
+        await secret.add_signer(world.vault, "signing_keys", key, public_key)
     (_, public_1), (key_2, public_2) = pairs
     assert world.vault.secret["public_keys"] == [public_2, public_1]
-    assert await actions.retire_signers(world.vault, "signing_keys") == 1
+    assert await secret.retire_signers(world.vault, "signing_keys") == 1
     kept = {name: world.vault.secret[name] for name in ("signing_keys", "public_keys", "retired_public_keys")}
     assert kept == {
         "signing_keys": [key_2],
@@ -527,7 +530,7 @@ async def test_a_retired_signing_key_stays_published(world: World) -> None:
 async def test_a_secret_that_was_filled_by_hand_publishes_what_it_names(world: World) -> None:
     """Signing keys without public halves beside them can be retired all the same."""
     world.vault.secret |= {"signing_keys": [OTHER_SIGNING_KEY, SIGNING_KEY]}
-    assert await actions.retire_signers(world.vault, "signing_keys") == 1
+    assert await secret.retire_signers(world.vault, "signing_keys") == 1
     assert world.vault.secret["signing_keys"] == [OTHER_SIGNING_KEY]
     assert world.vault.secret["public_keys"] == []
 
@@ -535,8 +538,8 @@ async def test_a_secret_that_was_filled_by_hand_publishes_what_it_names(world: W
 async def test_nothing_shown_is_the_callers(world: World) -> None:
     """Neither the message nor the signature is shown to an operator."""
     request = await world.end(await world.accept(1), DeliveryState.GONE)
-    (standing,) = await actions.find(world.ports, Filter(ids=frozenset({request.id})))
-    shown = show.standing_document(standing)
+    (standing,) = await finding.find(world.ports, Filter(ids=frozenset({request.id})))
+    shown = ops_requests.standing_document(standing)
     assert shown["webhook"] == "gone"
     assert {request.message, request.signature}.isdisjoint(map(str, shown.values()))
 

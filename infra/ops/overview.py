@@ -1,9 +1,14 @@
 """The service's state for the command line: the console's headline."""
 
+import typer
+
 from console.reading import Reader, facts
 from core.headline import headline
 from infra.ops import show
-from infra.ops.actions import Ports
+from infra.ops.ports import Ports
+from infra.ops.tool import Context, Session
+
+app = typer.Typer()
 
 
 async def document(ports: Ports) -> show.Row:
@@ -30,3 +35,10 @@ async def document(ports: Ports) -> show.Row:
         **{f"dead_letters_{name}": count for name, count in letters.items()},
         "last_run": show.time_text(known.ran_at_ms),
     }
+
+
+@app.command("overview")
+def overview_command(context: Context) -> None:
+    """Show the service's state, its reason and what to do: the console's headline."""
+    session: Session = context.obj
+    show.document(session.run(document), as_json=session.as_json)
