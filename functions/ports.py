@@ -51,7 +51,7 @@ class Randomness(Protocol):
         ...
 
     def token(self) -> str:
-        """Return a short id that nobody else will make."""
+        """Return a short unique id."""
         ...
 
     def fraction(self) -> float:
@@ -95,7 +95,7 @@ class WindowStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """A row of the due index that names a request. `due_ms`: of an ended one, when it ended.
+    """A row of the due index that names a request. `due_ms`: if it has ended, when it ended.
 
     `created_ms`, `signed`: when it was accepted, and whether it has its signature.
     """
@@ -174,7 +174,7 @@ class Requests(Protocol):
 
 
 class DueIndex(Protocol):
-    """What is to be done, and what has ended, by time. Reads are eventually consistent."""
+    """The due index: work that is due and requests that ended, by time. Reads are eventually consistent."""
 
     async def due_jobs(
         self,
@@ -215,7 +215,7 @@ class DueIndex(Protocol):
 
 
 class JobStore(Jobs, Requests, DueIndex, Protocol):
-    """All three, as one table holds them; most callers need one."""
+    """Jobs, requests and the due index, which one table holds. Most callers need one of the three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,7 @@ class Countable(Protocol):
 
 
 class Upstream(Protocol):
-    """The signing API. Exactly one HTTP request per call, and none once `may_send` says no."""
+    """The signing API. Exactly one HTTP request per call, and none if `may_send` returns false."""
 
     async def sign(self, message: str, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
         """Ask for a signature. Errors are returned as an `Answer` too; none is raised."""

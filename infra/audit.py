@@ -101,7 +101,7 @@ def _run(requirements: str) -> "subprocess.CompletedProcess[str]":
         uv = [sys.executable, "-m", "uv", "tool", "run", "--from", AUDITOR]
         options = ["--disable-pip", "--no-deps", "--progress-spinner", "off", "--format", "json"]
         command = [*uv, "pip-audit", *options, "--requirement", file.name]
-        return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+        return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
 
 
 def locks(folder: Path = ROOT) -> list[str]:

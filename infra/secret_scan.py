@@ -1,8 +1,8 @@
 """Scans what is or may be committed for keys: `make secrets`, a part of `make check`.
 
-A finding that is none is reviewed once and then stands in `.secrets.baseline`, by its hash: `make secrets
-REVIEWED=1` puts all that is found now there. Tests are full of keys that open nothing; there only what looks
-like somebody's key for a known service, or like a private key, is a finding.
+`.secrets.baseline` has the hashes of reviewed findings, which are no secrets: `make secrets REVIEWED=1` adds
+all current findings. Tests have many keys that open nothing, so in tests only keys of known services and
+private keys are findings.
 """
 
 import argparse

@@ -27,7 +27,7 @@ class SystemRandomness:
     """A `ports.Randomness`. Copies of a process that are restored from one snapshot get different values."""
 
     def request_id(self, now_ms: int) -> str:
-        """Return a UUIDv7 (RFC 9562): 48 bits of time, then chance."""
+        """Return a UUIDv7 (RFC 9562): 48 bits of time, then random bits."""
         chance = secrets.randbits(RANDOM_BITS)
         high = (now_ms & (1 << 48) - 1) << 16 | 0x7000 | chance >> 62
         low = 0b10 << 62 | chance & (1 << 62) - 1
@@ -35,7 +35,7 @@ class SystemRandomness:
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def token(self) -> str:
-        """Return 64 bits of chance in hex."""
+        """Return 64 random bits in hex."""
         return secrets.token_hex(8)
 
     def fraction(self) -> float:

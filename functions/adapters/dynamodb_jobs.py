@@ -35,9 +35,9 @@ from ports import FOREVER_MS, PAGE_MAX, Conflict, OwnKey, Page, RequestKey, Writ
 
 INDEX = "due"
 AFTER = "!"
-"""Appended to an id it makes a text that is greater, and smaller than every greater id."""
+"""An id with this suffix sorts after the id, and before every greater id."""
 POINTER_KEPT_MS = 400 * DAY_MS
-"""Longer than its request, which lives for 14 days after an end that each replay of its webhook puts off."""
+"""Longer than its request is stored: 14 days after its end, which each replay of its webhook delays."""
 TRANSACTION_CANCELED = frozenset({"TransactionCanceledException"})
 TRANSIENT = frozenset({"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 UNKNOWN = frozenset({""})

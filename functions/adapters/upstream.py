@@ -1,7 +1,7 @@
 """The signing API over HTTP: exactly one request per call.
 
 No redirects, no proxies from the environment, no transport retries: httpx opens a connection again only
-before anything was sent. `may_send` is asked in httpcore's trace hook, when the connection stands and the
+before anything was sent. `may_send` is called in httpcore's trace hook, when the connection is open and the
 next thing is the first byte of the request.
 
 The kernel must not send a call after it was given up: see `socket_options`.

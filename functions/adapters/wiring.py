@@ -1,4 +1,4 @@
-"""What the API and the processor wire alike."""
+"""The wiring that the API and the processor share."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""The API function: signs at once where it can, accepts what it can't, and answers within two seconds."""
+"""The API function: signs a message now, or accepts it for later, and answers within two seconds."""

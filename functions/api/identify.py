@@ -16,7 +16,7 @@ SIGN_PATH = "/crypto/sign"
 class Identify:
     """Gives every request an id and every answer a log line, without the query, which holds the message.
 
-    A HEAD is answered as a GET of the same path, without the body; but not on the path that signs.
+    A HEAD is answered as a GET without the body, except on the path that signs.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The OpenAPI document, generated from the routes and the models. Imported only when it is requested.
 
-`docs/openapi.json` is this document, kept true by `tests/component/test_openapi.py`, which also holds every
-answer of the other tests against it.
+`docs/openapi.json` is this document. `tests/component/test_openapi.py` checks that, and checks the answers of
+all other tests against it.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""`/crypto/requests`: where accepted requests stand, and what their callers can do with them."""
+"""`/crypto/requests`: the state of accepted requests, and what their callers can do with them."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -57,7 +57,7 @@ async def key_set(request: Request, services: Wired) -> Response:
     openapi_extra=OPEN,
 )
 async def health(request: Request, services: Wired) -> Response:
-    """Say which part is up."""
+    """Return which parts are up."""
     # If a cold start has used up the time, a part that was not checked must not be reported as down.
     limit_s = min(HEALTH_LIMIT_S, max(HEALTH_LEAST_S, request.state.deadline.left_s()))
     headline, results = await asyncio.gather(
@@ -77,7 +77,7 @@ async def health(request: Request, services: Wired) -> Response:
     openapi_extra=OPEN,
 )
 async def welcome(request: Request) -> Response:
-    """Say what this is."""
+    """Return the service's name and its endpoints."""
     request_id = request.state.request_id
     return reply(Welcome(request_id=request_id, status=200, message=NAME, endpoints=ENDPOINTS))
 

@@ -1,4 +1,4 @@
-"""`/crypto/sign`, and the webhook that brings the outcome."""
+"""`/crypto/sign`, and the description of its webhook."""
 
 import json
 from dataclasses import replace

@@ -36,7 +36,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a caller wants. `keep`: accept it even without a webhook, to be polled for."""
+    """What a caller wants. `keep`: accept it without a webhook too; the caller then polls its status."""
 
     request_id: str
     client: str
@@ -148,7 +148,7 @@ class Signing:
     async def _finish(
         self, ask: Ask, seen: Snapshot, result: Signed | Declined | FailedCall, deadline: Deadline
     ) -> Signed | Accepted | Declined:
-        """Answer with what there is, or accept the request."""
+        """Return the answer that is known, or accept the request."""
         if isinstance(result, Signed | Declined) and not self._may_wait(ask, result):
             return result
         failed = result if isinstance(result, FailedCall) else None

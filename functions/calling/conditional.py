@@ -95,7 +95,7 @@ async def amend_gate(
 async def amend_request(
     store: Requests, seen: Request, decide: Callable[[Request], Request | None]
 ) -> Request | None:
-    """Change a request and return it as written; None if `decide` wants no change, or it is gone.
+    """Change a request and return it as written; None if `decide` wants no change, or it was deleted.
 
     Raises `TooManyConflicts`, and `Unavailable`.
     """

@@ -1,4 +1,4 @@
-"""What the console shows, and what it can do: deliver webhooks again, and let calls go on."""
+"""What the console shows, and what it can do: deliver webhooks again, and resume calls."""
 
 import asyncio
 from collections.abc import Awaitable, Container, Iterable, Mapping, Sequence
@@ -78,7 +78,7 @@ class Console:
         )
 
     async def history(self, hours: int, deadline: Deadline) -> list[Point]:
-        """Return the last hours, at most `BUCKETS_MAX` stretches; raises `Unavailable`."""
+        """Return the points of the last hours, at most `BUCKETS_MAX`; raises `Unavailable`."""
         async with deadline.limit():
             minutes = await self._reader.minutes(self._clock.now_ms() - hours * HOUR_MS)
         return points(minutes, max(1, hours * HOUR_MS // BUCKETS_MAX))

@@ -44,9 +44,9 @@ ListedRow = tuple[Kind, RequestKey]
 class Reading:
     """The state of the service at `now_ms`.
 
-    `waiting`, `retrying`: up to `JOBS_MAX` jobs each. `requests`: what is due first, what was given up last
-    and what ended last, each once, and each list up to its limit; `more`: there is more that is unfinished or
-    undeliverable. `listed_since_ms`: of those that ended, all since then are there.
+    `waiting`, `retrying`: up to `JOBS_MAX` jobs each. `requests`: those that are due first, the last with
+    an undeliverable webhook and the last others that ended, each list up to its limit. `more`: there are more
+    unfinished or undeliverable ones. `listed_since_ms`: all requests that ended since then are listed.
     `errors`: the error code of the last call of each listed job that is retried, by job.
     `hour`: the history's items of the last hour; `last_minute`: its newest item of any age.
     """

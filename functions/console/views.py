@@ -61,7 +61,7 @@ def overview(request_id: str, seen: Overview, known_etag: str) -> Response:
 
 
 def headline(seen: Overview) -> Headline:
-    """Return the headline; only operators get what to do."""
+    """Return the headline. `todo` is empty for callers."""
     told, operator = seen.headline, seen.dead_letters is not None
     return Headline(
         state=told.state.value,
@@ -123,7 +123,7 @@ def _queue(jobs: Sequence[Due]) -> dict[str, Any]:
 
 
 def _calls(reading: Reading) -> dict[str, Any] | None:
-    """Return what came of the calls of the last five minutes, answers at once included; None if not known."""
+    """Return the results of the calls of the last five minutes, inline calls included; None if not known."""
     since_ms = reading.now_ms - RATE_MS - 60_000
     before = next((minute for minute in reading.hour if minute.at_ms >= since_ms), None)
     if before is None:

@@ -18,7 +18,7 @@ class Meaning(StrEnum):
     SIGNED = "signed"
     WELCOME = "welcome"  # a probe: the key is good
     REFUSED = "refused"  # this message
-    LIMITED = "limited"  # 429: somebody else uses the key
+    LIMITED = "limited"  # 429: another client uses the key, or the limit is lower
     KEY_REFUSED = "key_refused"  # 401, 403: the service's key, or this message
     FAILED = "failed"  # any other answer
     UNANSWERED = "unanswered"  # it was sent and not answered; the upstream may have counted it

@@ -1,4 +1,4 @@
-"""Corrects times that a host with a wrong clock stored, so that they can't hold anything back for too long.
+"""Corrects times that a host with a wrong clock stored, so that they can't delay anything for too long.
 
 No wait is longer than a named limit: a later time can't be true. The shared item fails closed: calls may
 still wait for one longest lease from now. In any other record such a time counts as over: the worst result
@@ -39,7 +39,7 @@ def possible(at_ms: int, now_ms: int, longest_ms: int) -> bool:
 
 
 def to_come(at_ms: int, now_ms: int, longest_ms: int) -> bool:
-    """Whether a stored time is still to come; one that can't be true counts as over."""
+    """Whether a stored time is in the future; one that can't be true counts as past."""
     return now_ms < at_ms and possible(at_ms, now_ms, longest_ms)
 
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class DueKind(StrEnum):
-    """The partitions of what is not done."""
+    """The partitions of records that are not done."""
 
     FRESH = "fresh"
     RETRY = "retry"

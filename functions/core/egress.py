@@ -100,7 +100,7 @@ SPECIAL_IPV6 = _networks(
     (Verdict.DENY_LOOPBACK, "::1"),
     (Verdict.DENY_EMBEDDED, "::/96"),  # IPv4-compatible, deprecated
     (Verdict.DENY_EMBEDDED, "::ffff:0:0:0/96"),  # IPv4-translated
-    (Verdict.DENY_EMBEDDED, "64:ff9b:1::/48"),  # local-use NAT64: where its IPv4 address stands is private
+    (Verdict.DENY_EMBEDDED, "64:ff9b:1::/48"),  # local-use NAT64: each network places IPv4 differently
     (Verdict.DENY_EMBEDDED, "2002::/16"),  # 6to4
     (Verdict.DENY_EMBEDDED, "2001::/32"),  # Teredo
     (Verdict.DENY_PRIVATE, "fc00::/7"),
@@ -114,7 +114,7 @@ SPECIAL_IPV6 = _networks(
 GLOBAL_UNICAST_IPV6 = IPv6Network("2000::/3")
 LOOPBACK_ADDRESS = "127.0.0.1"
 NAT64 = IPv6Network("64:ff9b::/96")
-# ISATAP stands in any prefix: its interface identifier is 0000:5efe or 0200:5efe, then an IPv4 address.
+# ISATAP may have any prefix: its interface identifier is 0000:5efe or 0200:5efe, then an IPv4 address.
 ISATAP_IDENTIFIERS = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
 
@@ -257,7 +257,7 @@ def _last_32_bits(address: IPv6Address) -> IPv4Address:
     return IPv4Address(int(address) & 0xFFFF_FFFF)
 
 
-# Printable ASCII but for the backslash, which some parsers read as a slash; more only in the host (IDN).
+# Printable ASCII except the backslash, which some parsers read as a slash; more only in the host (IDN).
 _URL = re.compile(
     r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://
         (?P<authority>(?:(?![/?\#\\])[!-~\u0080-\U0010ffff])+)
@@ -270,7 +270,7 @@ _AUTHORITY = re.compile(
 )  # an empty port is the scheme's own (RFC 3986)
 _DOTTED_QUAD = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]+")
-# Underscores are no host name's (RFC 952), but DNS has them, and so have the services of compose files.
+# RFC 952 has no underscores in host names, but DNS names and the services of compose files may have them.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_\-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -286,7 +286,7 @@ def _parse_host(text: str) -> str | Address | None:
     name = _ascii_name(text)
     if name is None or len(name) > HOST_LENGTH_MAX or not _NAME.fullmatch(name):
         return None
-    # Resolvers take `0x7f.1` and `2130706433` for addresses: a name's last label is never a number.
+    # Resolvers read `0x7f.1` and `2130706433` as addresses, so a name's last label must not be a number.
     return None if _NUMBER.fullmatch(name.rpartition(".")[2]) else name
 
 

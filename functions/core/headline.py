@@ -33,7 +33,7 @@ class State(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much it matters: calls stand still, something fails, waiting, nothing."""
+    """How urgent a state is: calls are stopped, something fails, requests wait, or all is well."""
 
     STOPPED = "stopped"
     FAILING = "failing"
@@ -104,7 +104,7 @@ class Headline:
 
     @property
     def severity(self) -> Severity:
-        """How much it matters."""
+        """How urgent it is."""
         return SEVERITY[self.state]
 
 

@@ -119,7 +119,7 @@ def parse_public_key(public_key: str) -> bytes:
 def parse_private_key(private_key: str) -> bytes:
     """Return the seed of a `whsk_` key, with its public half behind it if the key has it.
 
-    Whether the two belong together is checked by `adapters.ed25519`: the core has no such arithmetic.
+    `adapters.ed25519` checks that the two belong together: the core can't compute that.
     """
     return decode_key(private_key, PRIVATE_KEY_PREFIX, PRIVATE_KEY_BYTES)
 

@@ -25,7 +25,7 @@ WINDOW_MS_MAX = 86_400_000
 SEND_LIMIT_MS = 2_000
 BLOCK_MS_MAX = 86_400_000
 END_UNKNOWN_MS = 0
-"""The time of a `NotBefore` whose end is not known: an operator's pause lasts until somebody resumes."""
+"""The time of a `NotBefore` whose end is not known: only an operator ends a pause."""
 
 FieldValue = int | str | bool
 """What scalar fields of the shared item hold."""

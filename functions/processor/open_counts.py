@@ -24,7 +24,7 @@ class OpenCounts:
         self._errors: dict[str, int] = {}
 
     async def correct(self, slots: Slots, clock: Clock, store: JobStore) -> None:
-        """Write the counts that were found wrong twice; remove callers of whom nothing is left.
+        """Write the counts that were found wrong twice; remove callers without requests and jobs.
 
         Raises `Unavailable`.
         """

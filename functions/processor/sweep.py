@@ -72,7 +72,7 @@ class Sweep:
         await self._carry_out_all((due.job_id, self._correct_job(due.job_id)) for due in rows)
 
     async def _correct_job(self, job_id: str) -> None:
-        """Make a job due now that nobody may be waiting for any more."""
+        """Make a job due now if perhaps no request waits for it any more."""
         job = await self._store.job(job_id)
         corrected = jobs.plausible(job, self._clock.now_ms()) if job else None
         if job and corrected and corrected is not job:

@@ -1,1 +1,1 @@
-"""What the API and the console share of HTTP: who asks, the two seconds, bodies, problems and pages."""
+"""HTTP code that the API and the console share: authentication, deadline, bodies, problems and pages."""

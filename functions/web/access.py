@@ -18,7 +18,7 @@ from web.strict import strict_query
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who asks. A caller sees its own requests; an operator, and the holder of a request's token, any."""
+    """The sender of a request. A caller sees its own requests, an operator or the holder of a token any."""
 
     name: str = ""
     sees_all: bool = False

@@ -81,7 +81,7 @@ UNREADABLE_BODY = {
     **refused("The body's Content-Type is not JSON", problems.UNSUPPORTED_MEDIA_TYPE),
 }
 OPEN: dict[str, Any] = {"security": []}
-"""Of an operation: it needs no key."""
+"""Options of an operation that needs no key."""
 BY_THE_GATEWAY: Responses = {
     "4XX": refused("Refused by the gateway before it reached the service", problems.TOO_MANY_REQUESTS)[429]
 }

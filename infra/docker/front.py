@@ -32,7 +32,7 @@ class Watch:
         """Serve until the front ends by itself; return its exit status. Without a stack it answers 503."""
         target = self._target(NOWHERE)
         while True:
-            with subprocess.Popen(self._command(target)) as front:  # noqa: S603 - our own program
+            with subprocess.Popen(self._command(target)) as front:  # noqa: S603 - the repository's own program
                 try:
                     status, target = self._wait(front, target)
                 finally:

@@ -76,7 +76,7 @@ def _value(value: Any) -> str:
 
 
 def lines_of(log: Path, *, follow: bool) -> Iterator[str]:
-    """Yield the lines of a log and the one before it, then those that are added, for as long as one wants.
+    """Yield the lines of a log and the one before it, then those that are added, until the reader stops.
 
     A log that is full is renamed, and another one begun.
     """

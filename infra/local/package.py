@@ -19,7 +19,7 @@ NOT_PACKED = ("__pycache__", "Makefile", "requirements.txt")
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """The archive of all functions, made only if its digest is news, and where it finds what it lacks.
+    """The archive of all functions, made only if its digest is new, and the folder with its dependencies.
 
     `dependencies`: the folder with the packages that the functions import; empty if the archive has them.
     """
@@ -41,8 +41,8 @@ def digest_of_code(folder: Path = FUNCTIONS) -> str:
 def archive_of_code(folder: Path = FUNCTIONS, dependencies: Path | None = None) -> bytes:
     """Return a zip of the source files and their byte code, with the dependencies beside them if given.
 
-    The byte code is never checked against its source: unpacking gives that a new time, and every cold start
-    would compile again.
+    The byte code is never checked against its source: unpacking changes the source's time, so every cold
+    start would compile it again.
     """
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "functions"

@@ -35,7 +35,7 @@ class Child:
         """Start a program from the repository, with exactly this environment."""
         log = logs / f"{name}.log"
         with log.open("ab") as output:
-            process = subprocess.Popen(  # noqa: S603 - our own programs
+            process = subprocess.Popen(  # noqa: S603 - the repository's own programs
                 command,
                 cwd=ROOT,
                 env=dict(environment),

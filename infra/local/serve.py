@@ -28,7 +28,7 @@ GRACE_S = 0.5  # calls that hang on purpose must not delay a stop; what had to b
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where a local server listens; loopback unless told otherwise. Port 0 takes any free one."""
+    """Where a local server listens; on loopback by default. Port 0 takes any free one."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0

@@ -197,7 +197,8 @@ def _keys(setting: str, reader: Reader) -> dict[str, str]:
 def _operators(reader: Reader, clients: Mapping[str, str]) -> dict[str, str]:
     """Return the operators' keys. No caller's key may be one: that caller would see all requests.
 
-    Without any set there is one of our own, but only where callers use ours too: neither is a secret.
+    Without a setting it is the default operator's key, but only beside the default caller's key: neither is
+    a secret.
     """
     operators = _keys("OPERATOR_API_KEYS", reader)
     secrets.refuse_shared_keys("OPERATOR_API_KEYS", operators, "CLIENT_API_KEYS", clients)

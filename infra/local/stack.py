@@ -152,7 +152,7 @@ def _package() -> Package:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the block ends."""
+    """Delay Ctrl-C and SIGTERM until the block ends."""
     held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

@@ -1,4 +1,4 @@
-"""Lists and deletes dead letters. No work waits for one: the due index has what it names."""
+"""Lists and deletes dead letters. No work is lost with one: the due index has each request that it names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

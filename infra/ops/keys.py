@@ -16,7 +16,7 @@ CLIENT_WEBHOOK_SECRETS = "client_webhook_secrets"
 
 app = typer.Typer(no_args_is_help=True, help="API keys of callers and operators, in the secret.")
 Retire = Annotated[bool, typer.Option("--retire", help="Sign with the newest one only from here on.")]
-Operator = Annotated[bool, typer.Option("--operator", help="Of an operator, who sees all in the console.")]
+Operator = Annotated[bool, typer.Option("--operator", help="An operator's key: shows all requests.")]
 
 
 async def key_names(vault: Vault, holders: str = CLIENTS) -> list[str]:

@@ -75,7 +75,7 @@ class DeadLetterQueue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The world, as the operator's tool needs it."""
+    """The ports of the operator's tool."""
 
     store: JobStore
     scan: RequestScan

@@ -32,7 +32,9 @@ SIGNERS = {
 }
 
 app = typer.Typer()
-upstream_key_app = typer.Typer(no_args_is_help=True, help="Our key for the upstream, in the secret.")
+upstream_key_app = typer.Typer(
+    no_args_is_help=True, help="The service's key for the upstream, in the secret."
+)
 secret_app = typer.Typer(no_args_is_help=True, help="The service's secret.")
 
 
@@ -138,7 +140,7 @@ def secret_init(
     upstream_key: Annotated[
         str,
         typer.Option(
-            prompt="The key that the upstream gave us",
+            prompt="The upstream's new key",
             hide_input=True,
             envvar="SYNTHESIA_API_KEY",
             show_envvar=True,

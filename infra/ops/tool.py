@@ -20,7 +20,7 @@ Ids = Annotated[list[str] | None, typer.Argument(help="Request ids.", show_defau
 Client = Annotated[str, typer.Option(help="Only this caller's.", show_default=False)]
 Since = Annotated[str, typer.Option(help="Accepted then or later: 30m, 2h, 3d (ago) or ISO 8601.")]
 Until = Annotated[str, typer.Option(help="Accepted before then.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what the command would do.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
 
