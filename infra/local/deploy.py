@@ -62,8 +62,8 @@ def deploy(session: AwsSession, settings: LocalSettings, keys: Keys, package: Pa
     parameters = {parameter_name(name): value for name, value in values.items()} | tables
     digest = _digest(package, parameters)
     if stack is None or {"Key": DIGEST_TAG, "Value": digest} not in stack["Tags"]:
-        template = _packaged_template(session, package, digest)
-        _apply(cloudformation, template, parameters, digest, update=stack is not None)
+        template_url = _upload(session, package, digest)
+        _apply(cloudformation, template_url, parameters, digest, update=stack is not None)
     deployment = deployed(session)
     _expire_items(session, deployment.resources["SigningTable"])
     _fill_secret(session, deployment.resources["Secret"], settings, keys)
@@ -150,24 +150,29 @@ def _tables_taken_over(stack: Mapping[str, Any]) -> dict[str, str]:
     return {name: values[name] for name in KEPT_TABLES.values() if values.get(name)}
 
 
-def _packaged_template(session: AwsSession, package: Package, digest: str) -> str:
-    """Upload the code and return the template with its address, as `sam package` does."""
+def _upload(session: AwsSession, package: Package, digest: str) -> str:
+    """Upload the code, and the template with the code's address; return the template's URL.
+
+    As `sam deploy` does: a request itself may carry a template of 51,200 bytes at most.
+    """
     s3 = session.client("s3")
     with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=CODE_BUCKET)
-    key = f"{digest}.zip"
-    s3.put_object(Bucket=CODE_BUCKET, Key=key, Body=package.archive())
-    text = TEMPLATE.read_text().replace(LOCAL_CODE, f"CodeUri: s3://{CODE_BUCKET}/{key}")
-    return text.replace("RetainExceptOnCreate", "Retain")  # LocalStack knows only Retain
+    code, template = f"{digest}.zip", f"{digest}.yaml"
+    s3.put_object(Bucket=CODE_BUCKET, Key=code, Body=package.archive())
+    text = TEMPLATE.read_text().replace(LOCAL_CODE, f"CodeUri: s3://{CODE_BUCKET}/{code}")
+    text = text.replace("RetainExceptOnCreate", "Retain")  # LocalStack knows only Retain
+    s3.put_object(Bucket=CODE_BUCKET, Key=template, Body=text.encode())
+    return f"{s3.meta.endpoint_url}/{CODE_BUCKET}/{template}"
 
 
 def _apply(
-    cloudformation: Any, template: str, parameters: Mapping[str, str], digest: str, *, update: bool
+    cloudformation: Any, template_url: str, parameters: Mapping[str, str], digest: str, *, update: bool
 ) -> None:
     change = cloudformation.update_stack if update else cloudformation.create_stack
     change(
         StackName=STACK_NAME,
-        TemplateBody=template,
+        TemplateURL=template_url,
         Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         Tags=[{"Key": DIGEST_TAG, "Value": digest}],
