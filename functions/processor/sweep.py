@@ -18,6 +18,7 @@ from core import job as jobs
 from core.config import CallSettings
 from core.due_index import DueKind
 from core.errors import Unavailable, Unreadable, described
+from core.gate import Gate
 from core.job import Job, Waiter
 from core.messages import NotificationMessage
 from core.request import (
@@ -28,6 +29,7 @@ from core.request import (
     plausible,
     resend_delivery,
 )
+from core.window import Change
 from ports import FOREVER_MS, Ports, RequestKey, Written
 from processor.backoff import Backoff
 
@@ -168,25 +170,24 @@ class Sweep:
         scheduled = await amend_job(self._store, job, decide)
         if scheduled is not job:
             self._telemetry.event("job_revived", job_id=scheduled.id, state=scheduled.state)
-        await self._count_waiting(scheduled)
+        await self._count_waiting(scheduled, revived=scheduled is not job)
         return scheduled
 
-    async def _count_waiting(self, job: Job) -> None:
-        """Count a job's caller if it has no count, as after a crash: without one it gets no turn."""
-        if job.scheduled and job.attempts:
-            await self._slots.amend(
-                lambda gate: (
-                    None if job.client in gate.open_requests else hints.count_open(gate.window, job.client)
-                )
-            )
-        queue = job.queue
-        if queue is None:
-            return
+    async def _count_waiting(self, job: Job, *, revived: bool) -> None:
+        """Count a job's caller if it has no count, as after a crash: without one it gets no turn.
+
+        A job that was entered or revived now may have come too late for this run, so it gets a wake-up.
+        """
         now_ms = self._clock.now_ms()
-        entered = await self._slots.amend(
-            lambda gate: None if queue in gate.waiting else hints.enter(gate.window, queue, now_ms)
-        )
-        if entered:
+
+        def decide(gate: Gate) -> Change | None:
+            if not job.scheduled or job.client in (gate.open_requests if job.attempts else gate.waiting):
+                return None
+            if job.attempts:
+                return hints.count_open(gate.window, job.client)
+            return hints.enter(gate.window, job.client, now_ms)
+
+        if await self._slots.amend(decide) or revived:
             await WakeUps(self._ports, self._slots).leave_job(job, {})
 
     async def _resend(self, keys: Sequence[RequestKey]) -> None:
