@@ -371,25 +371,15 @@ class Signing:
         self, ask: Ask, seen: Snapshot, now_ms: int, deadline: Deadline
     ) -> Reason | None:
         """Return the limit that does not let the request wait; None if it may wait."""
-        wait_max_ms = self._settings.age_max_ms // 2
         if seen.gate:
             self._accepted_unseen = 0
             if seen.gate.open_requests.get(ask.client, 0) >= self._settings.client_requests_max:
                 return Reason.CLIENT_REQUESTS
             if seen.job and seen.job.scheduled:  # the scheduled call serves this request too
                 return await self._message_full(seen.job, seen.gate, deadline)
-            share = self._settings.client_backlog_share
-            full = admission.admits(
-                seen.gate, ask.client, now_ms, wait_max_ms=wait_max_ms, client_share=share
-            )
+            full = admission.admits(seen.gate, ask.client, now_ms, self._settings)
             return Reason(full) if full else None
-        admitted = admission.admits_unseen(
-            self._slots.gate,
-            self._accepted_unseen,
-            self._settings.limits.calls,
-            now_ms,
-            wait_max_ms=wait_max_ms,
-        )
+        admitted = admission.admits_unseen(self._slots.gate, self._accepted_unseen, now_ms, self._settings)
         if not admitted:
             return Reason.UNAVAILABLE
         self._accepted_unseen += 1

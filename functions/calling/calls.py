@@ -84,14 +84,14 @@ class Caller:
 
         If the window can't be written, the fence is undone; if that fails too, it expires.
         """
-        mono_ms, turn_of = self._clock.monotonic_ms(), before.queue if before else None
+        mono_ms, queue = self._clock.monotonic_ms(), before.queue if before else None
         fence = self._fence(before, message, call_limit_ms, oldest_ms, open_from)
         result = await self._jobs.write_job(before, fence)
         if not isinstance(result, Written):
             return NotStarted(result.record)
         fenced = result.record
         try:
-            lease = await self._slots.take(kind, call_limit_ms, reserve, aim, hints=hints, turn_of=turn_of)
+            lease = await self._slots.take(kind, call_limit_ms, reserve, aim, hints=hints, queue=queue)
         except Unavailable:
             await self._unfence(before, fenced)
             raise

@@ -61,12 +61,12 @@ class Slots:
         aim: int = 0,
         *,
         hints: Mapping[str, FieldValue] | None = None,
-        turn_of: str | None = None,
+        queue: str | None = None,
     ) -> Lease | NotBefore:
         """Take a slot. Raises `Unavailable`: then a slot may be leased without a call until its lease ends.
 
-        `turn_of`: the caller whose waiting job is called; the same write records the turn and shortens the
-        queue. `aim`: see `window.take`. After a conflict the take is tried again, up to `TRIES_MAX` times.
+        `queue`: the caller whose waiting job is called; the same write shortens its queue. `aim`: see
+        `window.take`. After a conflict the take is tried again, up to `TRIES_MAX` times.
         """
         decisions: list[Lease | NotBefore] = []
 
@@ -80,7 +80,7 @@ class Slots:
             return decision
 
         try:
-            await self._amend(decide, lambda grant: self._write_grant(grant, hints or {}, turn_of))
+            await self._amend(decide, lambda grant: self._write_grant(grant, hints or {}, queue))
         except TooManyConflicts:
             return NotBefore(self._clock.now_ms(), Denial.BUSY)
         return decisions[-1]
@@ -118,14 +118,12 @@ class Slots:
         return question
 
     async def _write_grant(
-        self, grant: Grant, hints: Mapping[str, FieldValue], turn_of: str | None
+        self, grant: Grant, hints: Mapping[str, FieldValue], queue: str | None
     ) -> Written[Gate] | Conflict[Gate]:
         change = grant.change.also(Change(grant.change.limits_version, values=hints))
-        if turn_of is not None:
-            turn = Change(
-                change.limits_version, values={"served": turn_of}, increments={field_of(turn_of): -1}
-            )
-            change = change.also(turn)
+        if queue is not None:
+            left = Change(change.limits_version, increments={field_of(queue): -1})
+            change = change.also(left)
         result = await self._apply(change)
         # If the SDK repeats a take that was already written, its condition fails. The slot's holder then is
         # this permit: the take was granted.

@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from core import scheduling, waiting
+from core.config import CallSettings
 from core.gate import Gate
 
 UNKNOWN_SHARE = 0.5
@@ -16,33 +17,39 @@ class Full(StrEnum):
     CLIENT_BACKLOG = "client-backlog-full"
 
 
-def admits(gate: Gate, client: str, now_ms: int, *, wait_max_ms: int, client_share: float) -> Full | None:
+def admits(gate: Gate, client: str, now_ms: int, settings: CallSettings) -> Full | None:
     """Return the limit that does not let a caller's new job wait; None if it may wait.
 
-    All waiting jobs must have their first call within `wait_max_ms`. One caller's jobs may take at most
-    `client_share` of that, so that other callers find room.
+    All waiting jobs must have their first call in time. One caller's jobs may take at most a share of that,
+    so that other callers find room.
     """
-    room = _room(gate, now_ms, wait_max_ms)
+    room = _room(gate, now_ms, settings)
     if waiting.total(gate.waiting) >= room:
         return Full.BACKLOG
     own = gate.waiting.get(client, 0)
-    return Full.CLIENT_BACKLOG if own >= max(1, int(room * client_share)) else None
+    return Full.CLIENT_BACKLOG if own >= max(1, int(room * settings.client_backlog_share)) else None
 
 
-def admits_unseen(
-    gate: Gate | None, accepted: int, limit_calls: int, now_ms: int, *, wait_max_ms: int
-) -> bool:
+def admits_unseen(gate: Gate | None, accepted: int, now_ms: int, settings: CallSettings) -> bool:
     """Whether an instance may accept one more job while it can't read the gate.
 
-    `gate`: as last read; None if never, then `limit_calls` jobs may be accepted. `accepted`: how many jobs
+    `gate`: as last read; None if never, then one window's jobs may be accepted. `accepted`: how many jobs
     the instance has accepted since it last read the gate.
     """
     if gate is None:
-        return accepted < limit_calls
-    room = _room(gate, now_ms, wait_max_ms)
+        return accepted < settings.limits.calls
+    room = _room(gate, now_ms, settings)
     return waiting.total(gate.waiting) + accepted < room * UNKNOWN_SHARE
 
 
-def _room(gate: Gate, now_ms: int, wait_max_ms: int) -> int:
-    """Return how many first calls fit, rounded up: overdue retries may take every second call meanwhile."""
-    return (scheduling.calls_within(gate, now_ms, wait_max_ms) + 1) // 2
+def _room(gate: Gate, now_ms: int, settings: CallSettings) -> int:
+    """Return how many jobs may wait, rounded up: as many as are called in time whatever else happens.
+
+    Until a job is late, overdue retries and callers who come later may take all calls. From then on every
+    second call is for the oldest job.
+    """
+    before_late, in_time = (
+        scheduling.calls_within(gate, now_ms, span_ms)
+        for span_ms in (settings.late_ms, settings.first_call_max_ms)
+    )
+    return (in_time - before_late + 1) // 2

@@ -113,6 +113,16 @@ class CallSettings:
     client_backlog_share: float = 0.5
     client_requests_max: int = 10_000
 
+    @property
+    def first_call_max_ms(self) -> int:
+        """How long an accepted request may wait for its first call."""
+        return self.age_max_ms // 2
+
+    @property
+    def late_ms(self) -> int:
+        """How long it waits until every second call is for the oldest such request."""
+        return self.first_call_max_ms // 4
+
     @classmethod
     def read(cls, reader: Reader) -> Self:
         """Read the `UPSTREAM_*` settings; raises `SettingError`."""

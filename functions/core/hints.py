@@ -25,6 +25,7 @@ class Hints:
     `served`: the caller whose fresh job was called last; the next turn is another caller's.
     `retry_served`: the caller whose retry was called last.
     `old_retry_last`: whether the processor's last call was for a retry overdue by ten windows.
+    `late_last`: whether it was for a late job.
     `retries_due`: how many retries were due and not called when the processor last took a slot.
     `wake_at_ms`: when the earliest wake-up arrives that was sent; if it is past, there is none.
     `slow_probe_at_ms`: when the API last called inline although the upstream is slow.
@@ -36,6 +37,7 @@ class Hints:
     served: str = ""
     retry_served: str = ""
     old_retry_last: bool = False
+    late_last: bool = False
     retries_due: int = 0
 
     @property

@@ -4,6 +4,7 @@
 - The delay between retries grows with the age of the outage.
 - Retries leave a reserve of free slots for new requests.
 - If fresh jobs wait and a retry has been due for too long, every second call is for such a retry.
+- If a fresh job is late, every second call is for the oldest such job, whoever's turn it is.
 
 `docs/benchmarks.md` has the measurements for each rule. Times are integer milliseconds since the epoch.
 """
@@ -11,6 +12,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from core import clocks, waiting
 from core.gate import Gate
@@ -19,6 +21,7 @@ from core.window import FieldValue, Kind, Slot, Window
 
 RESERVE_MAX = 4
 OLD_RETRY_WINDOWS = 10
+NEVER_MS = 10**15
 JITTER_SHARE = 0.1
 OUTAGE_SHARE = 10
 INLINE_MIN_MS = 100
@@ -41,42 +44,48 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The job to call next: take a slot of this kind, if more than `reserve` slots are free."""
+    """The job to call next: take a slot of this kind, if more than `reserve` slots are free.
+
+    `old_retry`, `late`: it is called because it has waited for long, and takes nobody's turn.
+    """
 
     due: Due
     kind: Kind
     reserve: int
     old_retry: bool = False
+    late: bool = False
 
     @property
     def hints(self) -> dict[str, FieldValue]:
         """What the take of its slot records in the shared item."""
-        if self.kind is Kind.FRESH:
-            return {"old_retry_last": False}
-        return {"old_retry_last": self.old_retry, "retry_served": self.due.client}
+        if self.late:
+            return {"late_last": True}
+        turn: dict[str, FieldValue] = {"late_last": False, "old_retry_last": self.old_retry}
+        return turn | {"served" if self.kind is Kind.FRESH else "retry_served": self.due.client}
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """Whose turn it is. `served`, `retry_served`: the callers whose jobs of each kind were called last.
 
-    `old_retry_last`: whether the last call was for a retry that had been due for long.
+    `old_retry_last`: whether the last call was for a retry that had been due for long; calls for late jobs
+    are left out. `late_last`: whether the last call was for a late job.
     """
 
     served: str = ""
     retry_served: str = ""
     old_retry_last: bool = False
+    late_last: bool = False
 
     @classmethod
     def of(cls, hints: Hints) -> "Turn":
         """Return the turn as the shared item has it."""
-        return cls(hints.served, hints.retry_served, hints.old_retry_last)
+        return cls(hints.served, hints.retry_served, hints.old_retry_last, hints.late_last)
 
     def after(self, call: Next) -> "Turn":
         """Return the turn after this call."""
-        if call.kind is Kind.FRESH:
-            return replace(self, served=call.due.client, old_retry_last=False)
-        return replace(self, retry_served=call.due.client, old_retry_last=call.old_retry)
+        changes: Any = call.hints
+        return replace(self, **changes)
 
 
 def reserve(window: Window, now_ms: int) -> int:
@@ -92,7 +101,13 @@ def reserve(window: Window, now_ms: int) -> int:
 
 
 def choose(
-    fresh: Sequence[Due], retries: Sequence[Due], window: Window, now_ms: int, turn: Turn
+    fresh: Sequence[Due],
+    retries: Sequence[Due],
+    window: Window,
+    now_ms: int,
+    turn: Turn,
+    *,
+    late_ms: int = NEVER_MS,
 ) -> Next | None:
     """Return the job to call next; None if nothing is due.
 
@@ -102,7 +117,13 @@ def choose(
     While both kinds wait, every second call is for a retry that has been due for more than ten windows. The
     time since it is due counts, not the request's age: a request may have waited that long for its first
     call and have failed only just now.
+
+    `late_ms`: how long a fresh job may wait until it is late. Turns alone would give a caller with a long
+    queue ever fewer calls, the more callers come after it.
     """
+    oldest = min(fresh, key=lambda due: due.due_ms, default=None)
+    if oldest and oldest.due_ms < now_ms - late_ms and not turn.late_last:
+        return Next(oldest, Kind.FRESH, 0, late=True)
     if not fresh:
         retry = _in_turn(retries, turn.retry_served)
         return Next(retry, Kind.RETRY, reserve(window, now_ms)) if retry else None
@@ -130,11 +151,12 @@ def turns(
     turn: Turn,
     *,
     calls_max: int,
+    late_ms: int = NEVER_MS,
 ) -> list[Next]:
     """Return the jobs to call now, in order: one for each free slot that may be taken, up to `calls_max`."""
     chosen = list[Next]()
     while len(chosen) < calls_max:
-        call = choose(fresh, retries, window, now_ms, turn)
+        call = choose(fresh, retries, window, now_ms, turn, late_ms=late_ms)
         if call is None or window.free_slots(now_ms) <= call.reserve:
             break
         chosen.append(call)

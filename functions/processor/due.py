@@ -90,7 +90,7 @@ class DueJobs:
             rows.pop(job_id, None)
         self._stale_until_ms[job_id] = self._clock.now_ms() + STALE_MS
 
-    def turns(self, gate: Gate, *, calls_max: int) -> list[Next]:
+    def turns(self, gate: Gate, *, calls_max: int, late_ms: int) -> list[Next]:
         """Return the jobs to call now, one for each slot that may be taken, up to `calls_max`."""
         now_ms = self._clock.now_ms()
         if gate.closed(now_ms):
@@ -102,6 +102,7 @@ class DueJobs:
             now_ms,
             scheduling.Turn.of(gate.hints),
             calls_max=calls_max,
+            late_ms=late_ms,
         )
 
     def retries_left(self, turns: Sequence[Next]) -> int:

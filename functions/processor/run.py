@@ -178,7 +178,7 @@ class Run:
         if gate is None or self._clock.monotonic_ms() >= self._stop_ms:
             return []
         calls_max = gate.window.limits.calls - len(self._calls)
-        return self._due.turns(gate, calls_max=calls_max)
+        return self._due.turns(gate, calls_max=calls_max, late_ms=self._settings.late_ms)
 
     def _record_start(self, turn: Next, result: StartedCall | NotStarted | BaseException) -> bool:
         """Record the result of one start; return whether anything changed."""

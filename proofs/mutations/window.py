@@ -258,6 +258,14 @@ FAULTS = (
         {"choose": with_argument(4, lambda *args: replace(args[4], old_retry_last=False))},
     ),
     SCHEDULING(
+        "whoever comes later pushes a long queue back",
+        {"choose": with_argument("late_ms", lambda *_, **__: 10**15)},
+    ),
+    SCHEDULING(
+        "a late job takes its caller's turn",
+        {"Turn.after": with_result(lambda turn, _, call: replace(turn, served=call.due.client))},
+    ),
+    SCHEDULING(
         "retries have no turns",
         {"Turn.after": with_result(lambda turn, *_: replace(turn, retry_served=""))},
     ),

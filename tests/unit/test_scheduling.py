@@ -159,7 +159,21 @@ def test_retries_take_turns_too() -> None:
     rows = [*flood, *others]
     order = scheduling.turns([], rows, window_of(*[0] * 6), NOW_MS, Turn(retry_served="flood"), calls_max=4)
     assert [call.due.job_id for call in order] == ["zoe 1", "alice 1", "flood 0", "alice 2"]
-    assert order[0].hints == {"old_retry_last": False, "retry_served": "zoe"}
+    assert order[0].hints == {"late_last": False, "old_retry_last": False, "retry_served": "zoe"}
+
+
+def test_a_late_job_has_every_second_call() -> None:
+    """A long queue is served in time, whoever comes later; turns and old retries go on in between."""
+    queue = [Due(f"alice {number}", NOW_MS - 9 * WINDOW_MS + number, 0, "alice") for number in range(5)]
+    later = [Due(f"{name} {number}", NOW_MS, 0, name) for name in ("bob", "zoe") for number in range(5)]
+    old = [Due(f"old {number}", NOW_MS - 11 * WINDOW_MS, 0, "retrier") for number in range(5)]
+    calls = scheduling.turns(
+        [*queue, *later], old, window_of(*[0] * 8), NOW_MS, Turn("alice"), calls_max=8, late_ms=8 * WINDOW_MS
+    )
+    assert [call.due.job_id for call in calls] == [
+        *("alice 0", "old 0", "alice 1", "bob 0", "alice 2", "old 1", "alice 3", "zoe 0"),
+    ]
+    assert calls[0].hints == {"late_last": True}
 
 
 def test_old_retries_take_turns_among_themselves() -> None:
