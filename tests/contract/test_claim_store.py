@@ -1,13 +1,9 @@
 """What every `ports.ClaimStore` promises: in memory, and on DynamoDB."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from adapters.dynamodb_claims import DynamoClaimStore
 from core.claim import KEPT_MS, Reply, new_claim
@@ -20,27 +16,9 @@ CLAIM = new_claim("alice", "key", "parameters", "request 1", NOW_MS)
 REPLY = Reply(202, (("location", "https://relay.example/ä"),), '{"status":202}')
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    with mock_aws():
-        yield boto3.client("dynamodb", region_name="eu-west-1")
-
-
 @pytest.fixture(params=["memory", "dynamodb"])
-def store(request: pytest.FixtureRequest, client: Any) -> ClaimStore:
-    if request.param == "memory":
-        return MemoryClaimStore()
-    name = f"table-{uuid4()}"
-    client.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
-        AttributeDefinitions=[
-            {"AttributeName": "PK", "AttributeType": "S"},
-            {"AttributeName": "SK", "AttributeType": "S"},
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return DynamoClaimStore(client, name)
+def store(request: pytest.FixtureRequest, client: Any, table: str) -> ClaimStore:
+    return MemoryClaimStore() if request.param == "memory" else DynamoClaimStore(client, table)
 
 
 async def test_one_of_two_has_the_key(store: ClaimStore) -> None:

@@ -1,12 +1,8 @@
 """What every `DeadLetterQueue` of the operator's tool promises: in memory, and on SQS."""
 
-from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from core.errors import Unavailable
 from infra.ops.connect import SqsDeadLetters
@@ -16,17 +12,11 @@ from tests.fakes.memory import MemoryDeadLetters
 DeadLetterQueue = MemoryDeadLetters | SqsDeadLetters  # SQS itself sends here
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    with mock_aws():
-        yield boto3.client("sqs", region_name="eu-west-1")
-
-
 @pytest.fixture(params=["memory", "sqs"])
-def dead_letters(request: pytest.FixtureRequest, client: Any) -> DeadLetterQueue:
+def dead_letters(request: pytest.FixtureRequest, sqs: Any, queue_url: str) -> DeadLetterQueue:
     if request.param == "memory":
         return MemoryDeadLetters(VirtualClock())
-    return SqsDeadLetters(client, client.create_queue(QueueName=uuid4().hex)["QueueUrl"], held_s=60)
+    return SqsDeadLetters(sqs, queue_url, held_s=60)
 
 
 async def test_what_is_held_is_not_counted(dead_letters: DeadLetterQueue) -> None:
@@ -57,9 +47,9 @@ async def test_what_is_deleted_is_gone(dead_letters: DeadLetterQueue) -> None:
     assert [message.text for message in await dead_letters.receive(10, 0)] == [held[1].text]
 
 
-async def test_a_queue_that_is_gone_is_unavailable(client: Any) -> None:
+async def test_a_queue_that_is_gone_is_unavailable(sqs: Any) -> None:
     """Every failure of the queue is the one error that callers handle."""
-    gone = SqsDeadLetters(client, "https://sqs.eu-west-1.amazonaws.com/123456789012/none", held_s=60)
+    gone = SqsDeadLetters(sqs, "https://sqs.eu-west-1.amazonaws.com/123456789012/none", held_s=60)
     with pytest.raises(Unavailable):
         await gone.count()
     with pytest.raises(Unavailable):

@@ -1,14 +1,12 @@
 """What every `ports.JobStore` promises: in memory, on DynamoDB, and on DynamoDB as its emulators deviate."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from adapters.dynamodb_jobs import POINTER_KEPT_MS, DynamoJobStore
 from adapters.records import encode_job
@@ -24,7 +22,6 @@ from ports import PAGE_MAX, Conflict, JobStore, OwnKey, Page, RequestKey, Writte
 from tests.fakes.memory import MemoryJobStore, MemoryTable
 
 NOW_MS = 1_800_000_000_000
-TABLE = "signing"
 WRITES = frozenset({"put_item", "delete_item", "transact_write_items"})
 
 
@@ -84,47 +81,6 @@ CLIENTS: dict[str, Callable[[Any], Any]] = {
     "dynamodb without items": WithoutItems,
     "dynamodb repeating": RepeatingUnlessRefused,
 }
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    with mock_aws():
-        yield boto3.client("dynamodb", region_name="eu-west-1")
-
-
-@pytest.fixture
-def table(client: Any) -> str:
-    """Return a new table: making a client is slow, making a table is not."""
-    name = f"{TABLE}-{uuid4().hex}"
-    _create_table(client, name)
-    return name
-
-
-def _create_table(client: Any, name: str) -> None:
-    client.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": "PK", "AttributeType": "S"},
-            {"AttributeName": "SK", "AttributeType": "S"},
-            {"AttributeName": "due_kind", "AttributeType": "S"},
-            {"AttributeName": "due_ms", "AttributeType": "N"},
-        ],
-        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "due",
-                "KeySchema": [
-                    {"AttributeName": "due_kind", "KeyType": "HASH"},
-                    {"AttributeName": "due_ms", "KeyType": "RANGE"},
-                ],
-                "Projection": {
-                    "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": ["oldest_ms", "state", "created_ms"],
-                },
-            }
-        ],
-    )
 
 
 @pytest.fixture(params=["memory", *CLIENTS])

@@ -1,11 +1,9 @@
 """What every `ports.Queue` promises: in memory, in virtual time, and on SQS."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from adapters.sqs import SqsQueue
 from core.errors import Unavailable
@@ -24,18 +22,9 @@ def _in_memory(check: Check) -> None:
     virtual_time.run(main())
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    with mock_aws():
-        yield boto3.client("sqs", region_name="eu-west-1")
-
-
 @pytest.fixture(params=["memory", "sqs"])
-def queue(request: pytest.FixtureRequest, client: Any) -> Queue:
-    if request.param == "memory":
-        return MemoryQueue(VirtualClock())
-    name = f"queue-{len(client.list_queues().get('QueueUrls', []))}"
-    return SqsQueue(client, client.create_queue(QueueName=name)["QueueUrl"])
+def queue(request: pytest.FixtureRequest, sqs: Any, queue_url: str) -> Queue:
+    return MemoryQueue(VirtualClock()) if request.param == "memory" else SqsQueue(sqs, queue_url)
 
 
 async def test_what_is_sent_is_received_once_until_it_is_visible_again(queue: Queue) -> None:
@@ -113,9 +102,9 @@ def test_a_message_that_is_not_deleted_comes_again_and_at_last_is_buried() -> No
     virtual_time.run(main())
 
 
-async def test_a_queue_that_is_gone_is_unavailable(client: Any) -> None:
+async def test_a_queue_that_is_gone_is_unavailable(sqs: Any) -> None:
     """Every failure of the queue is the one error that callers handle."""
-    queue = SqsQueue(client, "https://sqs.eu-west-1.amazonaws.com/123456789012/none")
+    queue = SqsQueue(sqs, "https://sqs.eu-west-1.amazonaws.com/123456789012/none")
     with pytest.raises(Unavailable):
         await queue.send(["a"])
     with pytest.raises(Unavailable):

@@ -1,12 +1,9 @@
 """What every `ReceiverStore` promises, in memory and over DynamoDB's protocol."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from adapters.dynamodb_receivers import DynamoReceiverStore
 from core.circuit import Health, Receiver, after_attempt
@@ -14,37 +11,13 @@ from core.in_flight import InFlight, Lease, occupy, vacate
 from ports import Conflict, ReceiverStore, Written
 from tests.fakes.memory import MemoryReceiverStore
 
-TABLE = "signing"
 NAME = "receiver.example:443"
 NOW_MS = 1_800_000_000_000
 
 
-@pytest.fixture
-def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="eu-central-1")
-        client.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[
-                {"AttributeName": "PK", "KeyType": "HASH"},
-                {"AttributeName": "SK", "KeyType": "RANGE"},
-            ],
-            AttributeDefinitions=[
-                {"AttributeName": "PK", "AttributeType": "S"},
-                {"AttributeName": "SK", "AttributeType": "S"},
-            ],
-        )
-        yield client
-
-
 @pytest.fixture(params=["memory", "dynamodb"])
-def store(request: pytest.FixtureRequest) -> ReceiverStore:
-    if request.param == "memory":
-        return MemoryReceiverStore()
-    return DynamoReceiverStore(request.getfixturevalue("dynamodb"), TABLE)
+def store(request: pytest.FixtureRequest, client: Any, table: str) -> ReceiverStore:
+    return MemoryReceiverStore() if request.param == "memory" else DynamoReceiverStore(client, table)
 
 
 async def with_one_in_flight(store: ReceiverStore) -> InFlight:
@@ -116,10 +89,10 @@ async def test_receivers_do_not_meet(store: ReceiverStore) -> None:
     assert await store.receiver("other") == Receiver("other")
 
 
-async def test_the_items_expire(dynamodb: Any) -> None:
+async def test_the_items_expire(client: Any, table: str) -> None:
     """What nobody calls any more is swept up by the table's expiry, in seconds."""
-    store = DynamoReceiverStore(dynamodb, TABLE)
+    store = DynamoReceiverStore(client, table)
     await with_one_in_flight(store)
     await with_one_failure(store)
-    items = dynamodb.scan(TableName=TABLE)["Items"]
+    items = client.scan(TableName=table)["Items"]
     assert [item["expires_s"] for item in items] == [{"N": str(NOW_MS // 1000 + 3_600)}] * 2

@@ -1,14 +1,12 @@
 """One suite for every place that a window is kept in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from adapters.clock import SystemClock, SystemRandomness
 from adapters.dynamodb_window import KEY, DynamoWindowStore, encode
@@ -61,19 +59,14 @@ def missing() -> Gate:
     return Gate(windows.full(LIMITS, NOW_MS + 102_250))
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    with mock_aws():
-        client = boto3.client(
-            "dynamodb", region_name="eu-west-1", aws_access_key_id="test", aws_secret_access_key="test"
-        )
-        client.create_table(
-            TableName=TABLE,
-            KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "PK", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        yield client
+@pytest.fixture(scope="module", autouse=True)
+def window_table(client: Any) -> None:
+    client.create_table(
+        TableName=TABLE,
+        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "PK", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
 
 
 @pytest.fixture
