@@ -9,6 +9,7 @@ request continues with the same request id, under which an accepted request is s
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -25,16 +26,20 @@ OK_MAX = 299
 SERVICE_UNAVAILABLE = 503
 KEY_LENGTH_MAX = 255
 NAME = "Idempotency-Key"
+QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+ESCAPED = re.compile(r"\\(.)")
 
 Work = Callable[[str], Awaitable[Response]]
 """Answers the request with this id."""
 
 
 def parse_key(value: str) -> str:
-    """Return an `Idempotency-Key`, quoted (as the IETF draft has it) or bare; raises `InvalidParameter`."""
+    """Return an `Idempotency-Key`, bare or as a quoted string (RFC 9651); raises `InvalidParameter`."""
     key = value.strip()
-    if len(key) > 1 and key[0] == key[-1] == '"':
-        key = key[1:-1]
+    if quoted := QUOTED.fullmatch(key):
+        key = ESCAPED.sub(r"\1", quoted[1])
+    elif key.startswith('"'):
+        raise InvalidParameter(NAME, "must be one string, bare or in double quotes")
     if not 0 < len(key) <= KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
         raise InvalidParameter(NAME, f"must be 1 to {KEY_LENGTH_MAX} printable ASCII characters")
     return key
@@ -70,7 +75,7 @@ class Repeats:
             if held == claim:
                 return claim
             if held.parameters != claim.parameters:
-                raise InvalidParameter(NAME, "stands for a request with other parameters")
+                raise InvalidParameter(NAME, "was used for a request with other parameters")
             if held.reply:
                 return held
             if held.abandoned(now_ms := self._clock.now_ms()):

@@ -89,7 +89,7 @@ async def state(request: Request, console: Wired, viewer: Seeing) -> Response:
 async def history(request: Request, console: Wired, viewer: Seeing, hours: Hours = "1") -> Response:
     """Return the history of the service, for operators."""
     if not viewer.sees_all:
-        raise NotFound
+        raise NotFound("This path is for operators.")
     points = await console.history(int(hours), request.state.deadline)
     return views.history(request.state.request_id, points)
 

@@ -78,7 +78,7 @@ INVALID = refused("A parameter is not usable; `parameter` names it", problems.IN
 UNREADABLE_BODY = {
     **refused("The body is not a JSON object", problems.MALFORMED_BODY),
     **refused("The body is too large", problems.BODY_TOO_LARGE),
-    **refused("The body's Content-Type is not JSON", problems.UNSUPPORTED_MEDIA_TYPE),
+    **refused("The body is not JSON by its Content-Type, or is compressed", problems.UNSUPPORTED_MEDIA_TYPE),
 }
 OPEN: dict[str, Any] = {"security": []}
 """Options of an operation that needs no key."""

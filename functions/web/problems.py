@@ -42,7 +42,8 @@ UNAUTHORIZED = Kind(
     "Unauthorized",
     "The API key is missing or unknown. Send the key alone in the header Authorization.",
 )
-NOT_FOUND = _plain(HTTPStatus.NOT_FOUND)
+NOT_FOUND = Kind(404, "not-found", "Not Found", "No such request, or it belongs to another caller.")
+CORS_REFUSED = Kind(400, "cors-refused", "CORS refused", "Disallowed CORS origin")
 NOT_REPLAYABLE = Kind(409, "not-replayable", "Not replayable", "An attempt is under way.")
 ALREADY_ENDED = Kind(409, "already-ended", "Already ended", "The request has an outcome: get its status.")
 STILL_ANSWERING = Kind(
@@ -220,7 +221,8 @@ def first_refusal(errors: Sequence[Any], *, name_at: int) -> InvalidParameter:
         return InvalidParameter(parameter, "must be a string")
     if error["type"] == "literal_error":
         return InvalidParameter(parameter, f"must be {error['ctx']['expected']}")
-    return InvalidParameter(parameter, error["msg"][:1].lower() + error["msg"][1:])
+    expected, _, _ = error["msg"].partition(", ")
+    return InvalidParameter(parameter, expected.replace("Input should be", "must be"))
 
 
 def problem(
@@ -276,10 +278,14 @@ def add_error_handlers(app: FastAPI, telemetry: Telemetry, randomness: Randomnes
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
-        headers = dict(error.headers or {})
+        headers, detail = dict(error.headers or {}), ""
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            detail = "No such path. GET / lists the paths."
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = _allowed(request)
-        return problem(request.state.request_id, _plain(HTTPStatus(error.status_code)), headers=headers)
+            detail = f"This path allows {headers['Allow']}."
+        kind = _plain(HTTPStatus(error.status_code))
+        return problem(request.state.request_id, kind, detail, headers)
 
 
 def _allowed(request: Request) -> str:

@@ -1,6 +1,6 @@
 """Reads requests strictly: a name that is not declared, or is given twice, is refused."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
 from web.bodies import once_each, parse_body
-from web.problems import InvalidParameter, first_refusal
+from web.problems import InvalidParameter, UnsupportedMediaType, first_refusal
 
 PARAMETERS_MAX = 20
 
@@ -45,7 +45,7 @@ def parse_query(query: bytes, known: Iterable[str]) -> dict[str, str]:
     except ValueError:
         raise InvalidParameter("query", f"must have at most {PARAMETERS_MAX} parameters") from None
     values = once_each(pairs)
-    refuse_unknown(values, known)
+    refuse_unknown(values, known, "; encode & in a value as %26")
     return values
 
 
@@ -57,21 +57,31 @@ class JsonBody(Generic[Body]):
 
     async def __call__(self, request: Request) -> Body:
         """Return the body."""
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise UnsupportedMediaType("Send the body without a Content-Encoding.")
         values = parse_body(await request.body(), request.headers.get("content-type", ""))
-        refuse_unknown(values, self.model.model_fields)
+        refuse_unknown(values, self.model.model_fields, "")
         try:
             return self.model.model_validate(values)
         except ValidationError as error:
             raise first_refusal(error.errors(), name_at=0) from None
 
 
-def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `InvalidParameter` for an unknown name; its text suggests the most similar known one."""
+def refuse_unknown(given: Iterable[str], known: Iterable[str], advice: str) -> None:
+    """Raise `InvalidParameter` for an unknown name.
+
+    Its text suggests the most similar known name; without one, it lists the known ones and gives the advice.
+    """
     known = list(known)
     for name in given:
         if name not in known:
-            from difflib import get_close_matches  # noqa: PLC0415 - rarely needed; keeps cold starts short
+            raise InvalidParameter(name, f"is not known here; {_hint(name, known, advice)}")
 
-            nearest = get_close_matches(name, known, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else "encode & in a value as %26"
-            raise InvalidParameter(name, f"is not known here; {hint}")
+
+def _hint(name: str, known: Sequence[str], advice: str) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - rarely needed; keeps cold starts short
+
+    if not known:
+        return "this query has no parameters"
+    nearest = get_close_matches(name.lower(), known, n=1)
+    return f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(sorted(known))}{advice}"

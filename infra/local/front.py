@@ -157,7 +157,7 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_BYTES_MAX:
-            raise RefusedError(413, f"The body may have {BODY_BYTES_MAX} bytes.")
+            raise RefusedError(413, f"The body must have at most {BODY_BYTES_MAX} bytes.")
     return bytes(body)
 
 
@@ -173,7 +173,7 @@ def _own_words(answer: Response, request_id: str) -> Response:
         return answer
     if answer.status_code >= 500:  # noqa: PLR2004
         return _problem(503, "The service is not running. Please try again.", request_id)
-    return _problem(answer.status_code, "The gateway knows no such resource or method.", request_id)
+    return _problem(answer.status_code, "The gateway has no such path or method.", request_id)
 
 
 def _names_a_request(answer: Response) -> bool:

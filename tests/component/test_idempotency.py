@@ -24,7 +24,7 @@ async def ask(client: httpx.AsyncClient, key: str = KEY, auth: str = "", **param
 
 
 def test_a_lost_202_is_given_again() -> None:
-    """The same id, the same link, one request stored; bare and quoted, the key is the same."""
+    """The same id, the same link, one request stored; bare, quoted and escaped, the key is the same."""
 
     async def scenario(world: ApiWorld) -> None:
         world.fill_window()
@@ -34,8 +34,12 @@ def test_a_lost_202_is_given_again() -> None:
         again = await ask(world.client(), KEY.strip('"'), webhook_url=HOOK)
         assert (again.status_code, again.content) == (202, first.content)
         assert again.headers["location"] == first.headers["location"]
+        escaped = KEY.replace("8e03", '8e\\"03')
+        fourth = await ask(client, escaped, webhook_url=HOOK)
+        fifth = await ask(client, escaped.strip('"').replace("\\", ""), webhook_url=HOOK)
+        assert fifth.content == fourth.content != first.content
         _, page = await world.store.load(jobs.job_id("hello"))
-        assert len(page.requests) == 1
+        assert len(page.requests) == 2
 
     in_world(scenario)
 
@@ -185,7 +189,7 @@ def test_a_repetition_leaves_an_outcome_as_it_is() -> None:
     in_world(scenario)
 
 
-@pytest.mark.parametrize("key", ['""', "ä" * 3, "a" * 256])
+@pytest.mark.parametrize("key", ['""', "ä" * 3, "a" * 256, '"open', '"one", "two"'])
 def test_a_key_that_can_t_be_one(key: str) -> None:
     """422 that names the header."""
 

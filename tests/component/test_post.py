@@ -1,5 +1,6 @@
 """`POST /crypto/sign` and `Prefer: respond-async`: other ways to ask for the same."""
 
+import gzip
 import json
 
 import pytest
@@ -82,6 +83,40 @@ def test_a_parameter_given_twice() -> None:
         body = b'{"message":"a","message":"b"}'
         response = await world.client().post("/crypto/sign", content=body, headers=JSON)
         assert check_problem(response, 422, "invalid-parameter")["parameter"] == "message"
+
+    in_world(scenario)
+
+
+def test_an_unknown_member_names_the_known_ones() -> None:
+    """The nearest one, or all. In a body nothing is to be encoded, and a query has no parameters there."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        for body, query, detail in (
+            (
+                {"message": "a", "webhookUrl": HOOK},
+                "",
+                "webhookUrl: is not known here; did you mean webhook_url?",
+            ),
+            ({"message": "a", "x": 1}, "", "x: is not known here; known are message, reference, webhook_url"),
+            ({"message": "a"}, "?message=b", "message: is not known here; this query has no parameters"),
+        ):
+            response = await client.post(f"/crypto/sign{query}", json=body, headers=AUTH)
+            assert check_problem(response, 422, "invalid-parameter")["detail"] == detail
+
+    in_world(scenario)
+
+
+def test_a_compressed_body_is_refused_as_such() -> None:
+    """The gateway may change its bytes, so it can't be read; the caller is told what to send."""
+
+    async def scenario(world: ApiWorld) -> None:
+        headers = {**JSON, "Content-Encoding": "gzip"}
+        response = await world.client().post("/crypto/sign", content=gzip.compress(b"{}"), headers=headers)
+        assert "Content-Encoding" in check_problem(response, 415, "unsupported-media-type")["detail"]
+        same = {**JSON, "Content-Encoding": "identity"}
+        response = await world.client().post("/crypto/sign", content=b'{"message":"a"}', headers=same)
+        assert response.status_code == 200
 
     in_world(scenario)
 
