@@ -9,9 +9,9 @@ from calling.parking import park_unless_wanted
 from core.messages import REQUEST_ID
 from core.request import Request, cancelled
 from ports import Clock, JobStore, OwnKey
-from web.access import Viewer
+from web.access import Viewer, visible
 from web.deadline import Deadline
-from web.problems import AlreadyEnded, InvalidParameter, NotFound
+from web.problems import ALREADY_ENDED, InvalidParameter, RequestProblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class Own:
     async def cancel(self, request_id: str, viewer: Viewer, deadline: Deadline, *, notify: bool) -> Request:
         """Cancel an open request, and return it; one that was cancelled before is returned unchanged.
 
-        A call under way ends, and its signature is kept for others. Raises `NotFound`, `AlreadyEnded` and
-        `Unavailable`.
+        A call under way ends, and its signature is kept for others. Raises `Unavailable`, and
+        `RequestProblem`: it is not found, or has another outcome.
         """
         async with deadline.limit():
-            request = await self._find(request_id, viewer)
+            request = await visible(self._store, request_id, viewer)
             if request.open:
                 job = await self._store.job(request.job_id)
                 now_ms = self._clock.now_ms()
@@ -61,16 +61,9 @@ class Own:
                 if parked := await park_unless_wanted(self._store, request.job_id, now_ms):
                     await self._outcomes.leave_queue(parked)
                 await self._outcomes.write_counts()
-                request = await self._find(request_id, viewer)
+                request = await visible(self._store, request_id, viewer)
         if not request.cancelled:
-            raise AlreadyEnded
-        return request
-
-    async def _find(self, request_id: str, viewer: Viewer) -> Request:
-        request_id = request_id.lower()
-        request = await self._store.request(request_id) if REQUEST_ID.fullmatch(request_id) else None
-        if request is None or not viewer.sees(request):
-            raise NotFound
+            raise RequestProblem(ALREADY_ENDED)
         return request
 
 

@@ -19,7 +19,7 @@ from core.claim import Claim, Reply, freed, given_up
 from core.errors import Unavailable
 from ports import ClaimStore, Clock, Telemetry
 from web.deadline import Deadline
-from web.problems import InvalidParameter, StillAnswering
+from web.problems import STILL_ANSWERING, InvalidParameter, RequestProblem
 
 POLL_MS = 100
 OK_MAX = 299
@@ -56,7 +56,7 @@ class Repeats:
     async def answer(self, claim: Claim, deadline: Deadline, work: Work) -> Response:
         """Process a request once, and answer all its repetitions with the same answer.
 
-        Raises `InvalidParameter` if the key was used with other parameters, `StillAnswering` while the first
+        Raises `InvalidParameter` if the key was used with other parameters, `RequestProblem` while the first
         request is being processed, and `Unavailable`.
         """
         async with deadline.limit():
@@ -83,7 +83,7 @@ class Repeats:
                 if await self._store.write(held, renewed):
                     return renewed
             if deadline.left_ms() <= 2 * POLL_MS:
-                raise StillAnswering
+                raise RequestProblem(STILL_ANSWERING)
             await self._clock.sleep_ms(POLL_MS)
             claim = replace(claim, claimed_ms=self._clock.now_ms())
 

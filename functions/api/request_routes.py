@@ -15,7 +15,6 @@ from web.bodies import Found, status
 from web.described import INVALID, NOT_FOUND, OPEN, PAGE, UNAUTHORIZED, failures, refused
 from web.models import Absent, RequestStatus
 from web.negotiation import wants_page
-from web.problems import NotFound
 from web.strict import StrictRoute
 
 STATUS_PAGE = Path(__file__).parent / "status.html"
@@ -118,10 +117,7 @@ async def find(request: Request, services: Wired, request_id: str, token: Token 
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"{request_id}/page{query}", 303, {"Vary": "Accept"})
     viewer = await services.access.viewer_of(request, request_id, token)
-    found = await services.statuses.find(request_id, viewer, request.state.deadline)
-    if found is None:
-        raise NotFound
-    return status(found)
+    return status(await services.statuses.find(request_id, viewer, request.state.deadline))
 
 
 @router.get(

@@ -4,10 +4,9 @@ from calling.slots import Slots
 from core import scheduling, waiting
 from core.gate import Gate
 from core.job import Job, JobState
-from core.messages import REQUEST_ID
 from core.request import Request
 from ports import Clock, JobStore
-from web.access import Viewer
+from web.access import Viewer, visible
 from web.bodies import Found
 from web.deadline import Deadline
 
@@ -22,18 +21,10 @@ class Statuses:
         self._slots = slots
         self._clock = clock
 
-    async def find(self, request_id: str, viewer: Viewer, deadline: Deadline) -> Found | None:
-        """Return a request; None if it does not exist or the viewer may not see it.
-
-        Raises `Unavailable`.
-        """
-        request_id = request_id.lower()
-        if not REQUEST_ID.fullmatch(request_id):
-            return None
+    async def find(self, request_id: str, viewer: Viewer, deadline: Deadline) -> Found:
+        """Return a request. Raises `Unavailable`, and `RequestProblem`: it is not found."""
         async with deadline.limit():
-            request = await self._store.request(request_id)
-            if request is None or not viewer.sees(request):
-                return None
+            request = await visible(self._store, request_id, viewer)
             job = await self._store.job(request.job_id) if request.open else None
             return await self._found(request, job)
 

@@ -16,13 +16,12 @@ from core.errors import Unavailable
 from core.gate import Gate
 from core.headline import Headline, headline
 from core.history import BUCKETS_MAX, Point, points
-from core.messages import REQUEST_ID, NotificationMessage
+from core.messages import NotificationMessage
 from core.request import Request
 from core.scheduling import Due
 from ports import History, Ports
-from web.access import Viewer
+from web.access import Viewer, visible
 from web.deadline import Deadline
-from web.problems import NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +84,7 @@ class Console:
 
     async def resume(self, viewer: Viewer, deadline: Deadline) -> bool:
         """End an operator's pause of calls; say whether there was one."""
-        if not viewer.sees_all:
-            raise NotFound
+        viewer.require_all()
         async with deadline.limit():
             await self._slots.refresh()
             changed = await self._slots.amend(lambda gate: gates.resume(gate, self._clock.now_ms()))
@@ -95,12 +93,9 @@ class Console:
         return changed
 
     async def replay(self, request_id: str, viewer: Viewer, deadline: Deadline) -> Request:
-        """Start a request's delivery again; raises `NotFound`, `NotReplayable` and `Unavailable`."""
+        """Start a request's delivery again; raises `Unavailable`, `NotReplayable` and `RequestProblem`."""
         async with deadline.limit():
-            known = REQUEST_ID.fullmatch(request_id)
-            request = await self._store.request(request_id) if known else None
-            if request is None or not viewer.sees(request):
-                raise NotFound
+            request = await visible(self._store, request_id, viewer)
             replayed = await replay(self._store, request, self._clock.now_ms())
         self._telemetry.event("delivery_replayed", request_id=request_id, by=viewer.name)
         message = NotificationMessage(replayed.job_id, replayed.id, replayed.delivery.attempts)

@@ -23,7 +23,7 @@ from web.described import (
     refused,
 )
 from web.models import Headline, RequestStatus, reply
-from web.problems import NotFound, Unauthorized
+from web.problems import RequestProblem
 from web.strict import JsonBody, StrictRoute, strict_query
 
 Hours = Annotated[Literal["1", "24"], Query(description="How far back")]
@@ -88,8 +88,7 @@ async def state(request: Request, console: Wired, viewer: Seeing) -> Response:
 )
 async def history(request: Request, console: Wired, viewer: Seeing, hours: Hours = "1") -> Response:
     """Return the history of the service, for operators."""
-    if not viewer.sees_all:
-        raise NotFound("This path is for operators.")
+    viewer.require_all()
     points = await console.history(int(hours), request.state.deadline)
     return views.history(request.state.request_id, points)
 
@@ -143,5 +142,5 @@ async def headline(request: Request) -> Headline | None:
             return None
         console = await console_of(request)
         return views.headline(await console.overview(seeing, request.state.deadline))
-    except (Unauthorized, Unavailable):
+    except (RequestProblem, Unavailable):
         return None

@@ -8,11 +8,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from core.job import OUTCOME_KEPT_MS
+from core.messages import REQUEST_ID
 from core.request import Request as SigningRequest
 from core.secrets import Secrets
 from core.token import make_token, opens
-from ports import Clock
-from web.problems import Unauthorized
+from ports import Clock, Requests
+from web.problems import NOT_FOUND, UNAUTHORIZED, RequestProblem
 from web.strict import strict_query
 
 
@@ -27,6 +28,20 @@ class Viewer:
         """Whether this request may be shown."""
         return self.sees_all or request.client == self.name
 
+    def require_all(self) -> None:
+        """Raise `RequestProblem` unless all may be shown: for others the path does not exist."""
+        if not self.sees_all:
+            raise RequestProblem(NOT_FOUND, "This path is for operators.")
+
+
+async def visible(requests: Requests, request_id: str, viewer: Viewer) -> SigningRequest:
+    """Return a request; raises `RequestProblem` if it does not exist or the viewer may not see it."""
+    request_id = request_id.lower()
+    request = await requests.request(request_id) if REQUEST_ID.fullmatch(request_id) else None
+    if request is None or not viewer.sees(request):
+        raise RequestProblem(NOT_FOUND)
+    return request
+
 
 class Access:
     """Checks keys and tokens. Every method raises `Unavailable` while the secret can't be fetched."""
@@ -37,15 +52,15 @@ class Access:
         self._age_max_ms = age_max_ms
 
     async def caller(self, request: Request) -> str:
-        """Return the caller's name; raises `Unauthorized`."""
+        """Return the caller's name; raises `RequestProblem`."""
         secrets = await self._secrets(request)
         client = client_of(request.headers.get("authorization"), secrets.clients)
         if client is None:
-            raise Unauthorized
+            raise RequestProblem(UNAUTHORIZED)
         return client
 
     async def viewer(self, request: Request) -> Viewer:
-        """Return what the key may see; raises `Unauthorized`."""
+        """Return what the key may see; raises `RequestProblem`."""
         secrets = await self._secrets(request)
         operator = client_of(request.headers.get("authorization"), secrets.operators)
         if operator is not None:
@@ -59,7 +74,7 @@ class Access:
             if opens(token, keys, wanted_id.lower(), self._clock.now_ms() // 1000):
                 return Viewer(sees_all=True)
             if "authorization" not in request.headers:
-                raise Unauthorized("the token is wrong or has expired")
+                raise RequestProblem(UNAUTHORIZED, "the token is wrong or has expired")
         return await self.viewer(request)
 
     async def token(self, request: Request, request_id: str) -> str:
@@ -87,13 +102,13 @@ def client_of(authorization: str | None, clients: Mapping[str, str]) -> str | No
 
 
 async def viewer(request: Request) -> Viewer:
-    """Return what the key may see, as a dependency; raises `Unauthorized`."""
+    """Return what the key may see, as a dependency; raises `RequestProblem`."""
     access: Access = request.app.state.access
     return await access.viewer(request)
 
 
 async def caller(request: Request) -> str:
-    """Return the caller's name, as a dependency; raises `Unauthorized`."""
+    """Return the caller's name, as a dependency; raises `RequestProblem`."""
     access: Access = request.app.state.access
     return await access.caller(request)
 

@@ -11,8 +11,9 @@ from fastapi import Response
 from core.job import Job
 from core.request import Request
 from core.words import explain
+from web import problems
 from web.models import Delivery, Failure, Progress, RequestStatus, reply
-from web.problems import BodyTooLarge, InvalidParameter, MalformedBody, UnsupportedMediaType
+from web.problems import InvalidParameter, RequestProblem
 
 BODY_BYTES_MAX = 32_768
 
@@ -35,18 +36,18 @@ class Found:
 def parse_body(body: bytes, content_type: str) -> dict[str, Any]:
     """Return the JSON object in a body; no member may be given twice.
 
-    Raises `UnsupportedMediaType`, `BodyTooLarge`, `MalformedBody` and `InvalidParameter`.
+    Raises `RequestProblem`: it is no JSON, too large or malformed, or names a member twice.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType
+        raise RequestProblem(problems.UNSUPPORTED_MEDIA_TYPE)
     if len(body) > BODY_BYTES_MAX:
-        raise BodyTooLarge(f"The body must have at most {BODY_BYTES_MAX} bytes.")
+        raise RequestProblem(problems.BODY_TOO_LARGE, f"The body must have at most {BODY_BYTES_MAX} bytes.")
     try:
         values = json.loads(body.decode(), object_pairs_hook=once_each)
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
-        raise MalformedBody
+        raise RequestProblem(problems.MALFORMED_BODY)
     return values
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,12 +22,16 @@ TYPES = "urn:signing-relay:problem:"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of problem. `name` is the end of its `type`; `detail` is the default text."""
+    """A kind of problem. `name` is the end of its `type`; `detail` is the default text.
+
+    `header`: the name and value of a header that its answers have.
+    """
 
     status: int
     name: str
     title: str
     detail: str
+    header: tuple[str, str] | None = None
 
 
 def _plain(status: HTTPStatus) -> Kind:
@@ -41,6 +45,7 @@ UNAUTHORIZED = Kind(
     "unauthorized",
     "Unauthorized",
     "The API key is missing or unknown. Send the key alone in the header Authorization.",
+    ("WWW-Authenticate", "ApiKey"),
 )
 NOT_FOUND = Kind(404, "not-found", "Not Found", "No such request, or it belongs to another caller.")
 CORS_REFUSED = Kind(400, "cors-refused", "CORS refused", "Disallowed CORS origin")
@@ -51,6 +56,7 @@ STILL_ANSWERING = Kind(
     "still-answering",
     "Still answering",
     "The first request with this Idempotency-Key has no answer yet. Try again.",
+    ("Retry-After", "1"),
 )
 BODY_TOO_LARGE = Kind(413, "body-too-large", "Body too large", "The body is too large.")
 UNSUPPORTED_MEDIA_TYPE = Kind(
@@ -132,78 +138,19 @@ UPSTREAM_TOO_SLOW = Kind(
 
 
 class RequestProblem(RelayError):
-    """The request itself can't be answered. Its text is the problem's detail."""
+    """The request can't be answered otherwise. `members` are added to the body's usual ones."""
 
-    kind: ClassVar[Kind]
-    headers: ClassVar[Mapping[str, str]] = {}
-
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(detail or self.kind.detail)
-
-    @property
-    def members(self) -> dict[str, Any]:
-        """Return the members of the body in addition to the usual ones."""
-        return {}
-
-
-class Unauthorized(RequestProblem):
-    """No key or token, or a wrong one."""
-
-    kind = UNAUTHORIZED
-    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "ApiKey"}
-
-
-class NotFound(RequestProblem):
-    """No such request exists, or it belongs to another caller."""
-
-    kind = NOT_FOUND
-
-
-class AlreadyEnded(RequestProblem):
-    """The request can't be cancelled, because it has an outcome."""
-
-    kind = ALREADY_ENDED
-
-
-class StillAnswering(RequestProblem):
-    """The first request with this key has no answer yet."""
-
-    kind = STILL_ANSWERING
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
-
-
-class UnsupportedMediaType(RequestProblem):
-    """The content type of a body is not JSON."""
-
-    kind = UNSUPPORTED_MEDIA_TYPE
-
-
-class BodyTooLarge(RequestProblem):
-    """The body is longer than `BODY_BYTES_MAX`."""
-
-    kind = BODY_TOO_LARGE
-
-
-class MalformedBody(RequestProblem):
-    """A body that is not a JSON object."""
-
-    kind = MALFORMED_BODY
+    def __init__(self, kind: Kind, detail: str = "", **members: str) -> None:
+        super().__init__(detail or kind.detail)
+        self.kind = kind
+        self.members: Mapping[str, Any] = members
 
 
 class InvalidParameter(RequestProblem):
     """A parameter is not valid; `expected` says what is expected."""
 
-    kind = INVALID_PARAMETER
-
     def __init__(self, parameter: str, expected: str) -> None:
-        super().__init__(f"{parameter}: {expected}")
-        self.parameter = parameter
-        self.expected = expected
-
-    @property
-    def members(self) -> dict[str, Any]:
-        """Return the parameter's name."""
-        return {"parameter": self.parameter}
+        super().__init__(INVALID_PARAMETER, f"{parameter}: {expected}", parameter=parameter)
 
 
 def first_refusal(errors: Sequence[Any], *, name_at: int) -> InvalidParameter:
@@ -230,6 +177,7 @@ def problem(
 ) -> Response:
     """Return an error; `members` are added to the usual ones."""
     model = InvalidParameterProblem if kind is INVALID_PARAMETER else Problem
+    headers = {**({kind.header[0]: kind.header[1]} if kind.header else {}), **(headers or {})}
     return reply(model(**body(kind, request_id, detail), **members), kind.status, headers, PROBLEM_TYPE)
 
 
@@ -259,7 +207,7 @@ def add_error_handlers(app: FastAPI, telemetry: Telemetry, randomness: Randomnes
 
     @app.exception_handler(RequestProblem)
     async def refused(request: Request, error: RequestProblem) -> Response:
-        return problem(request.state.request_id, error.kind, str(error), error.headers, **error.members)
+        return problem(request.state.request_id, error.kind, str(error), **error.members)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
 from web.bodies import once_each, parse_body
-from web.problems import InvalidParameter, UnsupportedMediaType, first_refusal
+from web.problems import UNSUPPORTED_MEDIA_TYPE, InvalidParameter, RequestProblem, first_refusal
 
 PARAMETERS_MAX = 20
 
@@ -58,7 +58,7 @@ class JsonBody(Generic[Body]):
     async def __call__(self, request: Request) -> Body:
         """Return the body."""
         if request.headers.get("content-encoding", "identity") != "identity":
-            raise UnsupportedMediaType("Send the body without a Content-Encoding.")
+            raise RequestProblem(UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding.")
         values = parse_body(await request.body(), request.headers.get("content-type", ""))
         refuse_unknown(values, self.model.model_fields, "")
         try:
