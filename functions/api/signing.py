@@ -30,6 +30,7 @@ IN_FLIGHT_MAX = 10
 NOTIFY_LIMIT_S = 0.5
 UNAVAILABLE_RETRY_MS = 1_000
 LIVE_CALL_RETRY_MS = 1_000
+CHECK_COUNTS_MS = 5_000
 
 Value = TypeVar("Value")
 
@@ -187,9 +188,16 @@ class Signing:
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
         time_left_ms = deadline.left_ms(reserve_ms=_reserve_ms(ask, seen))
         inline = scheduling.may_try_inline(seen.gate, now_ms, time_left_ms)
+        if inline is Inline.OTHERS_WAIT and seen.gate.window.free_slots(now_ms):
+            await self._check_counts(now_ms)
         if inline not in {Inline.YES, Inline.SLOW_PROBE}:
             return self._why_not_inline(ask, inline, seen, now_ms)
         return await self._start(ask, seen, inline, deadline)
+
+    async def _check_counts(self, now_ms: int) -> None:
+        """Have the processor look: jobs wait although a slot is free, or a crash left a count too high."""
+        checking = self._wake_ups.leave("", now_ms + CHECK_COUNTS_MS)
+        await self._best_effort("processor_not_told", NOTIFY_LIMIT_S, checking)
 
     def _why_wait(self, ask: Ask, job: Job, seen: Snapshot, now_ms: int) -> Declined:
         """Return why a message that may not be called now has to wait."""

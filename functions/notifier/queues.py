@@ -95,7 +95,8 @@ class ReceiverQueues:
         if isinstance(message, NotificationMessage) and message.attempt and self._lane is Lane.FIRST:
             await self._ports.retries.send([text])  # the sweep sends every message here
             return
-        rows = message.deliveries if isinstance(message, WaitingMessage) else (message,)
+        deliveries = message.deliveries if isinstance(message, WaitingMessage) else (message,)
+        rows = list(dict.fromkeys(deliveries))
         for index, row in enumerate(rows):
             request = await self._attempts.due(row)
             if request is not None:
@@ -207,7 +208,8 @@ class ReceiverQueues:
         entries = _take_all(queue)
         try:
             parked = await asyncio.gather(*(self._parked(entry, deferral.reason) for entry in entries))
-            rows = [entry.message for entry, is_parked in zip(entries, parked, strict=True) if is_parked]
+            waiting = [entry.message for entry, waits in zip(entries, parked, strict=True) if waits]
+            rows = list(dict.fromkeys(waiting))  # a message that was repeated names a webhook again
             chunks = [rows[start : start + TOGETHER_MAX] for start in range(0, len(rows), TOGETHER_MAX)]
             texts = [WaitingMessage(tuple(chunk)).encode() for chunk in chunks]
             if texts:
@@ -223,7 +225,17 @@ class ReceiverQueues:
             _end(entry)
 
     async def _parked(self, entry: Waiting, reason: str) -> bool:
-        return entry.request is None or await self._attempts.park(entry.request, reason)
+        """Park a webhook; say whether it waits.
+
+        If the write fails, it waits too: the sweep may send another message for it, which is dropped. The
+        other webhooks of the queue must not wait for this one's visibility timeout.
+        """
+        if entry.request is None:
+            return True
+        try:
+            return await self._attempts.park(entry.request, reason)
+        except Unavailable:
+            return True
 
 
 def _targets(url: str, addresses: Sequence[str] | PostResult) -> list[str]:

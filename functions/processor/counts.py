@@ -20,6 +20,11 @@ class Counts:
     def __init__(self) -> None:
         self._differs_since_ms: dict[tuple[str, int, int], int] = {}
 
+    @property
+    def hold_up_newcomers(self) -> bool:
+        """Whether a count shows waiting jobs of a caller, and the due index showed none."""
+        return any(count > 0 and not due for _, count, due in self._differs_since_ms)
+
     async def correct(self, slots: Slots, clock: Clock, gate: Gate, rows: Iterable[Due], limit: int) -> None:
         """Write the counts that have differed for `SURE_MS`; remove callers without waiting jobs.
 
@@ -35,8 +40,9 @@ class Counts:
             if now_ms - gate.entered.get(client, 0) >= SURE_MS
         }
         self._differs_since_ms = {key: self._differs_since_ms.get(key, now_ms) for key in differ}
-        for key, since_ms in self._differs_since_ms.items():
+        for key, since_ms in [*self._differs_since_ms.items()]:
             if now_ms - since_ms >= SURE_MS:
+                del self._differs_since_ms[key]
                 await slots.try_once(_correction(gate, *key, gone=key[0] not in known))
 
 

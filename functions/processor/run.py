@@ -23,7 +23,7 @@ from core.scheduling import Next
 from ports import Deployment, Ports
 from processor import limits
 from processor.backoff import UNREACHED_MS_MAX, Backoff
-from processor.counts import Counts
+from processor.counts import SURE_MS, Counts
 from processor.due import ROWS_MAX, DueJobs
 from processor.keycheck import KeyCheck
 from processor.open_counts import OpenCounts
@@ -256,6 +256,8 @@ class Run:
         """Set the next wake-up. If that fails, the schedule starts a run each minute."""
         gate = self._slots.gate
         next_call = self._due.next_call(gate) if gate else None
+        if next_call is None and self._counts.hold_up_newcomers:
+            next_call = self._clock.now_ms() + SURE_MS, ""  # to correct them
         if next_call is None:
             return
         at_ms, job_id = next_call

@@ -100,7 +100,7 @@ def wire(environment: Mapping[str, str]) -> Services:
     return Services(
         secrets,
         assemble(ports, settings.calls),
-        lambda: waiting(ports.store, ports.window_store, clock),
+        lambda: waiting(ports.store, ports.window_store, clock, telemetry),
         minutes,
         telemetry,
     )

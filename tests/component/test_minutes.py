@@ -1,6 +1,7 @@
 """The processor's note of each minute."""
 
 from dataclasses import replace
+from typing import Any
 
 from core import job as jobs
 from core import request as requests
@@ -104,9 +105,22 @@ def test_an_idle_month_pays_for_no_metric() -> None:
     async def scenario() -> None:
         world = World()
         window_store = MemoryWindowStore(world.window, lambda: Gate(windows.empty(Limits(10, 60_000))))
-        assert await waiting(world.store, window_store, world.clock) == {}
+        ports = world.store, window_store, world.clock, world.telemetry
+        assert await waiting(*ports) == {}
         await world.accept("one")
         await world.clock.sleep_ms(3_000)
-        assert await waiting(world.store, window_store, world.clock) == {"Waiting": 1, "OldestAgeS": 3}
+        assert await waiting(*ports) == {"Waiting": 1, "OldestAgeS": 3}
+
+    run(scenario())
+
+
+def test_metrics_that_cannot_be_read_fail_no_run() -> None:
+    """A run that has made its calls is not repeated for its metrics."""
+
+    async def scenario() -> None:
+        world = World()
+        down: Any = Down()
+        assert await waiting(down, down, world.clock, world.telemetry) == {}
+        assert [name for name, _ in world.telemetry.events] == ["waiting_not_counted"]
 
     run(scenario())

@@ -9,11 +9,15 @@ from typing import Any, cast
 import pytest
 
 from core.circuit import GOOD_PLACES_MAX
+from core.errors import Unavailable
 from core.in_flight import PLACES_MAX
-from core.messages import NotificationMessage
-from core.request import DeliveryState
+from core.messages import NotificationMessage, WaitingMessage, decode_webhooks
+from core.request import DeliveryState, Request
 from core.webhook import PostResult
-from notifier.queues import Lane
+from notifier.attempts import Attempts
+from notifier.queues import Lane, ReceiverQueues
+from notifier.receivers import Receivers
+from ports import Conflict, Written
 from proofs.simulation.virtual_time import EPOCH_MS, run
 from tests.component.notifier_world import (
     DELAYS_MS,
@@ -234,6 +238,31 @@ def test_webhooks_that_wait_for_a_dead_receiver_cost_what_the_receiver_costs() -
     world = in_world(always(REFUSED, 5), scenario, randomness=Seeded(1))
     assert len(world.receivers.posts) <= 150
     assert messages_deferred(world) <= 1_000  # one per webhook and minute would be 72,000
+
+
+def test_a_webhook_whose_parking_fails_holds_up_no_other() -> None:
+    """It waits in the message with the others, which are not received again after a visibility timeout."""
+
+    async def scenario(world: NotifierWorld) -> None:
+        first, second = [await world.closed(f"{HOOK}?number={number}") for number in range(2)]
+        write = world.store.write_request
+
+        async def refuse_first(before: Request, after: Request) -> Written[Request] | Conflict[Request]:
+            if before.id == first.id and after.delivery.attempts == before.delivery.attempts == 0:
+                raise Unavailable("out of order")
+            return await write(before, after)
+
+        world.store.write_request = refuse_first  # type: ignore[method-assign]
+        rows = tuple(message_of(request) for request in (first, second, first))
+        line = WaitingMessage(rows).encode()
+        ports = world.ports
+        receivers = Receivers(ports.receivers, ports.clock, ports.randomness, ports.telemetry)
+        attempts = Attempts(ports, DELAYS_MS)
+        await ReceiverQueues(ports, attempts, receivers, lane=Lane.FIRST, stop_mono_ms=0).deliver(line)
+        (parked,) = map(decode_webhooks, world.retries.texts)
+        assert parked == WaitingMessage(rows[:2])
+
+    in_world(always(REFUSED, 5), scenario)
 
 
 def test_a_fast_receiver_gets_its_webhooks_fast() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from api.signing import MESSAGE_WAITERS_MAX
 from core.answers import Meaning
 from core.errors import Unavailable
-from core.waiting import open_field_of
+from core.waiting import field_of, open_field_of
 from core.window import Change
 from processor.wiring import assemble
 from proofs.simulation.virtual_time import run
@@ -63,6 +63,19 @@ def test_a_request_that_is_not_stored_is_not_counted() -> None:
         check_problem(await sign(client, "hello", HOOK), 503, "unavailable")
         assert world.window.gate
         assert (opened(world), world.window.gate.waiting) == ({"alice": 0}, {"alice": 0})
+
+    in_world(scenario)
+
+
+def test_a_wrong_count_that_refuses_a_caller_is_looked_at_soon() -> None:
+    """Jobs are said to wait although a slot is free: the processor has a look, once for many refusals."""
+
+    async def scenario(world: ApiWorld) -> None:
+        version = world.window.window.limits.version
+        await world.window_store.apply(Change(version, increments={field_of("gone"): 1}))
+        for _ in range(5):
+            check_problem(await sign(world.client()), 429, "limit-reached")
+        assert len(world.queue.texts) == 1
 
     in_world(scenario)
 

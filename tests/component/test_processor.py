@@ -14,7 +14,7 @@ from core.answers import Meaning
 from core.due_index import DueKind
 from core.errors import Unavailable, Unreadable
 from core.gate import Gate
-from core.job import JobState
+from core.job import Job, JobState
 from core.messages import WakeUp, decode_wake_up
 from core.request import DeliveryState, Failure, Request, RequestState, Success
 from core.scheduling import Due
@@ -354,6 +354,30 @@ def test_old_retries_take_every_second_call_though_each_run_makes_one() -> None:
     run(scenario())
 
 
+def test_a_request_that_comes_while_its_job_is_parked_is_called_for() -> None:
+    """It read the job before it was parked, so the parking side looks once more."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        store = world.notifiers.store
+        first = await world.accept("hello")
+        cancelled = requests.cancelled(first, world.notifiers.clock.now_ms(), calls=0, notify=False)
+        assert isinstance(await store.write_request(first, cancelled), Written)
+        write_job, came = store.write_job, list[Request]()
+
+        async def accept_meanwhile(before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
+            if not after.scheduled and not came:
+                came.append(await world.wait_for("hello", due_in_ms=HOUR_MS))
+            return await write_job(before, after)
+
+        store.write_job = accept_meanwhile  # type: ignore[method-assign]
+        await world.work(minutes=1.5)
+        assert came
+        assert (await world.notifiers.now(came[0])).state is RequestState.SIGNED
+
+    run(scenario())
+
+
 def test_counts_are_set_right_by_what_the_index_shows() -> None:
     """One that a crash left too high holds newcomers back for a minute or two, not for good."""
 
@@ -371,6 +395,24 @@ def test_counts_are_set_right_by_what_the_index_shows() -> None:
         assert world.window.gate
         assert world.window.gate.waiting.keys() == {"alice"}
         assert world.window.gate.waiting["alice"] <= 1
+
+    run(scenario())
+
+
+def test_a_count_that_holds_up_newcomers_is_corrected_soon() -> None:
+    """The run that notices it does not leave it to the next minutes' runs."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        await world.ports.window_store.apply(Change(CALLS.limits.version, increments={field_of("gone"): 7}))
+        processor = assemble(world.ports, CALLS)
+        await processor.run()
+        (wake_up,) = world.wake_ups()
+        assert wake_up.at_ms - world.notifiers.clock.now_ms() <= 5_000
+        await world.notifiers.clock.sleep_ms(5_000)
+        await processor.run([wake_up])
+        assert world.window.gate
+        assert world.window.gate.waiting == {}
 
     run(scenario())
 
