@@ -156,6 +156,15 @@ class Requests(Protocol):
         """
         ...
 
+    async def accept_and_schedule(
+        self, request: Request, before: Job | None, after: Job
+    ) -> tuple[Request, Job | None]:
+        """Store a new request and, if the stored job is still `before`, write its job: both at once.
+
+        Return both as stored; None for a job that has changed: then only the request is stored.
+        """
+        ...
+
     async def request(self, request_id: str) -> Request | None:
         """Return a request by its id alone."""
         ...

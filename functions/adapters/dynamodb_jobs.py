@@ -16,7 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from adapters.aws import in_thread
-from adapters.dynamodb_table import ABSENT, DynamoTable, new_revision
+from adapters.dynamodb_table import ABSENT, UNCHANGED, DynamoTable, new_revision
 from adapters.items import Item
 from adapters.records import (
     decode_job,
@@ -93,7 +93,7 @@ class DynamoJobStore(DynamoTable):
         """Store a new request and its pointer in one transaction; try again if a conflict cancels it."""
         request = replace(request, revision=new_revision())
         for _ in range(ACCEPT_TRIES):
-            reasons = await self._put_new(encode_request(request), _pointer(request))
+            reasons = await self._put_all(self._new(request))
             if not reasons:
                 return request
             # If the SDK repeats a transaction that was already written, its condition fails.
@@ -103,19 +103,40 @@ class DynamoJobStore(DynamoTable):
                 break
         raise Unavailable("TransactWriteItems: canceled")
 
-    async def _put_new(self, *rows: Item) -> frozenset[str]:
-        """Put items that don't exist yet, all or none; return why they were not put.
+    async def accept_and_schedule(
+        self, request: Request, before: Job | None, after: Job
+    ) -> tuple[Request, Job | None]:
+        """Store a new request and write its job in one transaction; if it is cancelled, the request alone."""
+        request, after = (
+            replace(request, revision=new_revision()),
+            replace(after, revision=new_revision()),
+        )
+        unchanged = self._put_request(encode_job(after), before.revision if before else "")
+        if not await self._put_all([*self._new(request), unchanged]):
+            return request, after
+        # If the SDK repeats a transaction that was already written, its condition fails.
+        stored = await self.accept(request)
+        return stored, after if stored.revision == request.revision else None
+
+    def _new(self, request: Request) -> list[dict[str, Any]]:
+        return [self._put_request(row) for row in (encode_request(request), _pointer(request))]
+
+    def _put_request(self, item: Item, revision: str = "") -> dict[str, Any]:
+        """Return the put of an item, if the stored one has this revision; if empty, if there is none."""
+        condition: dict[str, Any] = {"ConditionExpression": ABSENT}
+        if revision:
+            values = {":revision": {"S": revision}}
+            condition = {"ConditionExpression": UNCHANGED, "ExpressionAttributeValues": values}
+        return {"Put": {"TableName": self._table, "Item": item, **condition}}
+
+    async def _put_all(self, puts: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+        """Put items, all or none; return why they were not put.
 
         The SDK makes a client token for each call. A fixed token would be refused with other items.
         """
         try:
             await in_thread(
-                self._client.transact_write_items,
-                keep=TRANSACTION_CANCELED,
-                TransactItems=[
-                    {"Put": {"TableName": self._table, "Item": row, "ConditionExpression": ABSENT}}
-                    for row in rows
-                ],
+                self._client.transact_write_items, keep=TRANSACTION_CANCELED, TransactItems=list(puts)
             )
         except ClientError as error:
             reasons: Any = error.response.get("CancellationReasons", [])

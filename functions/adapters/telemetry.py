@@ -34,7 +34,7 @@ class JsonTelemetry:
         if metrics:
             line |= metrics
             line["_aws"] = _embedded(metrics, int(now_s * 1000))
-        sys.stdout.write(json.dumps(line, default=str) + "\n")
+        sys.stdout.write(json.dumps(line, default=str, separators=(",", ":")) + "\n")
         sys.stdout.flush()
 
 
@@ -45,8 +45,9 @@ def identified(handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def handle(event: Any, context: Any) -> Any:
         nonlocal is_cold
         gateway = event.get("requestContext", {}).get("requestId") if isinstance(event, dict) else None
-        ids = {"function_request_id": context.aws_request_id}
-        BY_LAMBDA.set({"cold_start": is_cold, **ids, **({"gateway_request_id": gateway} if gateway else {})})
+        fields = {"cold_start": is_cold, "function_request_id": context.aws_request_id}
+        fields["gateway_request_id"] = gateway
+        BY_LAMBDA.set({name: value for name, value in fields.items() if value})
         is_cold = False
         return handler(event, context)
 

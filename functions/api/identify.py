@@ -54,10 +54,10 @@ class Identify:
         except Exception as error:  # noqa: BLE001 - the last resort
             self._telemetry.event("error", {"Errors": 1}, request_id=request_id, error=described(error))
             await problem(request_id, INTERNAL)(scope, receive, noting)
-        used_ms = deadline.used_ms()
+        metrics = _metrics(scope["path"], status, deadline.used_ms())
         self._telemetry.event(
             "answered",
-            _metrics(scope["path"], status, used_ms),
+            {name: value for name, value in metrics.items() if value},  # zeros cost log bytes, and metrics
             request_id=request_id,
             method=scope["method"],
             path=scope["path"],

@@ -18,7 +18,7 @@ from core.config import CallSettings
 from core.errors import Unavailable
 from core.gate import Gate
 from core.job import Job, Waiter
-from core.request import LOOK_MS, Request
+from core.request import LOOK_MS, Request, first_look_ms
 from core.scheduling import Inline
 from core.window import Change, Kind
 from ports import Ports, Written
@@ -307,13 +307,13 @@ class Signing:
         now_ms = self._clock.now_ms()
         if failed is None and (full := await self._reached_limit(ask, seen, now_ms, deadline)):
             return Declined(full, self._settings.limits.window_ms)
-        request = self._request(ask, seen, now_ms)
         will_wait = self._will_wait(seen, failed)
-        request = await self._store_counted(request, deadline, enters=will_wait)
+        storing = self._put(self._request(ask, seen, now_ms), seen, failed, enters=will_wait)
+        request, scheduled = await self._counted(storing, ask.client, deadline, enters=will_wait)
         self._telemetry.event("accepted", request_id=request.id, job_id=request.job_id)
         try:
             async with asyncio.timeout(deadline.left_s()):
-                job = await self._schedule_for(request, seen, failed, entered=will_wait)
+                job = await self._attach(request, scheduled, seen, failed, entered=will_wait)
         except (Unavailable, TimeoutError) as error:  # it is on the due index; the sweep finds it
             self._telemetry.event(
                 "attach_cut_short", request_id=ask.request_id, reason=str(error) or "timeout"
@@ -330,19 +330,34 @@ class Signing:
             return Signed(signature)
         return self._accepted(request, seen, job)
 
-    async def _store_counted(self, request: Request, deadline: Deadline, *, enters: bool) -> Request:
-        """Store the request, and count it at the same time. If it can't be stored, the count is taken back.
+    async def _put(
+        self, request: Request, seen: Snapshot, failed: FailedCall | None, *, enters: bool
+    ) -> tuple[Request, Job | None]:
+        """Store the request and, in the same transaction, schedule its job: no crash comes between them.
+
+        Return both as stored; None for a job that needs no change, or whose call is to be completed first.
+        """
+        job = self._scheduled(seen.job, request, self._waiter(request, seen))
+        if failed or job is seen.job:
+            return await self._store.accept(request), None
+        due_ms = first_look_ms(request.created_ms, request.estimated_ms) if enters else request.due_ms
+        return await self._store.accept_and_schedule(replace(request, due_ms=due_ms), seen.job, job)
+
+    async def _counted(
+        self, storing: Awaitable[Value], client: str, deadline: Deadline, *, enters: bool
+    ) -> Value:
+        """Store a request, and count it at the same time. If it can't be stored, the count is taken back.
 
         `enters`: its job enters its caller's queue, and is counted too. After a crash a count is too high for
         a while, which is safe. If the count can't be written, the processor writes it.
         """
-        client, now_ms = request.client, self._clock.now_ms()
+        now_ms = self._clock.now_ms()
         counting = asyncio.create_task(
             self._count(lambda gate: hints.accept(gate.window, client, now_ms, enters=enters))
         )
         try:
             async with asyncio.timeout(deadline.left_s()):
-                stored, _ = await asyncio.gather(self._store.accept(request), counting)
+                stored, _ = await asyncio.gather(storing, counting)
                 return stored
         except Unavailable:
             async with asyncio.timeout(deadline.left_s()):
@@ -408,22 +423,33 @@ class Signing:
             return Reason.UNAVAILABLE
         return Reason.MESSAGE_WAITERS if waiters == MESSAGE_WAITERS_MAX else None
 
-    async def _schedule_for(
-        self, request: Request, seen: Snapshot, failed: FailedCall | None, *, entered: bool
+    async def _attach(
+        self,
+        request: Request,
+        scheduled: Job | None,
+        seen: Snapshot,
+        failed: FailedCall | None,
+        *,
+        entered: bool,
     ) -> Job:
-        """After the request was stored: schedule its job, unless the job is signed. Return the job.
+        """Schedule the job of a request that was stored, unless that is done or it is signed; return it."""
+        job, before = (scheduled, seen.job) if scheduled else await self._schedule(request, seen, failed)
+        counts = self._counts(before, job, request.client, entered=entered)
+        if counts or not job.fresh_signature(self._clock.now_ms(), self._settings.signature_ttl_ms):
+            await self._notify_processor(job, counts)
+        return job
 
-        A job that has to be scheduled is not read again: the conditional write lands only if it is unchanged.
-        """
+    async def _schedule(
+        self, request: Request, seen: Snapshot, failed: FailedCall | None
+    ) -> tuple[Job, Job | None]:
+        """Complete the request's call, and schedule its job; return the job as it is and as it was before."""
         waiter = self._waiter(request, seen)
         if failed and failed.answer is None:
             job = await self._caller.cancel(failed.call, waiter=waiter)
         elif failed and failed.answer:
             job = await self._caller.complete(failed.call, failed.answer, waiter=waiter)
-        elif self._scheduled(seen.job, request, waiter) is seen.job:
-            job = await self._store.job(request.job_id)
         else:
-            job = seen.job
+            job = await self._store.job(request.job_id)
         before = failed.call.before if failed else job
 
         def decide(current: Job | None) -> Job:
@@ -432,11 +458,7 @@ class Signing:
             before = current if scheduled is not current else before
             return scheduled
 
-        job = await amend_job(self._store, job, decide)
-        counts = self._counts(before, job, request.client, entered=entered)
-        if counts or not job.fresh_signature(self._clock.now_ms(), self._settings.signature_ttl_ms):
-            await self._notify_processor(job, counts)
-        return job
+        return await amend_job(self._store, job, decide), before
 
     def _waiter(self, request: Request, seen: Snapshot) -> Waiter:
         """Return the request as the job's waiter, and whether its caller's queue is the shorter one."""

@@ -222,18 +222,24 @@ def plausible(request: Request, now_ms: int) -> Request:
     return request if corrected == request else corrected
 
 
+def first_look_ms(now_ms: int, estimated_ms: int | None) -> int:
+    """When to look at a request whose job is scheduled: a minute after its first call should have ended.
+
+    Earlier looks would find nothing to do. An estimate that can't be true counts as none.
+    """
+    known = estimated_ms and clocks.possible(estimated_ms, now_ms, clocks.WAIT_MS_MAX - LOOK_MS)
+    return max(now_ms, estimated_ms if estimated_ms and known else 0) + LOOK_MS
+
+
 def look_again(request: Request, job: Job, now_ms: int) -> Request:
     """Set when to look at an open request again: after as long as it has waited, from one minute to ten.
 
-    While it waits for its first call, that is not before the call should have ended. Its job is scheduled, so
-    frequent looks would find nothing to do.
+    While it waits for its first call, that is not before its first look would be.
     """
     request = plausible(request, now_ms)
     wait_ms = min(max(LOOK_MS, now_ms - request.created_ms), LOOK_MS_MAX)
-    estimated_ms = 0 if job.attempts else request.estimated_ms or 0
-    known = clocks.possible(estimated_ms, now_ms, clocks.WAIT_MS_MAX - LOOK_MS)
-    first_call_ms = estimated_ms if known else 0
-    return replace(request, due_ms=max(now_ms + wait_ms, first_call_ms + LOOK_MS))
+    first_look = 0 if job.attempts else first_look_ms(now_ms, request.estimated_ms)
+    return replace(request, due_ms=max(now_ms + wait_ms, first_look))
 
 
 def close_signed(

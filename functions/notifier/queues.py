@@ -157,9 +157,8 @@ class ReceiverQueues:
     async def _deliver_in_place(self, queue: ReceiverQueue) -> Deferral | None:
         """Take a place and deliver one webhook after another for a while; a deferral if no place is free."""
         addresses = await self._ports.poster.resolve(queue.url)
-        place = await self._receivers.take_place(
-            queue.receiver.name, queue.client, _targets(queue.url, addresses)
-        )
+        targets = _targets(queue.url, addresses)
+        place = await self._receivers.take_place(queue.receiver, queue.client, targets)
         if isinstance(place, Busy):
             delay_ms = max(BUSY_MIN_MS, place.oldest_ms) * (1 + self._ports.randomness.fraction())
             return Deferral("host_busy", int(delay_ms))

@@ -69,15 +69,14 @@ class Receivers:
             return recorded(seen) or seen
         return result_of_write.record or seen
 
-    async def take_place(self, name: str, client: str, targets: Sequence[str]) -> Place | Busy:
+    async def take_place(self, receiver: Receiver, client: str, targets: Sequence[str]) -> Place | Busy:
         """Take a place at each of the targets (a host, an address); `Busy` if one has no free place.
 
-        If places are given back quickly, this waits for one, up to `PATIENCE_MS`. It does not wait for slow
-        ones, because this process has webhooks for other receivers.
+        `receiver`: as it was just read. If places are given back quickly, this waits for one, up to
+        `PATIENCE_MS`. It does not wait for slow ones, because this process has webhooks for other receivers.
         """
         waited_ms = 0
         while True:
-            receiver = await self.read(name)
             found = await self._take_places(receiver, client, targets)
             is_open = receiver.probe_in_ms(self._clock.now_ms()) > 0
             if isinstance(found, Place) or is_open or found.oldest_ms > SLOW_MS or waited_ms >= PATIENCE_MS:
@@ -86,6 +85,7 @@ class Receivers:
             pause_ms += int(pause_ms * self._randomness.fraction())
             await self._clock.sleep_ms(pause_ms)
             waited_ms += pause_ms
+            receiver = await self.read(receiver.name)
 
     async def vacate(self, place: Place) -> None:
         """Give a place back. If that fails, its lease expires."""

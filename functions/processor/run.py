@@ -35,6 +35,7 @@ END_MS = 8_000
 """How long a run needs after its last answer, to record it and to set the next wake-up."""
 RUN_MS_MAX = 60_000
 ON_MS = 2_000
+BEHIND_MS = 150
 PAUSE_MIN_MS = 10
 LOOK_MS = 5_000
 AFTER_FAILURE_MS = 1_000
@@ -87,16 +88,20 @@ class Run:
         self._due = DueJobs(ports.store, ports.clock, backoff)
         self._settings = settings
         self._calls: set[asyncio.Task[Job | None]] = set()
+        self._lost_race = False
         self._stop_ms = ports.clock.monotonic_ms() + run_limit_ms(settings)
 
     async def run(self, wake_ups: Sequence[WakeUp] = ()) -> int:
-        """Work until nothing is due soon or the time is up; return how many calls were made."""
+        """Work until nothing is due soon or the time is up; return how many calls were made.
+
+        Without wake-ups it is the schedule's run, which also sweeps.
+        """
         await self._wait_for_wake_up(wake_ups)
-        sweep = asyncio.create_task(self._sweep_and_log(scheduled=not wake_ups))
+        sweeps = [] if wake_ups else [asyncio.create_task(self._sweep_and_log())]
         try:
             made = await self._work(wake_ups)
         finally:  # also after an error: else the results of calls in flight would not be recorded
-            await asyncio.gather(sweep, *self._calls, return_exceptions=True)
+            await asyncio.gather(*sweeps, *self._calls, return_exceptions=True)
         await self._set_wake_up()
         await self._slots.write_counts()
         return made
@@ -156,7 +161,14 @@ class Run:
         if next_call is None or wait_ms > min(ON_MS, left_ms):
             return False
         await self._clock.sleep_ms(wait_ms)
+        if self._lost_race:
+            await self._give_way()
         return True
+
+    async def _give_way(self) -> None:
+        """Let the other run have the slot that is free now: a race for each slot costs more than it gains."""
+        await self._clock.sleep_ms(BEHIND_MS)
+        await self._slots.refresh()
 
     async def _start_calls(self) -> int:
         """Start calls concurrently, in `core.scheduling`'s order, until no slot is free or none is due."""
@@ -199,6 +211,7 @@ class Run:
             self._due.drop(job_id)
             if result.job:
                 self._due.keep(result.job)
+        self._lost_race |= result.denied is not None  # another run took the slot
         return result.denied is None
 
     def _skip(self, job_id: str, error: Exception) -> None:
@@ -241,12 +254,11 @@ class Run:
             hints={**turn.hints, "retries_due": retries_left},
         )
 
-    async def _sweep_and_log(self, *, scheduled: bool) -> None:
+    async def _sweep_and_log(self) -> None:
         try:
             await self._sweep.run(self._stop_ms)
-            if scheduled:
-                await self._sweep.correct(self._stop_ms)
-                await self._open_counts.correct(self._slots, self._clock, self._store)
+            await self._sweep.correct(self._stop_ms)
+            await self._open_counts.correct(self._slots, self._clock, self._store)
         except Unavailable as error:  # the remaining rows are still due
             self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(error))
         except Exception as error:  # noqa: BLE001 - nobody reads this task's result, so log its error here

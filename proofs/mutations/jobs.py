@@ -59,9 +59,9 @@ def _accepted_all_the_same(right: Function) -> Function:
             try:
                 return await call(request, *args)
             except Unavailable:
-                return request
+                return request if method == "accept" else (request, None)
 
-        return accept if method == "accept" else call
+        return accept if method.startswith("accept") else call
 
     return getattr_
 

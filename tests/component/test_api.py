@@ -345,7 +345,7 @@ def test_admission_costs_the_same_whatever_the_backlog() -> None:
             await sign(client, f"message {number}", HOOK)
         counted.calls.clear()
         assert (await sign(client, "one more", HOOK)).status_code == 202
-        assert counted.calls == ["job", "accept", "write_job"]
+        assert counted.calls == ["job", "accept_and_schedule"]
 
     in_world(scenario)
 

@@ -59,7 +59,7 @@ def test_a_request_that_is_not_stored_is_not_counted() -> None:
 
     async def scenario(world: ApiWorld) -> None:
         world.fill_window()
-        client = world.client(store=Refusing(world, "accept"))
+        client = world.client(store=Refusing(world, "accept_and_schedule"))
         check_problem(await sign(client, "hello", HOOK), 503, "unavailable")
         assert world.window.gate
         assert (opened(world), world.window.gate.waiting) == ({"alice": 0}, {"alice": 0})

@@ -957,3 +957,34 @@ def test_how_many_retries_wait_for_a_slot_is_known() -> None:
         assert world.window.gate.hints.retries_due == 2
 
     run(scenario())
+
+
+def test_two_runs_do_not_race_for_each_slot() -> None:
+    """The one that loses a slot lets the other one have the next ones: each race costs five operations."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        for number in range(20):
+            await world.accept(f"message {number}")
+        now_ms = world.notifiers.clock.now_ms()
+        slots = tuple(Slot(now_ms + number * 1_000) for number in range(CALLS.limits.calls))
+        world.window.window = Window(CALLS.limits, slots)
+        runs = await asyncio.gather(*(assemble(world.ports, CALLS).run() for _ in range(2)))
+        assert sum(runs) == CALLS.limits.calls
+        assert world.window.conflicts <= 2
+
+    run(scenario())
+
+
+def test_only_the_schedule_s_run_sweeps() -> None:
+    """A wake-up comes for a call; what a crash left behind is found within the schedule's minute."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        request = await world.wait_for("left behind")
+        await assemble(world.ports, CALLS).run([WakeUp("", world.notifiers.clock.now_ms())])
+        assert await world.notifiers.store.job(request.job_id) is None
+        await assemble(world.ports, CALLS).run()
+        assert await world.notifiers.store.job(request.job_id)
+
+    run(scenario())

@@ -666,6 +666,29 @@ async def test_retries_stand_apart_by_caller(store: JobStore) -> None:
     assert await store.due_jobs(DueKind.RETRY, NOW_MS, 10) == []
 
 
+async def test_a_request_is_accepted_and_its_job_scheduled_at_once(store: JobStore) -> None:
+    """Both are stored as they come back; the job only if it is still as it was seen."""
+    job = _waiting("hello")
+    request, written = await store.accept_and_schedule(_request(), None, job)
+    assert written == await store.job(job.id)
+    assert written == replace(job, revision=written.revision) if written else False
+    assert await store.request(request.id) == request
+    again, kept = await store.accept_and_schedule(_request(2), written, replace(job, attempts=1))
+    assert kept == await store.job(job.id)
+    assert await store.request(again.id) == again
+
+
+async def test_a_request_is_accepted_whatever_became_of_its_job(store: JobStore) -> None:
+    """If the job has changed meanwhile, only the request is stored; a repeated request changes nothing."""
+    stored = await _stored(store, _waiting("hello"))
+    request, written = await store.accept_and_schedule(_request(), None, replace(stored, attempts=7))
+    assert written is None
+    assert await store.job(stored.id) == stored
+    repeated = await store.accept_and_schedule(_request(), stored, replace(stored, attempts=7))
+    assert repeated == (request, None)
+    assert await store.job(stored.id) == stored
+
+
 async def test_who_waits_for_a_message_is_counted(store: JobStore) -> None:
     """From one request on, and no further than the limit."""
     accepted = [await store.accept(_request(number)) for number in range(3)]

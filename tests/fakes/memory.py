@@ -83,6 +83,18 @@ class MemoryJobStore:
             self._table.pointers[request.id] = request.job_id
         return requests[request.id]
 
+    async def accept_and_schedule(
+        self, request: Request, before: Job | None, after: Job
+    ) -> tuple[Request, Job | None]:
+        """Store a new request, and write its job if the stored one is still `before`."""
+        stored = self._table.jobs.get(after.id)
+        unchanged = (stored and stored.revision) == (before and before.revision)
+        accepted = request.id in self._table.pointers
+        request = await self.accept(request)
+        if accepted or not unchanged:
+            return request, None
+        return request, (await self.write_job(before, after)).record
+
     async def request(self, request_id: str) -> Request | None:
         """Return a request by its id alone."""
         job_id = self._table.pointers.get(request_id)
