@@ -367,6 +367,7 @@ def test_a_request_that_comes_while_its_job_is_parked_is_called_for() -> None:
 
         async def accept_meanwhile(before: Job | None, after: Job) -> Written[Job] | Conflict[Job]:
             if not after.scheduled and not came:
+                await world.notifiers.clock.sleep_ms(1)  # ids of one millisecond have no order
                 came.append(await world.wait_for("hello", due_in_ms=HOUR_MS))
             return await write_job(before, after)
 
