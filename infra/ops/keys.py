@@ -9,10 +9,8 @@ from core.secrets import HOLDER_NAME
 from infra.local.keys import new_webhook_secret
 from infra.ops import secret, show, tool
 from infra.ops.ports import NothingFound, Refused, Secret, Vault
-from infra.ops.secret import CLIENTS, OPERATORS, WEBHOOK_SECRETS, new_key
+from infra.ops.secret import CLIENT_WEBHOOK_SECRETS, CLIENTS, OPERATORS, WEBHOOK_SECRETS, new_key
 from infra.ops.tool import Context, DryRun, Session, Yes
-
-CLIENT_WEBHOOK_SECRETS = "client_webhook_secrets"
 
 app = typer.Typer(no_args_is_help=True, help="API keys of callers and operators, in the secret.")
 Retire = Annotated[bool, typer.Option("--retire", help="Sign with the newest one only from here on.")]

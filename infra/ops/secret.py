@@ -22,6 +22,7 @@ from infra.ops.tool import Context, DryRun, Session, Yes
 
 KEY_BYTES = 32
 CLIENTS, OPERATORS = "clients", "operators"
+CLIENT_WEBHOOK_SECRETS = "client_webhook_secrets"
 WEBHOOK_SECRETS, SIGNING_KEYS = "webhook_secrets", "signing_keys"
 TOKEN_KEYS, ONLY_TOKEN_KEY = "token_keys", "token_key"
 PUBLIC_KEYS, RETIRED_PUBLIC_KEYS = "public_keys", "retired_public_keys"
@@ -65,6 +66,17 @@ async def init_secret(vault: Vault, document: Secret) -> None:
         raise Refused(str(error)) from None
     if not await vault.fill(document):
         raise Refused("the secret is filled already: change it by keys, webhook-secrets and the like")
+
+
+def first_secret(upstream_key: str, client: str, key: str, webhook_secret: str) -> Secret:
+    """Return the secret of a new stack with its first caller, whose webhook secret no later caller knows."""
+    return {
+        "upstream_key": upstream_key,
+        CLIENTS: {client: key},
+        CLIENT_WEBHOOK_SECRETS: {client: [webhook_secret]},
+        WEBHOOK_SECRETS: [new_webhook_secret()],
+        TOKEN_KEYS: [new_token_key()],
+    }
 
 
 def new_key() -> str:
@@ -154,12 +166,7 @@ def secret_init(
     """
     session: Session = context.obj
     key, webhook_secret = new_key(), new_webhook_secret()
-    document = {
-        "upstream_key": upstream_key,
-        CLIENTS: {client: key},
-        WEBHOOK_SECRETS: [webhook_secret],
-        TOKEN_KEYS: [new_token_key()],
-    }
+    document = first_secret(upstream_key, client, key, webhook_secret)
     session.run(lambda ports: init_secret(ports.vault, document))
     session.say(client=client, key=key, webhook_secret=webhook_secret)
 

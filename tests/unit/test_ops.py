@@ -405,12 +405,7 @@ async def test_limits_set_by_an_operator_stand(world: World) -> None:
 
 async def test_the_first_secret_is_made_once(world: World) -> None:
     """A filled secret is never replaced, and one that the functions could not use is not written."""
-    document = {
-        "upstream_key": "upstream",
-        "clients": {"default": secret.new_key()},
-        "webhook_secrets": [OLD_SECRET],
-        "token_keys": [OLD_TOKEN_KEY],
-    }
+    document = secret.first_secret("upstream", "default", secret.new_key(), OWN_SECRET)
     with pytest.raises(Refused, match="filled already"):
         await secret.init_secret(world.vault, document)
     world.vault.secret = {}
@@ -419,6 +414,20 @@ async def test_the_first_secret_is_made_once(world: World) -> None:
     assert world.vault.secret == {}
     await secret.init_secret(world.vault, document)
     assert world.vault.secret == document
+
+
+async def test_the_first_caller_has_a_webhook_secret_of_its_own(world: World) -> None:
+    """A caller that is added later cannot forge a webhook to it."""
+    world.vault.secret = {}
+    document = secret.first_secret("upstream", "first", secret.new_key(), OWN_SECRET)
+    await secret.init_secret(world.vault, document)
+    await keys.add_key(world.vault, "second", webhook_secret=NEW_SECRET)
+    stored = Secrets.parse(json.dumps(world.vault.secret))
+    assert (stored.webhook_secrets_of("first"), stored.webhook_secrets_of("second")) == (
+        (OWN_SECRET,),
+        (NEW_SECRET,),
+    )
+    assert not {OWN_SECRET, NEW_SECRET} & {*stored.webhook_secrets}
 
 
 async def test_a_caller_has_a_secret_of_its_own(world: World) -> None:
