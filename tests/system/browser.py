@@ -21,7 +21,7 @@ ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 LOOPBACK = frozenset({"127.0.0.1", "localhost"})
-WAIT_MS = 30_000
+WAIT_MS = 60_000
 
 
 def require_chromium() -> str:

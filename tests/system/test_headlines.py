@@ -14,10 +14,11 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from core.headline import RUN_MISSED_MS
 from infra.local.settings import DEFAULT_OPERATOR_KEY
+from tests.system import caller
 from tests.system.browser import WAIT_MS, browsing, require_chromium
 from tests.system.conftest import StartStack
 from tests.system.gates import age_history
-from tests.system.stack import API_KEY, RunningStack
+from tests.system.stack import RunningStack
 from tests.system.test_ops import Tool
 
 pytestmark = pytest.mark.integration
@@ -68,7 +69,7 @@ def expect_state(page: Page, state: str, title: str) -> None:
     expect(page.locator("#announced")).to_contain_text(re.compile(title))
     assert page.locator("#why").inner_text()
     expect(page).to_have_title(re.compile(title))
-    icon = page.locator("#icon").get_attribute("href", timeout=1_000)
+    icon = page.locator("#icon").get_attribute("href")
     assert icon is not None
     assert icon.startswith("data:image/svg")
     for scheme in ("light", "dark"):
@@ -83,22 +84,16 @@ def expect_gone(page: Page, state: str) -> None:
 
 
 def upstream(stack: RunningStack, **behaviour: object) -> None:
-    httpx.post(f"{stack.upstream_url}/_config", json=behaviour, trust_env=False).raise_for_status()
+    caller.configure(stack.upstream_url, **behaviour)
 
 
 def inbox(stack: RunningStack, **behaviour: object) -> None:
-    httpx.post(f"{stack.inbox_url}/_config", json=behaviour, trust_env=False).raise_for_status()
+    caller.configure(stack.inbox_url, **behaviour)
 
 
 def sign(stack: RunningStack, message: str, hook: str = "states") -> int:
     """Send a request; return the status of its answer: 200, or 202 if it waits."""
-    answer = httpx.get(
-        f"{stack.api_url}/crypto/sign",
-        params={"message": message, "webhook_url": f"{stack.hook_url}/{hook}"},
-        headers={"Authorization": API_KEY},
-        trust_env=False,
-        timeout=10,
-    )
+    answer = caller.sign(stack, message, f"{stack.hook_url}/{hook}")
     assert answer.status_code in {httpx.codes.OK, httpx.codes.ACCEPTED}, answer.text
     return answer.status_code
 

@@ -1,21 +1,18 @@
 """A caller whose connection was cut asks again with the same key, and gets one request and one webhook."""
 
-import json
 import socket
-import time
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
 
+from tests.system.caller import LIMIT_S, get, until
 from tests.system.conftest import StartStack
 from tests.system.stack import API_KEY, RunningStack
 
 pytestmark = pytest.mark.integration
 
-LIMIT_S = 60
 HEADERS = {"Authorization": API_KEY, "Idempotency-Key": '"cut-off"'}
 
 
@@ -36,7 +33,7 @@ def test_a_lost_202_is_given_again(start_stack: StartStack) -> None:
         assert (again.status_code, again.json()["request_id"]) == (202, first["request_id"])
         until(lambda: [row for row in accepted() if row["delivery"]["state"] == "delivered"])
         assert len(accepted()) == 1
-        received = httpx.get(f"{stack.inbox_url}/_received", trust_env=False).json()["received"]
+        received = get(f"{stack.inbox_url}/_received").json()["received"]
         assert [row["webhook_id"] for row in received] == [first["request_id"]]
 
 
@@ -48,12 +45,3 @@ def cut_off(stack: RunningStack, target: str) -> None:
     with socket.create_connection((str(address.hostname), int(address.port or 80))) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
         connection.shutdown(socket.SHUT_RDWR)
-
-
-def until(look: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Look until there is something, and return it."""
-    end_s = time.monotonic() + LIMIT_S
-    while not (found := look()):
-        assert time.monotonic() < end_s, json.dumps(found)
-        time.sleep(0.2)
-    return found

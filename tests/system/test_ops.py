@@ -14,12 +14,12 @@ import pytest
 
 from infra import ROOT
 from infra.local.settings import DEFAULT_OPERATOR_KEY
-from tests.system.burst import POLL_S, Answered, arrivals, ask, await_webhooks
+from tests.system.burst import POLL_S, arrivals, await_webhooks
+from tests.system.caller import LIMIT_S, accept, configure, get, until
 from tests.system.stack import API_KEY, RunningStack
 
 pytestmark = pytest.mark.integration
 
-LIMIT_S = 20
 DONE, FAILED, BAD_USAGE, NOTHING_FOUND = 0, 1, 2, 3
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 
@@ -60,21 +60,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-async def accepted(stack: RunningStack, *messages: str, hook: str | None = None) -> list[Answered]:
-    """Send requests while upstream calls are paused, so that all of them wait."""
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
-        answers = [await ask(client, stack, message, hook=hook) for message in messages]
-    assert {answer.status for answer in answers} == {httpx.codes.ACCEPTED}
-    return answers
-
-
 def test_a_backlog_is_held_listed_and_purged(stack: RunningStack, tool: Tool) -> None:
     """While calls are paused requests wait; a purge ends them, and each caller is told why by webhook."""
     since = now()
     tool("pause")
     try:
-        answers = asyncio.run(accepted(stack, "ops one", "ops two"))
-        ids = [answer.body["request_id"] for answer in answers]
+        ids = [accept(stack, message, stack.hook_url) for message in ("ops one", "ops two")]
         assert tool("status", ids[0])["state"] == "waiting"
         assert {row["id"] for row in tool("list", "--state", "waiting", "--since", since)} == set(ids)
         assert {row["id"] for row in tool("purge", "--since", since, "--dry-run")} == set(ids)
@@ -91,20 +82,18 @@ def test_a_backlog_is_held_listed_and_purged(stack: RunningStack, tool: Tool) ->
 
 def test_a_webhook_is_replayed(stack: RunningStack, tool: Tool) -> None:
     """What a receiver wanted no more of is found, and sent again once it does."""
-    hook = f"{stack.inbox_url}/hook/ops"
-    configure = f"{stack.inbox_url}/_config"
-    httpx.post(configure, json={"name": "ops", "status": 410}, trust_env=False)
+    hook = f"{stack.hook_url}/ops"
+    configure(stack.inbox_url, name="ops", status=410)
     since = now()
     tool("pause")
     try:
-        (answer,) = asyncio.run(accepted(stack, "ops gone", hook=hook))
+        request_id = accept(stack, "ops gone", hook)
         tool("purge", "--yes", "--client", "default", "--since", since)
     finally:
         tool("resume")
-    request_id = answer.body["request_id"]
     asyncio.run(await_webhooks(stack, [request_id], LIMIT_S))
-    assert request_id in {row["id"] for row in tool("list", "--state", "gone")}
-    httpx.post(configure, json={"name": "ops", "status": None}, trust_env=False)
+    until(lambda: request_id in tool.run("list", "--state", "gone").stdout)
+    configure(stack.inbox_url, name="ops", status=None)
     assert [row["id"] for row in tool("replay", request_id, "--dry-run")] == [request_id]
     assert tool("replay", request_id, "--yes") == [{"id": request_id, "result": "sent again"}]
     assert asyncio.run(statuses_of_two_webhooks(stack, request_id)) == [
@@ -164,8 +153,7 @@ def test_an_operator_gets_a_key_too(stack: RunningStack, tool: Tool) -> None:
     assert {row["operator"] for row in tool("keys", "list", "--operator")} == {"operator", "ops-olga"}
     assert "ops-olga" not in {row["client"] for row in tool("keys", "list")}
     assert tool("keys", "revoke", "ops-olga", "--operator", "--yes") == {"revoked": "ops-olga"}
-    headers = {"Authorization": DEFAULT_OPERATOR_KEY}
-    state = httpx.get(f"{stack.api_url}/console/state", headers=headers, trust_env=False).json()
+    state = get(f"{stack.api_url}/console/state", Authorization=DEFAULT_OPERATOR_KEY).json()
     assert set(state["dead_letters"]) == {"work", "notification"}
 
 

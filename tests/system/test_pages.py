@@ -2,14 +2,14 @@
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
 from infra.local.settings import DEFAULT_OPERATOR_KEY
+from tests.system import caller
 from tests.system.browser import WAIT_MS, browsing, require_chromium
 from tests.system.conftest import StartStack
 from tests.system.stack import API_KEY, RunningStack
@@ -77,9 +77,7 @@ def context() -> Iterator[BrowserContext]:
 
 
 def sign(stack: RunningStack, message: str, hook: str = "", **headers: str) -> httpx.Response:
-    params = {"message": message} | ({"webhook_url": f"{stack.hook_url}/{hook}"} if hook else {})
-    url = f"{stack.api_url}/crypto/sign"
-    return httpx.get(url, params=params, headers={**AUTH, **headers}, trust_env=False, timeout=10)
+    return caller.sign(stack, message, f"{stack.hook_url}/{hook}" if hook else "", **headers)
 
 
 def fill(stack: RunningStack, name: str) -> None:
@@ -167,7 +165,7 @@ def test_what_has_finished_is_there_on_a_page_opened_afterwards(
     fill(pages_stack, "seen later")
     request_id = sign(pages_stack, "finished unseen", hook="later").json()["request_id"]
     url = f"{pages_stack.api_url}/crypto/requests/{request_id}"
-    wait_until(lambda: httpx.get(url, headers=AUTH, trust_env=False).json()["delivery"]["state"], "delivered")
+    caller.until(lambda: caller.get(url).json()["delivery"]["state"] == "delivered")
     page = context.new_page()
     open_console(page, pages_stack)
     row = page.locator(f'tr[data-id="{request_id}"]')
@@ -181,17 +179,9 @@ def test_what_has_finished_is_there_on_a_page_opened_afterwards(
     expect(row).to_have_count(0)
 
 
-def wait_until(look: Callable[[], object], wanted: object) -> None:
-    """Look again until there is what is wanted."""
-    end_s = time.monotonic() + WAIT_MS / 1000
-    while look() != wanted:
-        assert time.monotonic() < end_s
-        time.sleep(0.2)
-
-
 def test_replay_by_keyboard_alone(pages_stack: RunningStack, context: BrowserContext) -> None:
     """Key, search, replay and its confirmation need no mouse; the webhook arrives this time."""
-    httpx.post(f"{pages_stack.inbox_url}/_config", json={"name": "broken", "status": 500}, trust_env=False)
+    caller.configure(pages_stack.inbox_url, name="broken", status=500)
     fill(pages_stack, "keyboard")
     request_id = sign(pages_stack, "lost webhook", hook="broken").json()["request_id"]
     told_id = sign(pages_stack, "told webhook", hook="told").json()["request_id"]
@@ -201,14 +191,14 @@ def test_replay_by_keyboard_alone(pages_stack: RunningStack, context: BrowserCon
     page.keyboard.press("Enter")
     expect(page.locator("#slots li")).to_have_count(10)
     row = page.locator(f'tr[data-id="{request_id}"]')
-    expect(row).to_contain_text("undeliverable", timeout=40_000)
+    expect(row).to_contain_text("undeliverable", timeout=2 * WAIT_MS)
     expect(page.locator(f'tr[data-id="{told_id}"]')).to_contain_text("delivered")
     page.reload()
     page.get_by_label("Show").select_option("undeliverable")
     expect(page.locator("#rows tr")).to_have_count(1)
     expect(row).to_contain_text("undeliverable")
     page.get_by_label("Find by id").focus()
-    httpx.post(f"{pages_stack.inbox_url}/_config", json={"name": "broken", "status": None}, trust_env=False)
+    caller.configure(pages_stack.inbox_url, name="broken", status=None)
     page.keyboard.type(request_id)
     page.keyboard.press("Enter")
     expect(page.locator("#said")).to_have_text("Found: signed.")
@@ -225,7 +215,7 @@ def test_replay_by_keyboard_alone(pages_stack: RunningStack, context: BrowserCon
     page.keyboard.press("Enter")
     expect(page.locator("#said")).to_contain_text("is on its way")
     expect(row).to_contain_text("delivered")
-    webhooks = httpx.get(f"{pages_stack.inbox_url}/_received", trust_env=False).json()["received"]
+    webhooks = caller.get(f"{pages_stack.inbox_url}/_received").json()["received"]
     ours = [row for row in webhooks if row["webhook_id"] == request_id]
     assert [row["status"] for row in ours] == [204, 500, 500]
 
@@ -238,7 +228,7 @@ def test_an_operator_sees_dead_letters(pages_stack: RunningStack, context: Brows
     page.goto(f"{pages_stack.api_url}/console")
     page.keyboard.type(DEFAULT_OPERATOR_KEY)
     page.keyboard.press("Enter")
-    expect(page.locator("#letters")).to_contain_text("new requests: 0, webhooks: 1")
+    expect(page.locator("#letters")).to_contain_text("wake-ups: 0, webhooks: 1")
     check_contrast(page)
     page = context.new_page()
     open_console(page, pages_stack)
