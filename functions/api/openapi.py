@@ -60,6 +60,9 @@ def document(app: FastAPI, server_url: str = LOCAL_URL) -> dict[str, Any]:
     described["components"]["securitySchemes"] = {"key": KEY}
     described["security"] = [{"key": []}]
     _remove_null_defaults(described)
+    for operation in [operation for methods in described["paths"].values() for operation in methods.values()]:
+        _describe_parameters(operation)
+        operation["responses"] = dict(sorted(operation["responses"].items()))
     _add_examples(described)
     return described
 
@@ -84,6 +87,13 @@ def _remove_null_defaults(value: Any) -> None:
     elif isinstance(value, list):
         for inner in value:
             _remove_null_defaults(inner)
+
+
+def _describe_parameters(operation: dict[str, Any]) -> None:
+    """Give parameters the description of their type: FastAPI gives an optional one's to its schema only."""
+    for parameter in operation.get("parameters", ()):
+        if "description" in parameter["schema"]:
+            parameter.setdefault("description", parameter["schema"]["description"])
 
 
 def _add_examples(described: dict[str, Any]) -> None:

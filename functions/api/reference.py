@@ -1,7 +1,7 @@
 """The OpenAPI document as one HTML page without other resources; every text is escaped."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
 
@@ -50,16 +50,15 @@ def _content(document: Json) -> Iterator[str]:
     for tag in document["tags"]:
         yield f"<h2>{escape(tag['name'].title())}</h2><p>{_text(tag['description'])}.</p>"
         for path, method, operation in _operations(document, tag["name"]):
-            yield from _operation(f"{method.upper()} {path}", operation, document)
-            yield from _samples(path, method, operation, document)
-            yield "</section>"
+            samples = _samples(path, method, operation, document)
+            yield from _operation(f"{method.upper()} {path}", operation, document, samples)
     yield '<h2 id="bodies">Bodies</h2>'
     for name, schema in document["components"]["schemas"].items():
         yield f'<h3 id="{escape(name)}">{escape(name)}</h3>{_json(schema)}'
 
 
-def _operation(title: str, operation: Json, document: Json) -> Iterator[str]:
-    """Describe an operation. The caller of this function closes its section."""
+def _operation(title: str, operation: Json, document: Json, samples: Iterable[str]) -> Iterator[str]:
+    """Describe an operation, with samples of a request."""
     yield f'<section id="{escape(operation["operationId"])}"><h3><code>{escape(title)}</code></h3>'
     yield f"<p>{_text(operation['summary'])}. {_text(operation.get('description', ''))}</p>"
     if parameters := operation.get("parameters"):
@@ -72,6 +71,7 @@ def _operation(title: str, operation: Json, document: Json) -> Iterator[str]:
     if body := operation.get("requestBody"):
         yield "<h4>Body</h4>"
         yield from _media(body["content"])
+    yield from samples
     yield "<h4>Answers</h4>"
     for status, answer in operation["responses"].items():
         yield f"<details><summary><strong>{escape(status)}</strong> {_text(answer['description'])}</summary>"
@@ -82,12 +82,13 @@ def _operation(title: str, operation: Json, document: Json) -> Iterator[str]:
     for callback in operation.get("callbacks", {}).values():
         for target, methods in callback.items():
             yield "<h4>The service calls your webhook</h4>"
-            yield from _operation(f"POST {target}", methods["post"], document)
-            yield "</section>"
+            yield from _operation(f"POST {target}", methods["post"], document, ())
+    yield "</section>"
 
 
 def _samples(path: str, method: str, operation: Json, document: Json) -> Iterator[str]:
     """Show one request in three languages, and a form that sends it to this service."""
+    yield "<h4>Request</h4>"
     body = None
     if "requestBody" in operation:
         body = example(document, operation["requestBody"]["content"]["application/json"]["schema"])

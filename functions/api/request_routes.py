@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.responses import RedirectResponse
 
 from api import responses
@@ -22,8 +23,9 @@ LISTED_MAX = 100
 OwnState = Literal["open", "signed", "failed", "cancelled"]
 Token = Annotated[
     str | Absent,
-    Query(description="From a `status_url`: opens that one request until it expires"),
+    Query(description="The token of a `status_url`: opens that one request until it expires"),
 ]
+RequestId = Annotated[str, PathParameter(description="The id in the 202, or in the list of requests")]
 REFUSALS = {**UNAUTHORIZED, **INVALID, **failures()}
 
 router = APIRouter(route_class=StrictRoute, tags=["signing"])
@@ -44,7 +46,7 @@ async def own(
     services: Wired,
     client: Caller,
     state: Annotated[OwnState | Absent, Query(description="Only those in this state")] = None,
-    limit: Annotated[int, Query(ge=1, le=LISTED_MAX, description="How many are looked at")] = 20,
+    limit: Annotated[int, Query(ge=1, le=LISTED_MAX, description="How many requests are read")] = 20,
     cursor: Annotated[str | Absent, Query(description="`next_cursor` of the page before")] = None,
 ) -> Response:
     """List the caller's own requests."""
@@ -70,7 +72,7 @@ async def own(
 async def cancel(
     request: Request,
     services: Wired,
-    request_id: str,
+    request_id: RequestId,
     client: Caller,
     notify: Annotated[bool, Query(description="Send the webhook, with the outcome `cancelled`")] = True,
 ) -> Response:
@@ -91,7 +93,7 @@ async def cancel(
     },
     dependencies=KEYED,
 )
-async def replay(request: Request, services: Wired, request_id: str, client: Caller) -> Response:
+async def replay(request: Request, services: Wired, request_id: RequestId, client: Caller) -> Response:
     """Start the delivery of the caller's own webhook again."""
     return status(Found(await services.console.replay(request_id, Viewer(client), request.state.deadline)))
 
@@ -111,7 +113,7 @@ async def replay(request: Request, services: Wired, request_id: str, client: Cal
     },
     openapi_extra={"security": [{"key": []}, {}]},
 )
-async def find(request: Request, services: Wired, request_id: str, token: Token = None) -> Response:
+async def find(request: Request, services: Wired, request_id: RequestId, token: Token = None) -> Response:
     """Return the state of an accepted request; redirect browsers to the page that shows it."""
     if wants_page(request.headers.get("accept", "")):
         query = f"?{request.url.query}" if request.url.query else ""
@@ -127,7 +129,7 @@ async def find(request: Request, services: Wired, request_id: str, token: Token 
     responses=PAGE,
     openapi_extra=OPEN,
 )
-async def show(request_id: str, token: Token = None) -> Response:
+async def show(request_id: RequestId, token: Token = None) -> Response:
     """Return the status page. It has no data; it requests the same path as JSON."""
     del request_id, token  # the page reads them from its own address
     return pages.page(STATUS_PAGE)

@@ -37,7 +37,7 @@ Prefer = Annotated[
     str | Absent,
     Header(
         alias="Prefer",
-        description="`respond-async`: accept the request without a webhook too; its result is polled for. "
+        description="`respond-async`: accept the request without a webhook too; you poll its status. "
         "`wait=1`: answer within one second instead of two",
         examples=["respond-async, wait=1"],
     ),

@@ -45,6 +45,13 @@ def test_operations_are_named_and_tagged() -> None:
     assert all(operation["tags"] and operation["summary"] for _, operation in operations())
 
 
+def test_every_parameter_is_described() -> None:
+    """Generated clients and the page show it; answers are in the order of their status."""
+    for _, operation in operations():
+        assert all(given.get("description") for given in operation.get("parameters", ()))
+        assert [*operation["responses"]] == sorted(operation["responses"])
+
+
 def test_every_example_is_valid() -> None:
     """An example that its own schema refuses teaches the wrong thing."""
     examples = [

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
 from infra.local.settings import DEFAULT_OPERATOR_KEY
@@ -102,6 +103,14 @@ def check_contrast(page: Page) -> None:
         assert page.evaluate(CONTRASTS) == []
 
 
+def check_with_axe(page: Page) -> None:
+    """No violation of WCAG, in the light and in the dark."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+
+
 @pytest.fixture(scope="module")
 def pages_stack(module_stacks: StartStack) -> RunningStack:
     return module_stacks(**SETTINGS)
@@ -119,6 +128,7 @@ def test_a_waiting_request_turns_into_a_signature(pages_stack: RunningStack, con
     expect(page.locator("#headline")).to_have_text("Waiting for the first call to the upstream.")
     assert page.locator("#headline").get_attribute("role") == "status"
     check_contrast(page)
+    check_with_axe(page)
     expect(page.locator("#headline")).to_have_text("Signed.")
     signature = page.locator("#signature").inner_text()
     assert len(signature) > 100
@@ -278,12 +288,17 @@ def test_a_wrong_key_and_a_forgotten_one(pages_stack: RunningStack, context: Bro
 def test_the_documentation_is_read_without_a_script(
     pages_stack: RunningStack, context: BrowserContext
 ) -> None:
-    """It shows every operation, fits a phone, and can be read."""
+    """It shows every operation with three samples, links each of them, fits a phone, and passes axe."""
     page = context.new_page()
     page.set_viewport_size({"width": 360, "height": 640})
     page.goto(f"{pages_stack.api_url}/docs")
     expect(page.get_by_role("heading", name="GET /crypto/sign")).to_be_visible()
-    for details in page.locator("details").all():
-        details.evaluate("node => node.open = true")
+    operations = page.locator("section:has(> details form)")
+    links = page.locator("nav li a").evaluate_all("links => links.map(link => link.hash.slice(1))")
+    assert operations.evaluate_all("sections => sections.map(section => section.id)") == links
+    for language in ("curl", "Python", "JavaScript"):
+        assert operations.get_by_text(language, exact=True).count() == len(links)
+    page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
     check_contrast(page)
+    check_with_axe(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
