@@ -11,13 +11,12 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
-from api.signing import Accepted, Signed
 from core.config import CallSettings
 from core.job import job_id
 from core.window import Limits, Timing
 from proofs.simulation import virtual_time
+from proofs.simulation.checks import Answer
 from proofs.simulation.plan import CALM, MARGIN_MS, Call, Plan
 from proofs.simulation.run import Simulation
 from proofs.simulation.virtual_time import EPOCH_MS
@@ -93,12 +92,11 @@ class Isolation(Simulation):
     def __init__(self, planned: Plan, asked: Sequence[Call]) -> None:
         super().__init__(planned, keep_trace=False)
         self._asked_for = asked
-        self._answers: dict[str, tuple[str, Any]] = {}
+        self._answers: dict[str, Answer] = {}
 
-    def answered(self, call: Call, request_id: str, answer: Any) -> None:
+    def answered(self, call: Call, answer: Answer) -> None:
         """Remember what the other caller was told."""
-        super().answered(call, request_id, answer)
-        self._answers[call.message] = request_id, answer
+        self._answers[call.message] = answer
 
     async def _follow(self, call: Call, request_id: str) -> None:
         """Nobody polls."""
@@ -114,22 +112,20 @@ class Isolation(Simulation):
         return Figures(*(max(column) for column in zip(*waits, strict=True)))
 
     def _done(self, call: Call) -> bool:
-        request_id, answer = self._answers.get(call.message, ("", None))
-        accepted = isinstance(answer, Accepted)
-        return request_id in self.checks.told_ms if accepted else answer is not None
+        answer = self._answers.get(call.message)
+        return answer is not None and (not answer.accepted or answer.request_id in self.checks.told_ms)
 
     def _waits(self, call: Call) -> tuple[float, float, float]:
-        request_id, answer = self._answers.get(call.message, ("", None))
-        reached_ms = EPOCH_MS + call.at_ms
+        answer = self._answers.get(call.message)
         called_ms = self.checks.first_call_ms.get(job_id(call.message), math.inf)
-        answer_ms = self.checks.answer_ms.get(request_id, math.inf)
-        return (called_ms - reached_ms) / 1000, self._told_after_s(request_id, answer), answer_ms / 1000
+        answer_ms = self.checks.answer_ms.get(answer.request_id, math.inf) if answer else math.inf
+        return (called_ms - EPOCH_MS - call.at_ms) / 1000, self._told_after_s(answer), answer_ms / 1000
 
-    def _told_after_s(self, request_id: str, answer: Any) -> float:
-        if isinstance(answer, Signed):
-            return 0.0
-        request = self.checks.request(request_id)
-        told_ms = self.checks.told_ms.get(request_id, math.inf)
+    def _told_after_s(self, answer: Answer | None) -> float:
+        if answer is None or answer.signed:
+            return 0.0 if answer else math.inf
+        request = self.checks.request(answer.request_id)
+        told_ms = self.checks.told_ms.get(answer.request_id, math.inf)
         return (told_ms - request.closed_ms) / 1000 if request and not request.open else math.inf
 
 

@@ -8,6 +8,7 @@ from core.errors import described
 from core.messages import REQUEST_ID
 from ports import Clock, Randomness, Telemetry
 from web.deadline import BUDGET_MS, Deadline, reached_gateway_ms
+from web.negotiation import preferences, preferred_wait_s
 from web.problems import INTERNAL, problem
 
 SIGN_PATH = "/crypto/sign"
@@ -35,7 +36,9 @@ class Identify:
             return
         request_id = self._request_id(scope)
         deadline = self._deadline(scope)
-        scope.setdefault("state", {}).update(request_id=request_id, deadline=deadline)
+        wait_s = preferred_wait_s(preferences(Headers(scope=scope).getlist("prefer")))
+        wanted = deadline.within(wait_s * 1000) if wait_s else deadline
+        scope.setdefault("state", {}).update(request_id=request_id, deadline=wanted)
         status, asked = 500, scope
         without_body = scope["method"] == "HEAD" and scope["path"] != SIGN_PATH
         if without_body:

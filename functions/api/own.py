@@ -58,12 +58,13 @@ class Own:
                 now_ms = self._clock.now_ms()
                 after = cancelled(request, now_ms, calls=request.calls_of(job), notify=notify)
                 await self._outcomes.close([(request, after)])
-                if parked := await park_unless_wanted(self._store, request.job_id, now_ms):
-                    await self._outcomes.leave_queue(parked)
-                await self._outcomes.write_counts()
                 request = await visible(self._store, request_id, viewer)
-        if not request.cancelled:
-            raise RequestProblem(ALREADY_ENDED)
+            if not request.cancelled:
+                raise RequestProblem(ALREADY_ENDED)
+            # Also for a request that was cancelled before: that may have been cut short.
+            if parked := await park_unless_wanted(self._store, request.job_id, self._clock.now_ms()):
+                await self._outcomes.leave_queue(parked)
+            await self._outcomes.write_counts()
         return request
 
 

@@ -4,8 +4,9 @@
     again                take: held ──▶ wait for the reply ──▶ the same answer
 
 An error (4xx, 5xx) accepts nothing, so it releases the key: the next request with it counts as the first one.
-After a 503 the request may have been stored, and after a crash the key has no reply. In both cases the next
-request continues with the same request id, under which an accepted request is stored only once.
+After a 503 the request may have been stored, or may still be; after a crash the key has no reply. In both
+cases the key keeps its request id, under which an accepted request is stored only once. The next request
+continues with that id: if it is stored by then, it is answered, whatever would refuse a new one.
 """
 
 import asyncio
@@ -65,7 +66,8 @@ class Repeats:
             self._telemetry.event("answer_repeated", request_id=held.request_id)
             return Response(held.reply.body, held.reply.status, dict(held.reply.headers), "application/json")
         response = await work(held.request_id)
-        await self._keep(held, response, deadline)
+        first = held.request_id == claim.request_id
+        await self._keep(held, _answered(held, response, first=first), deadline)
         return response
 
     async def _take(self, claim: Claim, deadline: Deadline) -> Claim:
@@ -87,21 +89,22 @@ class Repeats:
             await self._clock.sleep_ms(POLL_MS)
             claim = replace(claim, claimed_ms=self._clock.now_ms())
 
-    async def _keep(self, claim: Claim, response: Response, deadline: Deadline) -> None:
+    async def _keep(self, claim: Claim, after: Claim, deadline: Deadline) -> None:
         """Store the reply, or release the key after an error. If that fails, the key is soon abandoned."""
         try:
             async with asyncio.timeout(deadline.left_s()):
-                await self._store.write(claim, _answered(claim, response))
+                await self._store.write(claim, after)
         except (Unavailable, TimeoutError) as error:
             self._telemetry.event(
                 "answer_not_kept", request_id=claim.request_id, reason=str(error) or "timeout"
             )
 
 
-def _answered(claim: Claim, response: Response) -> Claim:
+def _answered(claim: Claim, response: Response, *, first: bool) -> Claim:
+    """Return the claim as it is after an answer. `first`: no earlier request may still be stored."""
     if response.status_code == SERVICE_UNAVAILABLE:
         return given_up(claim)
     if response.status_code > OK_MAX:
-        return freed(claim)
+        return freed(claim) if first else given_up(claim)
     headers = tuple((name, value) for name, value in response.headers.items() if name != "content-length")
     return replace(claim, reply=Reply(response.status_code, headers, bytes(response.body).decode()))

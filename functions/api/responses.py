@@ -11,7 +11,6 @@ from api.signing import Accepted, Declined, Reason, Signed
 from core import webhook
 from web import problems
 from web.bodies import delivery, failure, timestamp
-from web.deadline import BUDGET_MS
 from web.models import Headline, reply
 from web.problems import Kind, problem
 
@@ -63,11 +62,6 @@ def accepted(result: Accepted, status_url: str, now_ms: int) -> Response:
         status_url=status_url,
     )
     return reply(body, 202, {"Location": status_url, **_retry_after(wait_ms), **NO_STORE})
-
-
-def whole_seconds(text: str) -> int | None:
-    """Return a preferred wait in seconds, from 1 and capped at 2; None if it is no whole number from 1."""
-    return min(int(text), BUDGET_MS // 1000) if text.isascii() and text.isdigit() and int(text) else None
 
 
 def own(request_id: str, listing: Listing) -> Response:

@@ -1,6 +1,7 @@
 """`/crypto/sign`, and the description of its webhook."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ from web.described import (
     refused,
 )
 from web.models import SIGNATURE_EXAMPLE, TIME_EXAMPLE, Absent
-from web.negotiation import preferences
+from web.negotiation import preferences, preferred_wait_s
 from web.strict import JsonBody, StrictRoute
 
 Prefer = Annotated[
@@ -188,11 +189,14 @@ async def _sign(
     webhook_url = check_webhook_url(body.webhook_url or "", policy)
     preferred = preferences(request.headers.getlist("prefer"))
     keep = "respond-async" in preferred
-    wait_s = responses.whole_seconds(preferred.get("wait", ""))
     ask = Ask(request_id, client, body.message, webhook_url, keep, body.reference or "")
 
     async def work(request_id: str) -> Response:
-        return await _answer(request, services, replace(ask, request_id=request_id), wait_s)
+        repeated = request_id != ask.request_id
+        response = await _answer(request, services, replace(ask, request_id=request_id, repeated=repeated))
+        if response.status_code in {200, 202} and (applied := _applied(ask, preferred)):
+            response.headers["Preference-Applied"] = applied
+        return response
 
     if key is None:
         return await work(request_id)
@@ -201,20 +205,20 @@ async def _sign(
     return await services.repeats.answer(claim, request.state.deadline, work)
 
 
-async def _answer(request: Request, services: Services, ask: Ask, wait_s: int | None) -> Response:
-    """Sign within the caller's own deadline, if it has one; `wait_s`: in whole seconds, from 1."""
-    deadline = request.state.deadline
-    result = await services.signing.sign(ask, deadline.within(wait_s * 1000) if wait_s else deadline)
+def _applied(ask: Ask, preferred: Mapping[str, str]) -> str:
+    """Return the preferences that count, as RFC 7240 has them."""
+    wait_s = preferred_wait_s(preferred)
+    return ", ".join([*(["respond-async"] if ask.keep else []), *([f"wait={wait_s}"] if wait_s else [])])
+
+
+async def _answer(request: Request, services: Services, ask: Ask) -> Response:
+    """Sign within the deadline."""
+    result = await services.signing.sign(ask, request.state.deadline)
     if isinstance(result, Declined):
         return responses.declined(ask.request_id, result, services.randomness.fraction())
     if isinstance(result, Accepted):
         token = await services.access.token(request, ask.request_id)
         requests_url = f"{base_url(request, services.settings.public_url)}/crypto/requests"
         status_url = f"{requests_url}/{ask.request_id}?token={token}"
-        response = responses.accepted(result, status_url, services.clock.now_ms())
-    else:
-        response = responses.signed(ask.request_id, result)
-    applied = [*(["respond-async"] if ask.keep else []), *([f"wait={wait_s}"] if wait_s else [])]
-    if applied:
-        response.headers["Preference-Applied"] = ", ".join(applied)
-    return response
+        return responses.accepted(result, status_url, services.clock.now_ms())
+    return responses.signed(ask.request_id, result)

@@ -37,7 +37,10 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a caller wants. `keep`: accept it without a webhook too; the caller then polls its status."""
+    """What a caller wants. `keep`: accept it without a webhook too; the caller then polls its status.
+
+    `repeated`: an earlier request with this id may be stored.
+    """
 
     request_id: str
     client: str
@@ -45,6 +48,7 @@ class Ask:
     webhook_url: str = ""
     keep: bool = False
     reference: str = ""
+    repeated: bool = False
 
     @property
     def may_wait(self) -> bool:
@@ -135,6 +139,8 @@ class Signing:
                 await self._turns.acquire()
             try:
                 seen = await self._read_snapshot(ask, deadline)
+                if ask.repeated and (stored := await self._stored(ask, seen, deadline)):
+                    return stored
                 result = await self._answer_or_start(ask, seen, deadline)
                 if not isinstance(result, StartedCall):
                     return await self._finish(ask, seen, result, deadline)
@@ -145,6 +151,14 @@ class Signing:
         except (Unavailable, TimeoutError) as error:
             self._telemetry.event("unavailable", request_id=ask.request_id, reason=str(error) or "timeout")
             return Declined(Reason.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
+
+    async def _stored(self, ask: Ask, seen: Snapshot, deadline: Deadline) -> Signed | Accepted | None:
+        """Return the answer of a request that is stored: what refuses new ones does not concern it."""
+        async with asyncio.timeout(deadline.left_s()):
+            request = await self._store.request(ask.request_id)
+        if request is None:
+            return None
+        return Signed(request.signature) if request.signature else self._accepted(request, seen, seen.job)
 
     async def _finish(
         self, ask: Ask, seen: Snapshot, result: Signed | Declined | FailedCall, deadline: Deadline

@@ -7,6 +7,7 @@ are sent. After a crash in between, the request is still on the due index, where
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from calling import parking
 from calling.conditional import amend_request
@@ -156,8 +157,15 @@ class Outcomes:
             raise failures[0]
 
     async def _close(self, before: Request, after: Request) -> Request | None:
-        """Write one closed request; None if another run closed it. A sweep may have changed its `due_ms`."""
-        return await amend_request(self._store, before, lambda seen: after if seen.open else None)
+        """Write one closed request; None if another run closed it.
+
+        A sweep may have changed it meanwhile: its `due_ms`, and attributes of a newer version, which stay.
+        """
+
+        def closed(seen: Request) -> Request | None:
+            return replace(after, others=seen.others) if seen.open else None
+
+        return await amend_request(self._store, before, closed)
 
     def _report(self, request: Request) -> None:
         took_ms = request.closed_ms - request.created_ms

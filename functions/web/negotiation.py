@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from web.deadline import BUDGET_MS
+
 # A member of a list, with its commas inside quotes.
 _MEMBER = re.compile(r'(?:[^,"]|"(?:\\.|[^"\\])*"?)+')
 _PART = re.compile(r'(?:[^;"]|"(?:\\.|[^"\\])*"?)+')
@@ -48,6 +50,14 @@ def has_tag(if_none_match: str, etag: str) -> bool:
     if if_none_match.strip() == "*":
         return True
     return etag.removeprefix("W/") in _TAG.findall(if_none_match)
+
+
+def preferred_wait_s(preferred: Mapping[str, str]) -> int | None:
+    """Return the preferred `wait` in seconds, at most 2; None if it is not a whole number from 1."""
+    digits = preferred.get("wait", "").lstrip("0")
+    if not (digits.isascii() and digits.isdigit()):
+        return None
+    return min(int(digits[:2]), BUDGET_MS // 1000)
 
 
 def preferences(lines: Sequence[str]) -> dict[str, str]:

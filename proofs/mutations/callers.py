@@ -4,8 +4,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from core.claim import Claim
+from core.request import Request
 from core.scheduling import Due
 from core.window import Change
+from ports import OwnKey
 from proofs.mutations.fault import Fault, Function
 from proofs.mutations.window import with_argument, with_awaited, with_result
 
@@ -31,6 +34,36 @@ def _believed(change: Change | None, *_: Any) -> Change | None:
     return change and replace(
         change, values={**change.values, "block_probe_at_ms": change.values["blocked_until_ms"]}
     )
+
+
+def _as_the_first(right: Function) -> Function:
+    """Process each request with a key as if nobody had used the key before."""
+
+    async def answer(_: Any, claim: Claim, __: Any, work: Any) -> Any:
+        return await work(claim.request_id)
+
+    del right
+    return answer
+
+
+def _from_the_first(right: Function) -> Function:
+    """Begin each page of a list one row too early."""
+
+    async def own(store: Any, client: str, limit: int, before: OwnKey | None = None) -> Any:
+        earlier = before and replace(before, created_ms=before.created_ms + 1)
+        return await right(store, client, limit, earlier)
+
+    return own
+
+
+def _overwritten(right: Function) -> Function:
+    """Close a request as it was read, whatever was written since."""
+
+    async def close(outcomes: Any, _: Request, after: Request) -> Any:
+        stored = await outcomes._store.request_of(after.job_id, after.id)  # noqa: SLF001
+        return await right(outcomes, replace(stored, outcome=None), after) if stored else None
+
+    return close
 
 
 FAULTS = (
@@ -113,4 +146,22 @@ FAULTS = (
         {"Job.answers": with_result(lambda *_: True)},
         (PROCESSOR + "test_an_expired_signature_answers_nobody_who_came_later",),
     ),
+    Fault("an idempotency key is ignored", {"Repeats.answer": _as_the_first}),
+    Fault(
+        "a key whose request may be stored is released",
+        {"repeats._answered": with_argument("first", lambda *_, **__: True)},
+        ("component/test_idempotency.py",),
+    ),
+    Fault(
+        "what is stored under a key is refused",
+        {"Signing._stored": with_awaited(lambda _: None)},
+        ("component/test_idempotency.py",),
+    ),
+    Fault("a list shows a request twice", {"MemoryJobStore.own": _from_the_first}),
+    Fault(
+        "a silent cancellation is told",
+        {"request.cancelled": with_argument("notify", lambda *_, **__: True)},
+    ),
+    Fault("a cancellation takes a recorded outcome back", {"Outcomes._close": _overwritten}),
+    Fault("a hurried caller waits", {"Deadline.within": with_result(lambda _, deadline, __: deadline)}),
 )

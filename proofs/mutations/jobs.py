@@ -308,11 +308,6 @@ FAULTS = (
     ),
     Fault("a request's times are believed", {"request.plausible": lambda _: _believed}),
     Fault("a job's times are believed", {"job.plausible": lambda _: _believed}),
-    Fault(
-        "the gate's times are believed",
-        {"clocks.bounded": lambda _: lambda *_: None},
-        tests=("unit/test_clocks.py",),
-    ),
     Fault("rows that are due in a year are not looked for", {"Sweep.correct": lambda _: _uncorrected}),
     Fault(
         "an end that can't be true is believed",

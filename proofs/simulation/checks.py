@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
-from api.signing import Accepted, Declined, Signed
 from core.gate import Gate
 from core.job import Job, JobState, job_id
 from core.request import EARLY_MS, Delivery, DeliveryState, Failure, Request, RequestState, Success
@@ -22,6 +23,7 @@ from web.bodies import Found
 ANSWER_MS_MAX = 2_000
 JUST_ENDED_MS = 75_000
 """The longest that an instance may stand still between reading an outcome and writing what follows."""
+AT_ONCE_MS = 1_000
 OVERDUE_MS_MAX = 130_000
 OVERLOOKED_MS_MAX = 200_000
 """A request whose API instance crashed is looked at after a minute, by the next run of the schedule."""
@@ -32,7 +34,27 @@ CLOSED_MS_MAX = 20_000
 TOLD_MS_MAX = 5_000
 WITHOUT_CLOCKS = ("no rest", "unforeseen", "status", "G3: no outcome", "G3: not told", "G3: wrong", "G3: two")
 """Rules that hold whatever clocks say: every promise is kept in the end."""
-PROGRESS = {"waiting": 0, "retrying": 1, "signed": 2, "failed": 2}
+PROGRESS = {"waiting": 0, "retrying": 1, "signed": 2, "failed": 2, "cancelled": 2}
+DECLINED = frozenset({409, 429, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, as its caller gets it. `request_id`: the id in its body."""
+
+    status: int
+    request_id: str
+    body: Mapping[str, Any]
+
+    @property
+    def signed(self) -> bool:
+        """Whether it has the signature."""
+        return self.status == 200
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the outcome comes later."""
+        return self.status == 202
 
 
 def signature_of(message: str) -> str:
@@ -67,6 +89,8 @@ class Checks:
         self._progress: dict[str, int] = {}
         self._outcomes: dict[str, Success | Failure | None] = {}
         self._posts: defaultdict[str, list[tuple[bytes, PostResult]]] = defaultdict(list)
+        self._asked: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self._key_ids: dict[tuple[str, str], str] = {}
 
     @property
     def _calm(self) -> bool:
@@ -227,7 +251,8 @@ class Checks:
     def _waited_for(self, wanted_id: str) -> bool:
         """Whether somebody waits for it, or did until a moment ago."""
         requests = self._table.requests.get(wanted_id, {}).values()
-        return any(request.open or _now_ms() - request.closed_ms < JUST_ENDED_MS for request in requests)
+        moment_ms = AT_ONCE_MS if self._calm else JUST_ENDED_MS
+        return any(request.open or _now_ms() - request.closed_ms < moment_ms for request in requests)
 
     def _has_open(self, wanted_id: str) -> bool:
         return any(request.open for request in self._table.requests_of(wanted_id))
@@ -263,7 +288,8 @@ class Checks:
         """The truth is on the job before any request is closed, and giving up follows a call's outcome."""
         job = self._table.jobs.get(after.job_id)
         purged = isinstance(after.outcome, Failure) and after.outcome.reason == PURGED
-        self.expect(after.calls is not None or purged, "closed without its calls", after.id)
+        uncalled = after.cancelled and job is None
+        self.expect(after.calls is not None or purged or uncalled, "closed without its calls", after.id)
         if self._calm and job and job.outcome and job.signature:
             since_ms = _now_ms() - max(job.outcome.at_ms, before.created_ms)
             self.expect(
@@ -303,23 +329,73 @@ class Checks:
 
     # G2, G3: answers
 
-    def in_answer_time(self, took_ms: int, request_id: str) -> None:
-        """Every answer comes within two seconds of reaching the gateway."""
+    def in_answer_time(self, took_ms: int, request_id: str, answer_ms_max: int = ANSWER_MS_MAX) -> None:
+        """Every answer comes within two seconds of reaching the gateway, or sooner if its caller asked."""
         self.answer_ms[request_id] = max(took_ms, self.answer_ms.get(request_id, 0))
-        self.expect(took_ms <= ANSWER_MS_MAX, "G2: answered after", took_ms, "ms:", request_id)
+        self.expect(took_ms <= answer_ms_max, "G2: answered after", took_ms, "ms:", request_id)
 
-    def answered(self, call: Call, request_id: str, answer: Signed | Accepted | Declined) -> None:
-        """Every answer of the API."""
-        self.counts[f"answered {type(answer).__name__.lower()}"] += 1
-        if isinstance(answer, Signed):
-            self.expect(answer.signature == signature_of(call.message), "G3: wrong signature", request_id)
-        elif isinstance(answer, Accepted):
+    def asked(self, call: Call, request_id: str) -> None:
+        """A caller sends a request under this id; with a key perhaps not for the first time."""
+        if call.key:
+            self._asked[call.client, call.key].add(request_id)
+
+    def answered(self, call: Call, answer: Answer) -> None:
+        """Every answer to a request to sign."""
+        request_id = answer.request_id
+        if call.key:
+            self._repeated(call, answer)
+        if answer.signed:
+            self.counts["answered signed"] += 1
+            right = answer.body["signature"] == signature_of(call.message)
+            self.expect(right, "G3: wrong signature", request_id)
+        elif answer.accepted:
+            self.counts["answered accepted"] += 1
             self.accepted[request_id] = call
             self.expect(self.request(request_id) is not None, "G7: 202 without a durable write", request_id)
             self.expect(bool(call.webhook_url) or call.keep, "G3: 202 for nobody", request_id)
             self._holds_no_more_than_its_share(call)
         else:
+            self.counts["answered declined"] += 1
             self.declined[request_id] = call
+            self.expect(answer.status in DECLINED, "unforeseen answer:", answer.status, answer.body)
+
+    def _repeated(self, call: Call, answer: Answer) -> None:
+        """After a 202 its key never gets another request, nor an error."""
+        used = call.client, call.key
+        if kept_id := self._key_ids.get(used):
+            self.counts["repeated"] += 1
+            same = answer.status in {409, 503} or answer.request_id == kept_id
+            kept = same and answer.status in {200, 202, 409, 503}
+            self.expect(kept, "key: another answer than before", answer.status, answer.request_id, kept_id)
+        elif answer.accepted:
+            self._key_ids[used] = answer.request_id
+
+    def cancelled(self, request_id: str, answer: Answer) -> None:
+        """The answer to a caller that cancels its request."""
+        request = self.request(request_id)
+        if answer.status == 200:
+            self.counts["cancelled"] += 1
+            self.expect(request is not None and request.cancelled, "cancel: it is not:", request_id)
+        else:
+            ended = request is not None and not request.open and not request.cancelled
+            self.expect(answer.status == 409 and ended, "cancel: refused:", answer.status, request_id)
+
+    def listable(self, client: str) -> set[str]:
+        """Return the caller's requests that the index must show by now."""
+        return {
+            request.id
+            for requests in self._table.requests.values()
+            for request in requests.values()
+            if request.client == client and _now_ms() - request.created_ms > LAG_MS_MAX
+        }
+
+    def listed(self, client: str, seen: Sequence[str], wanted: set[str]) -> None:
+        """All pages of a caller's list: each of its requests once, and nobody else's."""
+        self.counts["listed"] += 1
+        self.expect(len(set(seen)) == len(seen), "list: a request comes twice for", client)
+        self.expect(wanted <= set(seen), "list: misses", *(wanted - set(seen)))
+        owners = {request.client if (request := self.request(each)) else None for each in seen}
+        self.expect(owners <= {client}, "list: shows requests of", *owners, "to", client)
 
     def _holds_no_more_than_its_share(self, call: Call) -> None:
         """One caller has few more open requests than it may: those that came at once, and a lost count."""
@@ -396,8 +472,14 @@ class Checks:
         for request_id, call in self.accepted.items():
             request = self.request(request_id)
             self.expect(request is not None and not request.open, "G3: no outcome for", request_id)
-            if request and call.webhook_url:
+            unwanted = request and request.cancelled and call.cancels and not call.cancels.notify
+            if request and unwanted:
+                self.expect(request_id not in self._posts, "cancel: told all the same", request_id)
+            elif request and call.webhook_url:
                 self._told(request)
+        for (client, key), ids in self._asked.items():
+            stored = [request_id for request_id in ids if self.request(request_id)]
+            self.expect(len(stored) <= 1, "key: two requests for", client, key, *stored)
         for request_id in self._posts:
             known = self.request(request_id) is not None
             self.expect(known, "G3: a webhook for a request that was never written", request_id)

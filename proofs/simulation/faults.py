@@ -19,7 +19,7 @@ FREEZE_MS = (1_000, 60_000)
 CRASH_DURING_MS = (1, 4_000)
 STILL_LANDS = 0.5
 QUIET = Rates()
-INDEX_METHODS = frozenset({"due_jobs", "due_requests", "ended", "backlog"})
+INDEX_METHODS = frozenset({"due_jobs", "due_requests", "ended", "own", "count_before"})
 
 Trace = Callable[..., None]
 CURRENT: "ContextVar[Instance | None]" = ContextVar("instance", default=None)
@@ -151,6 +151,12 @@ class Faults:
                 return fate
             chance -= rate
         return Fate.FINE
+
+    def answer_lost(self) -> bool:
+        """Whether an answer is lost on its way to its caller."""
+        lost = self.rng.random() < self.rates.lost
+        self.counts["answer lost"] = self.counts.get("answer lost", 0) + lost
+        return lost
 
     def down(self, port: str) -> bool:
         """Whether a port, or what stands behind it, is down."""

@@ -56,14 +56,28 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancellation:
+    """A caller cancels its request this long after the acceptance; `notify`: it wants the webhook then."""
+
+    after_ms: int
+    notify: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """One caller: when it comes, what it sends, and what it wants."""
+    """One caller: when it comes, what it sends, and what it wants.
+
+    `keep`: it polls for the result. `hurried`: it wants an answer within a second. `key`: of idempotency.
+    """
 
     at_ms: int
     client: str
     message: str
     webhook_url: str
     keep: bool
+    hurried: bool = False
+    key: str = ""
+    cancels: Cancellation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +109,23 @@ class Plan:
 def plan(seed: int, trouble: Trouble | None = None) -> Plan:
     """Return the plan of a seed, with the troubles that it draws, or with the one that is asked for."""
     planned = _plan(seed)
-    if planned.rates is CALM and trouble is None:
-        return planned
-    rng = stream(seed, "troubles")
-    return _troubled(planned, troubles.drawn(rng, trouble), rng)
+    if planned.rates is not CALM or trouble is not None:
+        rng = stream(seed, "troubles")
+        planned = _troubled(planned, troubles.drawn(rng, trouble), rng)
+    ways = stream(seed, "ways")
+    calls = tuple(_with_ways(ways, number, call) for number, call in enumerate(planned.calls))
+    return replace(planned, calls=calls)
+
+
+def _with_ways(rng: Random, number: int, call: Call) -> Call:
+    """Some callers are in a hurry, some repeat their request, some cancel it."""
+    after_ms = rng.choice((50, 2_000, 20_000, 90_000))
+    return replace(
+        call,
+        hurried=rng.random() < 0.15,
+        key=f"key {number}" if rng.random() < 0.35 else "",
+        cancels=Cancellation(after_ms, rng.random() < 0.5) if rng.random() < 0.15 else None,
+    )
 
 
 def _troubled(planned: Plan, drawn: frozenset[Trouble], rng: Random) -> Plan:

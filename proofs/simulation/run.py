@@ -3,13 +3,18 @@
 import asyncio
 import zlib
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
 from typing import Any, cast
 
+import httpx
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.app import create_app
 from api.settings import ApiSettings
-from api.signing import Accepted, Ask, Declined, Signed, Signing
 from api.statuses import Statuses
 from api.wiring import ApiPorts
 from api.wiring import assemble as assemble_api
@@ -23,11 +28,22 @@ from core.secrets import Secrets
 from notifier.attempts import NotifierPorts
 from notifier.queues import Lane
 from notifier.wiring import Notifier
-from ports import Deployment, JobStore, Poster, Queue, Received, ReceiverStore, Upstream, WindowStore
+from ports import (
+    ClaimStore,
+    Deployment,
+    JobStore,
+    Poster,
+    Queue,
+    Received,
+    ReceiverStore,
+    Upstream,
+    WindowStore,
+)
 from processor.run import ProcessorPorts
 from processor.wiring import assemble
 from proofs.simulation import virtual_time
-from proofs.simulation.checks import Checks
+from proofs.simulation.callers import Callers
+from proofs.simulation.checks import ANSWER_MS_MAX, Answer, Checks
 from proofs.simulation.faults import Faults, FaultyPort, Instance, LossyQueue, adopt_tasks
 from proofs.simulation.operating import Operator, OperatorPorts
 from proofs.simulation.plan import WEBHOOK_DELAYS_MS, Call, Plan, plan, stream
@@ -70,6 +86,8 @@ WATCH_MS = 5_000
 RIGHT_SHARE = 0.7
 NEWER_SHARE = 0.8
 WEBHOOK_SECRET = "whsec_" + "A" * 32
+REACHED = "x-reached-gateway-ms"
+GIVEN_ID: ContextVar[str] = ContextVar("request id")
 API_SETTINGS = ApiSettings.read(
     {
         "UPSTREAM_URL": "http://upstream.example",
@@ -120,8 +138,8 @@ class Api:
     """One API instance."""
 
     instance: Instance
-    signing: Signing
     statuses: Statuses
+    client: httpx.AsyncClient
 
 
 class Simulation:
@@ -160,6 +178,8 @@ class Simulation:
         self._receivers = Receivers(self._checks, self._stream("receivers"))
         self._randomness = SeededRandomness(self._stream("ids"))
         self._apis: list[Api] = []
+        self._claims = MemoryClaimStore()
+        self._callers = Callers(self, self._checks, self._stream("callers"))
         self._names = count(1)
         self._background: dict[asyncio.Task[Any], None] = {}
         self._asking = 0
@@ -185,6 +205,8 @@ class Simulation:
         """Run until all is at rest, or something is wrong."""
         self.begin()
         await self._rest()
+        for client in sorted({call.client for call in self.plan.calls}):
+            await self._callers.list_own(client)
         if not self._checks.violations:
             self._checks.at_rest()
         return self._result()
@@ -202,6 +224,7 @@ class Simulation:
         self._spawn(self._end_wrong_clocks())
         self._spawn(self._watch())
         self._spawn(self._deploy())
+        self._spawn(self._list())
         for act in self.plan.acts:
             self._spawn(self._operate(act))
         for call in self.plan.calls:
@@ -445,16 +468,21 @@ class Simulation:
             work_queue=self._queue_port(self._work_queue, "work_queue", instance),
             notifications=self._queue_port(self._notifications, "notifications", instance),
             clock=instance.clock,
-            randomness=self._randomness,
+            randomness=GivenIds(self._randomness),
             telemetry=Telemetry(self, instance),
-            claims=MemoryClaimStore(),
+            claims=cast(ClaimStore, self._port(self._claims, "claims", instance)),
             dead_letters={},
             history=MemoryHistory(),
-            secrets=_no_secrets,
+            secrets=self._secrets,
             checks={},
         )
         services = assemble_api(ports, replace(API_SETTINGS, calls=self._settings(instance)))
-        return Api(instance, services.signing, services.statuses)
+        transport = httpx.ASGITransport(_behind_gateway(create_app(services)))
+        return Api(
+            instance,
+            services.statuses,
+            httpx.AsyncClient(transport=transport, base_url="http://relay.example"),
+        )
 
     # The callers
 
@@ -462,34 +490,65 @@ class Simulation:
         """Ask once, then follow what was accepted to its end."""
         self._asking += 1
         await asyncio.sleep(call.at_ms / 1000)
-        reached_ms = VirtualClock().now_ms()
-        request_id = self._randomness.request_id(reached_ms)
-        api, cold_ms = self._api()
-        await asyncio.sleep(cold_ms / 1000)
-        ask = Ask(request_id, call.client, call.message, call.webhook_url, call.keep)
-        deadline = Deadline.of(api.instance.clock, reached_ms)
-        answer = await self._invoke_api(api, api.signing.sign(ask, deadline))
-        self.trace("caller", call.message, request_id, answer)
-        if isinstance(answer, Signed | Accepted | Declined):
-            self.answered(call, request_id, answer)
-            self._in_answer_time(api, reached_ms, request_id)
-        if isinstance(answer, Accepted):
-            await self._follow(call, request_id)
+        answer = await self._callers.sign(call)
+        if answer:
+            self.answered(call, answer)
+        if answer and answer.accepted:
+            if call.cancels:
+                self._spawn(self._callers.cancel(call, answer.request_id, call.cancels))
+            await self._follow(call, answer.request_id)
         self._asking -= 1
 
-    def answered(self, call: Call, request_id: str, answer: Signed | Accepted | Declined) -> None:
-        """Every answer of the API."""
-        self._checks.answered(call, request_id, answer)
+    def answered(self, call: Call, answer: Answer) -> None:
+        """The answer that a caller got in the end."""
+
+    def new_id(self) -> str:
+        """Return a request id that was never used."""
+        return self._randomness.request_id(VirtualClock().now_ms())
+
+    async def request(
+        self,
+        client: str,
+        request_id: str,
+        path: str,
+        *,
+        method: str = "GET",
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        answer_ms_max: int = ANSWER_MS_MAX,
+    ) -> Answer | None:
+        """Send one request under this id to some instance; None if the caller gets no answer."""
+        reached_ms = VirtualClock().now_ms()
+        api, cold_ms = self._api()
+        await asyncio.sleep(cold_ms / 1000)
+        given = {"Authorization": key_of(client), REACHED: str(reached_ms), **(headers or {})}
+        token = GIVEN_ID.set(request_id)
+        task = api.instance.start(api.client.request(method, path, params=query, headers=given))
+        GIVEN_ID.reset(token)
+        await asyncio.wait({task})
+        if api.instance.dead or task.cancelled():
+            return None
+        response = task.result()
+        answer = Answer(response.status_code, response.json()["request_id"], response.json())
+        self.trace("caller", method, path, query, request_id, answer)
+        if not api.instance.was_frozen(reached_ms):
+            took_ms = VirtualClock().now_ms() - reached_ms
+            self._checks.in_answer_time(took_ms, answer.request_id, answer_ms_max)
+        return None if self._faults.answer_lost() else answer
 
     def _in_answer_time(self, api: Api, since_ms: int, request_id: str) -> None:
         if not api.instance.was_frozen(since_ms):
             self._checks.in_answer_time(VirtualClock().now_ms() - since_ms, request_id)
 
-    async def _invoke_api(self, api: Api, work: Any) -> Any:
-        """Invoke an API instance, which lives on unless it crashes."""
-        task = api.instance.start(work)
-        await asyncio.wait({task})
-        return None if api.instance.dead or task.cancelled() else task.result()
+    async def _secrets(self) -> Secrets:
+        clients = {name: key_of(name) for name in sorted({call.client for call in self.plan.calls})}
+        return Secrets("upstream-key", clients, (WEBHOOK_SECRET,), (), ("token-key",), {})
+
+    async def _list(self) -> None:
+        """Let callers list their requests now and then, while faults last."""
+        while VirtualClock().monotonic_ms() < self.plan.faults_end_ms:
+            await asyncio.sleep(self.rng.uniform(1, 60))
+            await self._callers.list_own(self.rng.choice(self.plan.calls).client)
 
     async def _follow(self, call: Call, request_id: str) -> None:
         while not self._checks.violations:
@@ -521,8 +580,40 @@ class Simulation:
         return found
 
 
-async def _no_secrets() -> Secrets:
-    raise NotImplementedError("callers come past the key check")
+def key_of(client: str) -> str:
+    """Return a caller's API key."""
+    return f"key-of-{client.replace(' ', '-')}"
+
+
+class GivenIds:
+    """Chance of an API instance: the id of each request is the one that the simulation knows."""
+
+    def __init__(self, inner: SeededRandomness) -> None:
+        self._inner = inner
+
+    def request_id(self, now_ms: int) -> str:
+        """Return the id that the request under way was given."""
+        del now_ms
+        return GIVEN_ID.get()
+
+    def token(self) -> str:
+        """Return a token."""
+        return self._inner.token()
+
+    def fraction(self) -> float:
+        """Return a number in [0, 1)."""
+        return self._inner.fraction()
+
+
+def _behind_gateway(app: ASGIApp) -> ASGIApp:
+    """Tell the application when its request reached the gateway, as API Gateway does."""
+
+    async def called(scope: Scope, receive: Receive, send: Send) -> None:
+        reached_ms = int(Headers(scope=scope)[REACHED])
+        scope = {**scope, "aws.event": {"requestContext": {"requestTimeEpoch": reached_ms}}}
+        await app(scope, receive, send)
+
+    return called
 
 
 def run_seed(seed: int, *, trouble: Trouble | None = None, keep_trace: bool = False) -> Result:

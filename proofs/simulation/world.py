@@ -18,7 +18,7 @@ from core.request import Request
 from core.scheduling import Due
 from core.webhook import PostResult
 from core.window import Change
-from ports import Conflict, Page, RequestKey, Written
+from ports import Conflict, OwnKey, Page, RequestKey, Written
 from proofs.simulation.checks import Checks, signature_of
 from proofs.simulation.faults import CURRENT, Faults
 from proofs.simulation.link import arrives_by_ms
@@ -127,6 +127,10 @@ class ObservedStore(MemoryJobStore):
     async def ended(self, kind: EndedKind, limit: int) -> list[RequestKey]:
         """Return what the index shows by now."""
         return await self._shown().ended(kind, limit)
+
+    async def own(self, client: str, limit: int, before: OwnKey | None = None) -> list[OwnKey]:
+        """Return what the index shows by now."""
+        return await self._shown().own(client, limit, before)
 
     async def count_before(self, row: IndexRow, limit: int) -> int:
         """Return what the index shows by now."""

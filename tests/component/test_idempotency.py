@@ -98,6 +98,27 @@ def test_what_promised_nothing_frees_the_key() -> None:
     in_world(scenario)
 
 
+def test_a_caller_in_a_hurry_gets_its_answer_in_time_with_a_key_too() -> None:
+    """`wait=1` bounds all that the answer waits for: the key, the secret, the call and the kept reply."""
+
+    async def scenario(world: ApiWorld) -> None:
+        hurried = {**AUTH, "Idempotency-Key": KEY, "Prefer": "wait=1"}
+        world.upstream.takes_ms = 60_000
+        client, path = world.client(), "/crypto/sign?message=hello"
+        first = asyncio.create_task(client.get(path, headers={**AUTH, "Idempotency-Key": KEY}))
+        await world.clock.sleep_ms(20)
+        started_ms = world.clock.monotonic_ms()
+        check_problem(await client.get(path, headers=hurried), 409, "still-answering")
+        assert world.clock.monotonic_ms() - started_ms <= 1_000
+        await first
+        world.claims.write = Down(30).write  # type: ignore[method-assign, assignment]
+        started_ms = world.clock.monotonic_ms()
+        await client.get("/crypto/sign?message=other", headers={**hurried, "Idempotency-Key": "other"})
+        assert world.clock.monotonic_ms() - started_ms <= 1_000
+
+    in_world(scenario)
+
+
 def test_a_repetition_waits_for_the_first_answer() -> None:
     """While the first is worked at: the same answer a moment later, or 409 if that takes too long."""
 
@@ -161,6 +182,50 @@ def test_an_acceptance_that_landed_unheard_is_found_by_its_key() -> None:
     in_world(scenario)
 
 
+def test_what_was_accepted_is_not_refused_when_its_key_comes_again() -> None:
+    """A full backlog, or a refused message, concerns new requests: this one is stored, and will be told."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        write = world.claims.write
+        world.claims.write = Down().write  # type: ignore[method-assign, assignment]
+        first = await ask(world.client(), webhook_url=HOOK)
+        world.claims.write = write  # type: ignore[method-assign]
+        await world.clock.sleep_ms(3_000)
+        job = await world.store.job(jobs.job_id("hello"))
+        assert job
+        await world.store.write_job(job, jobs.refused(job, 400, world.clock.now_ms()))
+        again = await ask(world.client(), webhook_url=HOOK)
+        assert (again.status_code, again.json()["request_id"]) == (202, first.json()["request_id"])
+        assert (await ask(world.client(), webhook_url=HOOK)).content == again.content
+
+    in_world(scenario)
+
+
+def test_a_key_keeps_its_request_while_the_first_one_s_fate_is_not_known() -> None:
+    """Its write may still land, although the repetition was refused: then the key finds it."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        accept, late = world.store.accept, list[Request]()
+
+        async def accept_late(request: Request) -> Request:
+            late.append(request)
+            raise Unavailable("no answer")
+
+        world.store.accept = accept_late  # type: ignore[method-assign]
+        first = check_problem(await ask(world.client(), webhook_url=HOOK), 503, "unavailable")
+        world.store.accept = accept  # type: ignore[method-assign]
+        job = jobs.refused(jobs.new_job("hello", world.clock.now_ms()), 400, world.clock.now_ms())
+        await world.store.write_job(await world.store.job(job.id), job)
+        check_problem(await ask(world.client(), webhook_url=HOOK), 502, "upstream-refused")
+        await accept(late[0])
+        again = await ask(world.client(), webhook_url=HOOK)
+        assert (again.status_code, again.json()["request_id"]) == (202, first["request_id"])
+
+    in_world(scenario)
+
+
 def test_a_repetition_leaves_an_outcome_as_it_is() -> None:
     """The request was closed while its repetition was worked at: its webhook stays due."""
 
@@ -183,6 +248,7 @@ def test_a_repetition_leaves_an_outcome_as_it_is() -> None:
             return await accept(request)
 
         world.store.accept = close_then_accept  # type: ignore[method-assign]
+        world.store.request = lambda _: asyncio.sleep(0)  # type: ignore[method-assign, assignment]
         assert (await ask(world.client(), webhook_url=HOOK)).json()["signature"] == SIGNATURE
         assert await world.store.due_requests(DueKind.DELIVERY, world.clock.now_ms() + 60_000, 10)
 

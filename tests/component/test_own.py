@@ -1,5 +1,8 @@
 """What is a caller's own: its list, giving up, and its webhook again."""
 
+from dataclasses import replace
+from typing import Any
+
 import httpx
 import pytest
 
@@ -8,7 +11,7 @@ from core import request as requests
 from core.job import JobState
 from core.request import Request
 from tests.component.test_api import AUTH, check_problem, in_world, sign
-from tests.component.world import HOOK, SIGNATURE, ApiWorld
+from tests.component.world import HOOK, SIGNATURE, ApiWorld, Down
 
 BOB = {"Authorization": "key-of-bob"}
 
@@ -108,6 +111,47 @@ def test_a_cancelled_request_is_told_and_called_no_more() -> None:
         job = await world.store.job(jobs.job_id("hello"))
         assert job
         assert job.state is JobState.IDLE
+
+    in_world(scenario)
+
+
+def test_a_cancellation_that_was_cut_short_is_finished_by_its_repetition() -> None:
+    """Else its message would stay on the schedule, although nobody waits for it."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        request_id = await accepted(world, client, "hello")
+        write = world.store.write_job
+        world.store.write_job = Down().write_job  # type: ignore[method-assign, assignment]
+        cut = await client.delete(f"/crypto/requests/{request_id}", headers=AUTH)
+        check_problem(cut, 503, "service-unavailable")
+        world.store.write_job = write  # type: ignore[method-assign]
+        assert (await client.delete(f"/crypto/requests/{request_id}", headers=AUTH)).status_code == 200
+        job = await world.store.job(jobs.job_id("hello"))
+        assert job
+        assert not job.scheduled
+
+    in_world(scenario)
+
+
+def test_a_cancellation_keeps_what_a_newer_version_wrote() -> None:
+    """The request changes between the read and the write; the attributes of the change stay."""
+
+    async def scenario(world: ApiWorld) -> None:
+        client = world.client()
+        request_id = await accepted(world, client, "hello")
+        write = world.store.write_request
+
+        async def write_late(before: Request, after: Request) -> Any:
+            world.store.write_request = write  # type: ignore[method-assign]
+            current = await stored(world, request_id)
+            await write(current, replace(current, others={"of_a_newer_version": 1}))
+            return await write(before, after)
+
+        world.store.write_request = write_late  # type: ignore[method-assign]
+        await client.delete(f"/crypto/requests/{request_id}", headers=AUTH)
+        cancelled = await stored(world, request_id)
+        assert (cancelled.cancelled, cancelled.others) == (True, {"of_a_newer_version": 1})
 
     in_world(scenario)
 

@@ -193,6 +193,8 @@ def test_other_preferences_change_nothing(preference: str) -> None:
     [
         ("wait=1", "wait=1", 1_000),
         ("wait=60", "wait=2", 2_000),
+        (f"wait={'9' * 5_000}", "wait=2", 2_000),
+        ("wait=001", "wait=1", 1_000),
         ("wait=0", None, 2_000),
         ("wait=x", None, 2_000),
     ],
