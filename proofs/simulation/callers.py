@@ -10,7 +10,7 @@ from proofs.simulation.checks import ANSWER_MS_MAX, Answer, Checks
 from proofs.simulation.plan import Call, Cancellation
 
 TRY_AGAIN = frozenset({409, 503})
-TRIES_MAX = 12
+TRIES_MAX = 8
 AGAIN_S = (0.1, 1.0, 3.5)
 PAGE = 3
 PAGES_MAX = 1_000

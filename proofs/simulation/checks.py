@@ -9,7 +9,7 @@ from typing import Any
 
 from core.gate import Gate
 from core.job import Job, JobState, job_id
-from core.request import EARLY_MS, Delivery, DeliveryState, Failure, Request, RequestState, Success
+from core.request import EARLY_MS, Delivery, DeliveryState, Failure, Request, RequestState
 from core.scheduling import RESERVE_MAX, GivingUp
 from core.webhook import PostResult
 from core.window import SEND_LIMIT_MS, Limits
@@ -18,7 +18,6 @@ from proofs.simulation.plan import CALM, MARGIN_MS, Call, Plan
 from proofs.simulation.troubles import SKEWS_MS, Trouble
 from proofs.simulation.virtual_time import EPOCH_MS
 from tests.fakes.memory import MemoryTable
-from web.bodies import Found
 
 ANSWER_MS_MAX = 2_000
 JUST_ENDED_MS = 75_000
@@ -87,7 +86,7 @@ class Checks:
         self._call_ended_ms: dict[str, int] = {}
         self.first_call_ms: dict[str, int] = {}
         self._progress: dict[str, int] = {}
-        self._outcomes: dict[str, Success | Failure | None] = {}
+        self._outcomes: dict[str, tuple[Any, ...]] = {}
         self._posts: defaultdict[str, list[tuple[bytes, PostResult]]] = defaultdict(list)
         self._asked: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._key_ids: dict[tuple[str, str], str] = {}
@@ -409,20 +408,23 @@ class Checks:
         wanted_id = self._table.pointers.get(request_id)
         return self._table.requests[wanted_id].get(request_id) if wanted_id else None
 
-    def polled(self, request_id: str, found: Found | None, state: str) -> bool:
+    def polled(self, request_id: str, answer: Answer) -> bool:
         """Check what the status API says of an accepted request; return whether that is its end."""
-        self.expect(found is not None, "status: an accepted request is unknown", request_id)
-        if found is None:
-            return True
+        known = answer.status in {200, 503}
+        self.expect(known, "status: an accepted request is unknown", request_id, answer.status)
+        if answer.status != 200:
+            return not known
+        state = answer.body["state"]
         progress = PROGRESS[state]
         back = progress < self._progress.get(request_id, 0)
         expired = Trouble.SLOW_CLOCKS in self._plan.troubles  # the record of its calls, and was deleted
         self.expect(not back or expired, "status: went back", request_id, state)
         self._progress[request_id] = progress
-        if found.request.open:
+        told = state, answer.body.get("signature"), answer.body.get("failure")
+        if progress < PROGRESS["signed"]:
             return False
-        outcome = self._outcomes.setdefault(request_id, found.request.outcome)
-        self.expect(outcome == found.request.outcome, "status: changed its outcome", request_id)
+        before = self._outcomes.setdefault(request_id, told)
+        self.expect(before == told, "status: changed its outcome", request_id)
         return True
 
     def posted(self, request_id: str, body: bytes, result: PostResult) -> None:

@@ -123,7 +123,7 @@ def _with_ways(rng: Random, number: int, call: Call) -> Call:
     return replace(
         call,
         hurried=rng.random() < 0.15,
-        key=f"key {number}" if rng.random() < 0.35 else "",
+        key=f"key {number}" if rng.random() < 0.25 else "",
         cancels=Cancellation(after_ms, rng.random() < 0.5) if rng.random() < 0.15 else None,
     )
 
