@@ -36,9 +36,7 @@ class Identify:
             return
         request_id = self._request_id(scope)
         deadline = self._deadline(scope)
-        wait_s = preferred_wait_s(preferences(Headers(scope=scope).getlist("prefer")))
-        wanted = deadline.within(wait_s * 1000) if wait_s else deadline
-        scope.setdefault("state", {}).update(request_id=request_id, deadline=wanted)
+        scope.setdefault("state", {}).update(request_id=request_id, deadline=_preferred(deadline, scope))
         status, asked = 500, scope
         without_body = scope["method"] == "HEAD" and scope["path"] != SIGN_PATH
         if without_body:
@@ -84,6 +82,12 @@ class Identify:
         """
         given = Headers(scope=scope).get("x-request-id", "") if self._settings.trust_request_start else ""
         return given if REQUEST_ID.fullmatch(given) else self._randomness.request_id(self._clock.now_ms())
+
+
+def _preferred(deadline: Deadline, scope: Scope) -> Deadline:
+    """Return the deadline, or the caller's own, which is earlier."""
+    wait_s = preferred_wait_s(preferences(Headers(scope=scope).getlist("prefer")))
+    return deadline.within(wait_s * 1000) if wait_s else deadline
 
 
 def _metrics(path: str, status: int, used_ms: int) -> dict[str, float]:
