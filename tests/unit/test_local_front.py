@@ -158,7 +158,7 @@ async def test_at_most_so_many_are_forwarded_and_in_the_order_they_came() -> Non
 async def test_who_stops_waiting_does_not_stop_the_request() -> None:
     """At the deadline the caller gets a 503; the forwarded call goes on, and only its end frees its place."""
     emulator = Emulator()
-    async with running_front(emulator, concurrency=1, deadline_ms=30) as client:
+    async with running_front(emulator, concurrency=1, deadline_ms=500) as client:
         late = await client.get("/first")
         queued = await client.get("/second")
         assert (late.status_code, queued.status_code) == (503, 503)

@@ -287,7 +287,7 @@ def test_a_server_starts_stops_and_says_when_its_port_is_taken(
         assert "listens on http://127.0.0.1:" in server.stdout.readline()
         server.send_signal(signal.SIGTERM)
         try:
-            assert server.wait(timeout=5) == 0
+            assert server.wait(timeout=60) == 0
         finally:
             server.kill()
     with socket.create_server(("127.0.0.1", 0)) as taken:
