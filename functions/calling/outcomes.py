@@ -95,8 +95,8 @@ class Outcomes:
     def outcome(self, job: Job, request: Request, *, after_call: bool) -> Request | None:
         """Return the request, closed with the job's outcome or given up; None if it stays open.
 
-        A request is given up only after a call, never because the service did not run for a while. Its age
-        leaves out the time in which a suspected key or an operator's pause stopped all calls.
+        A request is given up only after a call, never because the service did not run for a while. A 429
+        counts as a call for every message that waits.
         """
         now_ms, calls = self._clock.now_ms(), request.calls_of(job)
         request = requests.plausible(request, now_ms)
@@ -107,17 +107,23 @@ class Outcomes:
         if job.state is JobState.REFUSED:
             reason = f"upstream_refused_{job.refusal}"
             return requests.close_failed(request, BAD_GATEWAY, reason, now_ms, calls=calls)
-        if not after_call or job.call_live(now_ms):
+        age_ms, age_max_ms, gate = self._age_ms(request, now_ms), self._settings.age_max_ms, self._slots.gate
+        limited = gate is not None and gate.window.limited_after(now_ms - age_ms + age_max_ms, now_ms)
+        if job.call_live(now_ms) or not (after_call or limited):
             return None
-        gate = self._slots.gate
-        key_blocked_ms = gate.key.key_blocked_ms if gate else request.key_blocked_ms
         given_up = scheduling.give_up(
             job.attempts - request.attempts_before,
-            now_ms - request.created_ms - max(0, key_blocked_ms - request.key_blocked_ms),
+            age_ms,
             attempts_max=self._settings.attempts_max,
-            age_max_ms=self._settings.age_max_ms,
+            age_max_ms=age_max_ms,
         )
         return self._given_up(job, request, given_up) if given_up else None
+
+    def _age_ms(self, request: Request, now_ms: int) -> int:
+        """How long a request has waited, except while a suspected key or a pause stopped all calls."""
+        gate = self._slots.gate
+        key_blocked_ms = gate.key.key_blocked_ms if gate else request.key_blocked_ms
+        return now_ms - request.created_ms - max(0, key_blocked_ms - request.key_blocked_ms)
 
     async def first_waiting(self, job: Job, page: Page) -> Request | None:
         """Before a call: return the oldest request that waits for it, and close those without calls left.

@@ -88,7 +88,7 @@ class Window:
 
     `blocked_until_ms`: the upstream asked for no calls until then; one test call may pass at
     `block_probe_at_ms`.
-    `blocked_from_ms`: when the upstream asked for this; an answer to a later call ends the block.
+    `blocked_from_ms`: when the upstream last asked for this; an answer to a later call ends the block.
     `tightened_until_ms`: no slot is free before, because calls made under earlier, looser limits still count.
     `deployed`: the limits that the last deployment asked for, as `calls/window_ms`.
     """
@@ -109,6 +109,10 @@ class Window:
     def open_at_ms(self) -> int:
         """When the next call may pass the block: at its end, or earlier as a test call."""
         return min(self.blocked_until_ms, self.block_probe_at_ms)
+
+    def limited_after(self, at_ms: int, now_ms: int) -> bool:
+        """Whether the upstream asks for no calls now, and has said so at that time or later."""
+        return self.blocked_until_ms > now_ms and self.blocked_from_ms >= at_ms
 
     def free_slots(self, now_ms: int) -> int:
         """How many slots are free now. A block does not change this number."""
@@ -303,21 +307,20 @@ def _held(window: Window, permit: Permit) -> tuple[int, Slot] | None:
 
 
 def block(window: Window, now_ms: int, until_ms: int) -> Change | None:
-    """Stop calls until then, at most for a day; None if they are stopped for that long already.
+    """Stop calls until then, at most for a day; None if a later 429 is known.
 
-    The upstream's `Retry-After` may be wrong, so one call per W tests whether calls are accepted again.
+    A block never becomes shorter. The upstream's `Retry-After` may be wrong, so one call per W tests whether
+    calls are accepted again.
     """
     until_ms = min(until_ms, now_ms + BLOCK_MS_MAX)
-    if window.blocked_until_ms >= until_ms:
+    if window.blocked_until_ms >= until_ms and window.blocked_from_ms >= now_ms:
         return None
+    values: dict[str, FieldValue] = {"blocked_from_ms": now_ms}
+    if window.blocked_until_ms < until_ms:
+        probe_at_ms = now_ms + window.limits.window_ms
+        values |= {"blocked_until_ms": until_ms, "block_probe_at_ms": probe_at_ms}
     return Change(
-        window.limits.version,
-        expected={"blocked_until_ms": window.blocked_until_ms},
-        values={
-            "blocked_until_ms": until_ms,
-            "blocked_from_ms": now_ms,
-            "block_probe_at_ms": now_ms + window.limits.window_ms,
-        },
+        window.limits.version, expected={"blocked_until_ms": window.blocked_until_ms}, values=values
     )
 
 

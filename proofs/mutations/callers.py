@@ -146,6 +146,16 @@ FAULTS = (
         {"Job.answers": with_result(lambda *_: True)},
         (PROCESSOR + "test_an_expired_signature_answers_nobody_who_came_later",),
     ),
+    Fault(
+        "a 429 concerns only the message that got it",
+        {"Window.limited_after": with_result(lambda *_: False)},
+        (PROCESSOR + "test_a_permanent_429_leaves_no_request_in_the_queue_without_an_outcome",),
+    ),
+    Fault(
+        "an old 429 gives requests up",
+        {"Window.limited_after": with_argument(1, lambda *_: 0)},
+        (PROCESSOR + "test_nobody_is_given_up_because_the_service_stood_still",),
+    ),
     Fault("an idempotency key is ignored", {"Repeats.answer": _as_the_first}),
     Fault(
         "a key whose request may be stored is released",

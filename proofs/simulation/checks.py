@@ -78,6 +78,7 @@ class Checks:
         self._limits = [(0, plan.settings.limits)]
         self._paused_ms: int | None = None
         self._closed_ms = 0
+        self._limited_ms = 0
         self._granted = 0
         self._sent = 0
         self._sends: defaultdict[str, int] = defaultdict(int)
@@ -112,6 +113,8 @@ class Checks:
         """The limits and the pause as they are from now on."""
         if gate.window.limits != self._limits[-1][1]:
             self._limits.append((_now_ms(), gate.window.limits))
+        if gate.window.blocked_until_ms > _now_ms():
+            self._limited_ms = _now_ms()
         if gate.paused != (self._paused_ms is not None):
             self._paused_ms = _now_ms() if gate.paused else None
 
@@ -308,6 +311,7 @@ class Checks:
             old = _now_ms() - before.created_ms >= self._settings.age_max_ms - MARGIN_MS
             self.expect(old, "G3: given up too young", after.id)
             just_ended = _now_ms() - self._call_ended_ms.get(after.job_id, 0) < JUST_ENDED_MS
+            just_ended |= _now_ms() - self._limited_ms < self._settings.limits.window_ms + JUST_ENDED_MS
             self.expect(just_ended, "G3: given up without a call's outcome", after.id)
         elif job is not None:
             ended = job.attempts - before.attempts_before

@@ -11,6 +11,7 @@ from core import job as jobs
 from core import request as requests
 from core import window as windows
 from core.answers import Meaning
+from core.config import CallSettings
 from core.due_index import DueKind
 from core.errors import Unavailable, Unreadable
 from core.gate import Gate
@@ -87,22 +88,22 @@ class ProcessorWorld:
         await self.notifiers.store.write_job(None, jobs.failed(job, then_ms, then_ms + HOUR_MS, counted=True))
         await self.ports.window_store.apply(hints.count_open(windows.empty(CALLS.limits), request.client))
 
-    async def work(self, minutes: float) -> None:
+    async def work(self, minutes: float, settings: CallSettings = CALLS) -> None:
         """Make a run each minute, and one for each wake-up, as the event source mapping does."""
         try:
             async with asyncio.timeout(minutes * MINUTE_S), asyncio.TaskGroup() as runs:
-                runs.create_task(self._wake())
+                runs.create_task(self._wake(settings))
                 while True:
-                    runs.create_task(assemble(self.ports, CALLS).run())
+                    runs.create_task(assemble(self.ports, settings).run())
                     await asyncio.sleep(MINUTE_S)
         except TimeoutError:
             return
 
-    async def _wake(self) -> None:
+    async def _wake(self, settings: CallSettings) -> None:
         while True:
             received = await self.work_queue.receive(10, 20_000)
             if received:
-                await assemble(self.ports, CALLS).run([decode_wake_up(each.text) for each in received])
+                await assemble(self.ports, settings).run([decode_wake_up(each.text) for each in received])
                 await self.work_queue.delete([each.receipt for each in received])
 
     def wake_ups(self) -> list[WakeUp]:
@@ -521,6 +522,42 @@ def test_a_far_retry_after_is_tested_each_window() -> None:
         await world.work(minutes=3)
         states = {(await world.notifiers.now(request)).state for request in requests}
         assert states == {RequestState.SIGNED}
+
+    run(scenario())
+
+
+def test_a_permanent_429_leaves_no_request_in_the_queue_without_an_outcome() -> None:
+    """One call tests the upstream each window, so most messages have none; they are too old all the same."""
+
+    async def scenario() -> None:
+        world, settings = ProcessorWorld(), replace(CALLS, age_max_ms=600_000)
+        world.upstream.meaning, world.upstream.status = Meaning.LIMITED, 429
+        world.upstream.retry_after_ms = 24 * HOUR_MS
+        waiting = [await world.accept(f"message {number}") for number in range(60)]
+        await world.work(25, settings)
+        assert len(world.upstream.calls) < 40
+        closed = [await world.notifiers.now(request) for request in waiting]
+        assert {request.failure.reason for request in closed if request.failure} == {"too_old"}
+        assert not any(request.open for request in closed)
+
+    run(scenario())
+
+
+def test_nobody_is_given_up_because_the_service_stood_still() -> None:
+    """A block of the day before says nothing about the upstream now: a call has to."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        world.upstream.meaning, world.upstream.status = Meaning.LIMITED, 429
+        world.upstream.retry_after_ms = 24 * HOUR_MS
+        first = await world.accept("first")
+        await world.work(1)
+        second = await world.accept("second")
+        await world.notifiers.clock.sleep_ms(8 * HOUR_MS)
+        world.upstream.meaning, world.upstream.status = Meaning.SIGNED, 200
+        await world.work(2)
+        for request in (first, second):
+            assert (await world.notifiers.now(request)).state is RequestState.SIGNED
 
     run(scenario())
 

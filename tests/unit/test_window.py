@@ -308,6 +308,11 @@ async def test_a_block_only_ever_grows() -> None:
     window = await written(window_of(0), windows.block(window_of(0), 400, 500))
     assert window.blocked_until_ms == 500
     assert windows.block(window, 400, 500) is None
+    later = await written(window, windows.block(window, 450, 460))
+    assert (later.blocked_until_ms, later.blocked_from_ms) == (500, 450)
+    assert later.limited_after(450, 499)
+    assert not later.limited_after(451, 499)
+    assert not later.limited_after(450, 500)
     assert (await written(window, windows.block(window, 400, 501))).blocked_until_ms == 501
     assert await refused(window, windows.block(window_of(0), 300, 400))
     far = await written(window_of(0), windows.block(window_of(0), NOW_MS, 10**15))
