@@ -39,8 +39,13 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in INHERITED if name in environ}
 
 
-def environment(state: Path, function_log: Path, port: int, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the emulator's whole environment. The functions inherit it, so it holds nothing else."""
+def environment(
+    state: Path, function_log: Path, port: int, environ: Mapping[str, str], *, schedule_s: float = 60
+) -> dict[str, str]:
+    """Return the emulator's whole environment. The functions inherit it, so it holds nothing else.
+
+    `schedule_s`: how often the schedule starts the processor.
+    """
     temporary = _empty(state / "tmp")
     return inherited(environ) | {
         "BIND_HOST": "127.0.0.1",
@@ -54,6 +59,7 @@ def environment(state: Path, function_log: Path, port: int, environ: Mapping[str
         "LAMBDA_WARM_TTL_SECONDS": str(WARM_WORKERS_KEPT_S),  # by default idle workers end after five minutes
         "LOG_LEVEL": "WARNING",
         "FUNCTION_LOG": str(function_log),
+        "SCHEDULE_SECONDS": str(schedule_s),
         "TMPDIR": str(temporary),
     }
 

@@ -118,6 +118,13 @@ def take_concurrency_as_a_number() -> None:
     service._sqs_esm_concurrency = as_number  # noqa: SLF001
 
 
+def schedule_every(seconds: float) -> None:
+    """Start what is scheduled at this interval, whatever the rule says: time may be compressed."""
+    service: Any = importlib.import_module("ministack.services.eventbridge")
+    service._parse_rate_seconds = lambda _: seconds  # noqa: SLF001 - the version is pinned
+    service._SCHEDULER_TICK_INTERVAL = min(service._SCHEDULER_TICK_INTERVAL, seconds / 2)  # noqa: SLF001
+
+
 def _log_file(name: str, path: Path) -> logging.Logger:
     log = logging.getLogger(name)
     log.propagate = False
@@ -176,6 +183,7 @@ def main() -> None:
     write_function_logs(Path(os.environ["FUNCTION_LOG"]))
     let_busy_workers_finish()
     take_concurrency_as_a_number()
+    schedule_every(float(os.environ["SCHEDULE_SECONDS"]))
     asyncio.run(serve(os.environ["BIND_HOST"], int(os.environ["GATEWAY_PORT"])))
 
 

@@ -26,6 +26,7 @@ LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = frozenset({LOOPBACK, "localhost", "::1"})
 
 # Given to the template if set; otherwise the template's default applies.
+SCHEDULE_S = 60.0
 TEMPLATE_SETTINGS = (
     "UPSTREAM_LIMIT",
     "UPSTREAM_WINDOW_SECONDS",
@@ -91,6 +92,11 @@ class LocalSettings:
     webhook_secret: str | None
     template_values: Mapping[str, str]
     stand_in_values: Mapping[str, str]
+
+    @property
+    def schedule_s(self) -> float:
+        """How often the processor's schedule starts a run: each minute, or each window if that is shorter."""
+        return min(SCHEDULE_S, self.calls.limits.window_ms / 1000)
 
     @property
     def warm_workers(self) -> int:

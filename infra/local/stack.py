@@ -107,7 +107,13 @@ class Stack:
             waits.append((stand_in, f"{self.settings.calls.url}/_stats"))
         inbox = self._start_server(INBOX, ports.inbox, {"INBOX_SECRET_FILE": str(keys.webhook_secret_file)})
         waits.append((inbox, f"{self.settings.inbox_url}/_received"))
-        environment = emulator.environment(self.folder / "aws", self.function_log, ports.aws, os.environ)
+        environment = emulator.environment(
+            self.folder / "aws",
+            self.function_log,
+            ports.aws,
+            os.environ,
+            schedule_s=self.settings.schedule_s,
+        )
         waits.append(
             (
                 self._start_child(EMULATOR, emulator.command(), environment),

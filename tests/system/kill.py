@@ -43,7 +43,6 @@ CALLS = 10
 SAVED_AFTER_S = 6.0  # what the embedded emulator promises: a save every 5 s, and the time that it takes
 INTERVAL_S = 0.1
 KILL_EVERY_S = 0.7
-TICK_S = 2.0  # as W is compressed, so is the minute after which the processor's schedule comes round
 POLL_S = 0.5
 DONE_LIMIT_S = 120.0
 FUNCTIONS = ("ApiFunction", "ProcessorFunction", "NotifierFunction")
@@ -136,15 +135,6 @@ class Victim:
         for queue in ("WorkQueue", "NotificationQueue", "NotificationRetryQueue"):
             await asyncio.to_thread(sqs.purge_queue, QueueUrl=self.running.resources[queue])
 
-    async def keep_ticking(self) -> None:
-        """Do what the schedule does every minute, as often as compressed time needs it."""
-        client = self.running.session.client("lambda")
-        name = self.running.resources["ProcessorFunction"]
-        while True:
-            if not await asyncio.to_thread(lambda: self.workers().get("ProcessorFunction")):
-                await asyncio.to_thread(client.invoke, FunctionName=name, InvocationType="Event")
-            await asyncio.sleep(TICK_S)
-
 
 class Killing:
     """Runs rounds, one after the other, on one stack."""
@@ -165,13 +155,11 @@ class Killing:
 
     async def _hurt_while_working(self, result: Round, requests: int, kills: int) -> list[Accepted]:
         """Send a burst; kill workers meanwhile, purge the queues, and stop and start everything."""
-        ticking = asyncio.create_task(self._victim.keep_ticking())
         sending = asyncio.create_task(self._send(result, requests))
         await self._kill_workers(result, kills)
         accepted = await sending
         await self._victim.purge_queues()
         await self._kill_workers(result, 1)
-        await cancelled(ticking)
         await self._victim.stop()
         assert self._victim.is_settled, "the orderly stop was cut short"
         await self._victim.start()
@@ -232,7 +220,6 @@ class Killing:
         self, result: Round, accepted: Sequence[Accepted], *, lost_is_allowed_after_s: float | None
     ) -> None:
         """Wait for each request's webhook, check it, and count those that never come."""
-        ticking = asyncio.create_task(self._victim.keep_ticking())
         due = {row.id: row for row in accepted}
         excused = {
             row.id
@@ -246,7 +233,6 @@ class Killing:
             if time.monotonic() > end_s:
                 break
             await asyncio.sleep(POLL_S)
-        await cancelled(ticking)
         came = {key: webhooks[key] for key in due if key in webhooks}
         for key, row in came.items():
             assert row["verified"]
@@ -279,13 +265,6 @@ class Killing:
         signed_later = {row["message"] for row in calls if row["outcome"] == "signed" and row["t"] > killed_s}
         result.signed_again = sum(times > 1 for times in signed.values())
         result.wrongly_signed_again = sorted(saved & signed_later)
-
-
-async def cancelled(task: "asyncio.Task[None]") -> None:
-    """Cancel a task and see it end; what it failed of meanwhile is raised."""
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 async def run(folder: Path, *, rounds: int, requests: int, kills: int, seed: int) -> tuple[list[Round], Any]:

@@ -202,3 +202,9 @@ def test_a_misspelled_name_is_told(tmp_path: Path) -> None:
     found = misspelled(dotenv, ROOT / ".env.example")
     assert found == ["UPSTREAM_LIMITS is not known: did you mean UPSTREAM_LIMIT?"]
     assert misspelled(tmp_path / "none", ROOT / ".env.example") == []
+
+
+@pytest.mark.parametrize(("window_s", "expected_s"), [("60", 60), ("3600", 60), ("4", 4)])
+def test_the_schedule_follows_a_short_window(window_s: str, expected_s: float) -> None:
+    """Where time is compressed, nothing waits for a minute that is not."""
+    assert LocalSettings.read({"UPSTREAM_WINDOW_SECONDS": window_s}).schedule_s == expected_s
