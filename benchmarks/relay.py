@@ -3,16 +3,15 @@
 import asyncio
 import base64
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 from api.signing import Accepted, Ask, Signed, Signing
+from api.wiring import ApiPorts
+from api.wiring import assemble as assemble_api
 from benchmarks.loads import CALL_S, CALLS_MAX, WINDOW_S, Message
 from benchmarks.trace import Trace
-from calling.calls import Caller
-from calling.outcomes import Outcomes
-from calling.slots import Slots
 from core import request as requests
 from core import window as windows
 from core.answers import Answer, Meaning
@@ -20,13 +19,23 @@ from core.config import CallSettings
 from core.gate import Gate
 from core.job import Job
 from core.messages import NotificationMessage, WakeUp, decode_notification, decode_wake_up
+from core.secrets import Secrets
 from core.window import Change, Limits, Timing
 from ports import Conflict, Received, Written
 from processor.run import ProcessorPorts
 from processor.wiring import assemble
+from proofs.simulation.run import API_SETTINGS
 from proofs.simulation.virtual_time import EPOCH_MS, VirtualClock, run
 from tests.fakes.deployment import FakeDeployment
-from tests.fakes.memory import MemoryJobStore, MemoryQueue, MemoryTable, MemoryWindow, MemoryWindowStore
+from tests.fakes.memory import (
+    MemoryClaimStore,
+    MemoryHistory,
+    MemoryJobStore,
+    MemoryQueue,
+    MemoryTable,
+    MemoryWindow,
+    MemoryWindowStore,
+)
 from web.deadline import Deadline
 
 SCHEDULE_S = 60
@@ -263,10 +272,23 @@ class _Service:
             raise AssertionError(f"request {number} was declined: {result}")
 
     def _signing(self) -> Signing:
-        ports = self._ports()
-        slots = Slots(ports.window_store, ports.clock, ports.randomness, SETTINGS.timing)
-        caller = Caller(ports, slots, Outcomes(ports, slots, SETTINGS), SETTINGS)
-        return Signing(ports, slots, caller, SETTINGS)
+        """Return the signing of a new instance: on Lambda an instance has one request at a time."""
+        ports = ApiPorts(
+            store=self.store,
+            window_store=self.window_store,
+            upstream=self.upstream,
+            work_queue=self.work_queue,
+            notifications=self.notifications,
+            clock=self.clock,
+            randomness=self.randomness,
+            telemetry=_Silence(),
+            claims=MemoryClaimStore(),
+            dead_letters={},
+            history=MemoryHistory(),
+            secrets=_no_secrets,
+            checks={},
+        )
+        return assemble_api(ports, replace(API_SETTINGS, calls=SETTINGS)).signing
 
     def eta_errors_s(self) -> list[float]:
         """How far the promised end of each first call was from the true one; positive: it came later."""
@@ -284,6 +306,10 @@ class _Service:
             sqs_requests=sent + 2 * notified,
             sqs_requests_batched=sent + 2 * notified / NOTIFIED_TOGETHER,
         )
+
+
+async def _no_secrets() -> Secrets:
+    raise NotImplementedError("callers come past the key check")
 
 
 async def _serve(messages: Sequence[Message], random: Random) -> Relayed:
