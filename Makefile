@@ -8,7 +8,7 @@ RUN := PYTHONPATH=functions:. $(BIN)/python -m
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo logs clean test test-fast test-system test-proofs test-lambda check simulate simulate-window model mutations race kill compose-check \
-  bench-drain bench-operations bench-cold bench-api bench-isolation bench-costs tools clients policy secrets audit build sbom lock
+  bench-drain bench-operations bench-throughput bench-cold bench-api bench-isolation bench-costs tools clients policy secrets audit build sbom lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ bench-drain: $(INSTALLED) ## measure the scheduling beside its references, in si
 
 bench-operations: $(INSTALLED) ## count DynamoDB operations for each accepted request, by backlog, in simulated time
 	$(RUN) benchmarks.operations
+
+bench-throughput: $(INSTALLED) ## measure the processor in dense windows, beside a crowd and after kills, in simulated time
+	$(RUN) benchmarks.throughput
 
 bench-cold: $(INSTALLED) tools ## measure a cold start in Lambda's own runtime
 	$(RUN) benchmarks.cold

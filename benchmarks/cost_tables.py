@@ -66,7 +66,8 @@ class Case:
     def amounts(self) -> dict[str, float]:
         """Return what is billed for all of it."""
         rows = self.usage.items()
-        notified = 2 * self.usage["notifier"].invocations  # Lambda receives for it, and deletes
+        # Lambda receives for each invocation, and deletes; the schedule's runs are counted too.
+        polled = 2 * sum(self.usage[name].invocations for name in ("processor", "notifier"))
         logs = sum(row.log_bytes + row.invocations * PLATFORM_LOG_BYTES for _, row in rows)
         return {
             "API Gateway, REST requests": self.requests,
@@ -74,7 +75,7 @@ class Case:
             "Lambda, GB-seconds (x86_64)": sum(row.billed_ms / 1000 * memory_gb(name) for name, row in rows),
             "DynamoDB, read units": sum(row.units.read for _, row in rows),
             "DynamoDB, write units": sum(row.units.write + row.units.index for _, row in rows),
-            "SQS, standard requests": sum(row.queue.total() for _, row in rows) + notified,
+            "SQS, standard requests": sum(row.queue.total() for _, row in rows) + polled,
             "Secrets Manager, calls": sum(row.secrets for _, row in rows),
             "CloudWatch, log bytes": logs,
         }

@@ -122,7 +122,7 @@ def test_dollars_follow_from_the_table_of_prices() -> None:
     assert amounts == {
         "API Gateway, REST requests": 4,
         "Lambda, invocations": 5,
-        "Lambda, GB-seconds (x86_64)": 2.0,
+        "Lambda, GB-seconds (x86_64)": 1.75,
         "DynamoDB, read units": 8,
         "DynamoDB, write units": 8,
         "SQS, standard requests": 2,
@@ -133,14 +133,14 @@ def test_dollars_follow_from_the_table_of_prices() -> None:
     assert {name: round(cost, 2) for name, cost in bill.rows.items()} == {
         "API Gateway, REST requests": 14.0,
         "Lambda, invocations": 1.0,
-        "Lambda, GB-seconds (x86_64)": 33.33,
+        "Lambda, GB-seconds (x86_64)": 29.17,
         "DynamoDB, read units": 1.0,
         "DynamoDB, write units": 5.0,
         "SQS, standard requests": 0.8,
         "Secrets Manager, calls": 5.0,
         "CloudWatch, log bytes": 0.86,
     }
-    assert round(bill.total, 2) == 60.99
+    assert round(bill.total, 2) == 56.83
 
 
 def test_an_accepted_request_bears_what_the_others_did_not_use() -> None:
@@ -157,7 +157,7 @@ def test_a_month_has_what_stands_and_what_runs() -> None:
     assert rows["CloudWatch, custom metrics a month"] == pytest.approx(0.9)
     assert rows["Secrets Manager, secrets a month"] == pytest.approx(0.4)
     assert rows["SQS, standard requests"] == pytest.approx(3 * 0.4 * 5 * 730 * 180 / 1e6)
-    assert rows["Lambda, GB-seconds (x86_64)"] == pytest.approx(43_800 * 0.0000166667)
+    assert rows["Lambda, GB-seconds (x86_64)"] == pytest.approx(43_800 * 0.875 * 0.0000166667)
     assert rows["DynamoDB, write units"] == pytest.approx(43_800 * 2 * 0.625 / 1e6)
 
 
