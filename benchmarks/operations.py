@@ -95,7 +95,7 @@ def measure(backlog: int) -> Operations:
         outages=(),
         purges_ms=(),
         calls=calls,
-        faults_end_ms=calls[-1].at_ms,
+        faults_end_ms=0,
         window_exists=True,
         healthy_share=1.0,
         outage_ms=(1_000, 1_000),
