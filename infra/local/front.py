@@ -177,9 +177,8 @@ def _own_words(answer: Response, request_id: str) -> Response:
 
 
 def _names_a_request(answer: Response) -> bool:
-    """Whether the body has a `request_id`: all errors of the function have, except pages and empty bodies."""
-    is_page = answer.headers.get("content-type", "").startswith("text/html")
-    return not answer.body or is_page or b'"request_id"' in bytes(answer.body)
+    """Whether the body has a `request_id`: all errors of the function have, except those without a body."""
+    return not answer.body or b'"request_id"' in bytes(answer.body)
 
 
 def _without(headers: Iterable[tuple[bytes, bytes]], unwanted: frozenset[bytes]) -> RawHeaders:

@@ -223,15 +223,24 @@ async def test_the_emulator_s_own_errors_are_put_in_the_service_s_shape(status: 
     assert UUID(answer.json()["request_id"]).version == 7
 
 
-@pytest.mark.parametrize(
-    ("media_type", "body"),
-    [("application/problem+json", b'{"request_id":"1","status":502}'), ("text/html", b"<h1>gone</h1>")],
-)
-async def test_the_function_s_errors_pass(media_type: str, body: bytes) -> None:
-    """What names a request, and a page, is the function's."""
+@pytest.mark.parametrize("status", [501, 404])
+async def test_no_error_is_a_page(status: int) -> None:
+    """The function's pages are answers of 200, so an HTML error is the emulator's."""
 
     async def fail(_request: httpx.Request) -> httpx.Response:
-        return answer_with(502, [("Content-Type", media_type)], body)
+        return answer_with(status, [("Content-Type", "text/html")], b"<h1>gone</h1>")
+
+    async with running_front(fail) as client:
+        answer = await client.get("/x")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_the_function_s_errors_pass() -> None:
+    """An error that has a `request_id` is the function's."""
+    body = b'{"request_id":"1","status":502}'
+
+    async def fail(_request: httpx.Request) -> httpx.Response:
+        return answer_with(502, [("Content-Type", "application/problem+json")], body)
 
     async with running_front(fail) as client:
         answer = await client.get("/x")
