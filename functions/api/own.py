@@ -1,6 +1,7 @@
 """A caller's own requests: lists them, newest first, and cancels one."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from ports import Clock, JobStore, OwnKey
 from web.access import Viewer, visible
 from web.deadline import Deadline
 from web.problems import ALREADY_ENDED, InvalidParameter, RequestProblem
+
+CURSOR = re.compile(rf"([0-9]{{1,15}})\.({REQUEST_ID.pattern})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Own:
         Reads `limit` requests, however many the caller has. Raises `InvalidParameter` and `Unavailable`.
         """
         async with deadline.limit():
-            keys = await self._store.own(client, limit, _parse(cursor) if cursor else None)
+            keys = await self._store.own(client, limit, parse_cursor(cursor) if cursor else None)
             found = await asyncio.gather(*(self._store.request(key.request_id) for key in keys))
         requests = [
             request for request in found if request and (not states or request.public_state in states)
@@ -72,8 +75,9 @@ def _cursor(key: OwnKey) -> str:
     return f"{key.created_ms}.{key.request_id}"
 
 
-def _parse(cursor: str) -> OwnKey:
-    created, _, request_id = cursor.partition(".")
-    if not (created.isascii() and created.isdigit() and REQUEST_ID.fullmatch(request_id)):
+def parse_cursor(cursor: str) -> OwnKey:
+    """Return the row that a page begins after; raises `InvalidParameter`."""
+    found = CURSOR.fullmatch(cursor.lower())
+    if found is None:
         raise InvalidParameter("cursor", "must be the next_cursor of an earlier page")
-    return OwnKey(request_id, int(created))
+    return OwnKey(found[2], int(found[1]))

@@ -1,6 +1,7 @@
 """The two seconds: one deadline per request, counted from the moment it reached the gateway."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def reached_gateway_ms(
     """
     if trust_request_start and (started := headers.get("x-request-start", "")).startswith("t="):
         digits = started.removeprefix("t=")
-        return int(digits) if digits.isascii() and digits.isdigit() else None
+        return int(digits) if re.fullmatch("[0-9]{1,15}", digits) else None
     if sam_local:
         return None
     context = event.get("requestContext") or {}

@@ -16,12 +16,17 @@ def accepted(accept: str) -> Mapping[str, float]:
     """Return the media ranges of an `Accept` header with their weights (RFC 9110, 12.5.1)."""
     found = {}
     for member in _MEMBER.findall(accept):
-        media_range, *parameters = (part.strip().lower() for part in _PART.findall(member))
+        media_range, *parameters = (part.lower() for part in _parts(member))
         weights = [
             text.partition("=")[2].strip() for text in parameters if text.partition("=")[0].strip() == "q"
         ]
         found[media_range] = _weight(weights[0]) if weights else 1.0
     return found
+
+
+def _parts(member: str) -> list[str]:
+    """Return a member's value and parameters; the value may be empty."""
+    return [part.strip() for part in _PART.findall(member)] or [""]
 
 
 def _weight(text: str) -> float:
@@ -64,7 +69,7 @@ def preferences(lines: Sequence[str]) -> dict[str, str]:
     """Return the preferences of `Prefer` headers by name (RFC 7240); of one named twice the first counts."""
     found: dict[str, str] = {}
     for member in _MEMBER.findall(",".join(lines)):
-        name, _, value = _PART.findall(member)[0].strip().partition("=")
+        name, _, value = _parts(member)[0].partition("=")
         text = value.strip()
         if text.startswith('"'):
             text = _ESCAPED.sub(r"\1", text.strip('"'))

@@ -6,10 +6,12 @@ from typing import Any
 import httpx
 import pytest
 
+from api import own
 from core import job as jobs
 from core import request as requests
 from core.job import JobState
 from core.request import Request
+from ports import OwnKey
 from tests.component.test_api import AUTH, check_problem, in_world, sign
 from tests.component.world import HOOK, SIGNATURE, ApiWorld, Down
 
@@ -85,7 +87,18 @@ def test_who_cancels_holds_no_newcomer_back() -> None:
     in_world(scenario)
 
 
-@pytest.mark.parametrize("query", ["cursor=x", "cursor=1.x", "limit=0", "limit=101", "status=open"])
+async def test_a_cursor_may_be_written_in_capitals() -> None:
+    """Ids are the same in upper case, here as elsewhere."""
+    cursor = OwnKey("01a3185c-5000-78a7-ae51-19e75469a8c3", 1)
+    assert own.parse_cursor("1.01A3185C-5000-78A7-AE51-19E75469A8C3") == cursor
+
+
+FAR_CURSOR = f"cursor={'9' * 5_000}.01a3185c-5000-78a7-ae51-19e75469a8c3"
+
+
+@pytest.mark.parametrize(
+    "query", [FAR_CURSOR, "cursor=x", "cursor=1.x", "limit=0", "limit=101", "status=open"]
+)
 def test_a_list_that_can_t_be(query: str) -> None:
     """422, as for signing."""
 

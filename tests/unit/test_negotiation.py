@@ -24,6 +24,7 @@ JAVA = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"
         ("text/html;q=0, */*", False),
         ("text/html;q=x, */*", False),
         ('application/json;note="text/html,q=1"', False),
+        (";;, ;q=1, text/html", True),
     ],
 )
 def test_accept_has_weights(accept: str, page: bool) -> None:
@@ -58,6 +59,7 @@ def test_if_none_match_is_a_list(header: str, known: bool) -> None:
         (["respond-async"], {"respond-async": ""}),
         (["Respond-Async; a=b, wait=1"], {"respond-async": "", "wait": "1"}),
         (['wait="2"', "wait=1"], {"wait": "2"}),
+        ([";;, ;wait=1, respond-async"], {"": "", "respond-async": ""}),
         (['foo="a, respond-async; b", bar'], {"foo": "a, respond-async; b", "bar": ""}),
         (['foo="a \\" b"'], {"foo": 'a " b'}),
         (['foo="open, respond-async'], {"foo": "open, respond-async"}),
