@@ -5,6 +5,7 @@ The functions, the operator's tool and the local stacks all read it with `Secret
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -96,10 +97,17 @@ def upstream_key(field_name: str, value: object) -> str:
 
 def _document(text: str) -> Mapping[str, object]:
     try:
-        values = json.loads(text)
+        values = json.loads(text, object_pairs_hook=_once_each)
     except (ValueError, RecursionError):
         raise SettingError("the secret is not JSON") from None
     return _object("the secret", values)
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    names = Counter(name for name, _ in pairs)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise SettingError(f"the secret names {twice[0]} twice")
+    return dict(pairs)
 
 
 def _object(field_name: str, value: object) -> Mapping[str, object]:

@@ -52,6 +52,13 @@ def test_an_unusable_secret_is_refused_in_words(values: dict[str, object], compl
         parse(**values)
 
 
+def test_a_name_that_is_given_twice_is_refused() -> None:
+    """JSON parsers keep the last value: a caller's key would be lost without a word."""
+    text = json.dumps(DOCUMENT).replace('"bob"', '"alice"')
+    with pytest.raises(SettingError, match="the secret names alice twice"):
+        parse_and_check(text)
+
+
 def test_a_caller_may_have_secrets_of_its_own() -> None:
     """Several during a rotation, and nobody else's webhooks are signed with them."""
     secrets = parse(client_webhook_secrets={"alice": [OWN_SECRET, WEBHOOK_SECRET]})
