@@ -97,7 +97,7 @@ def status_command(context: Context, request_id: str) -> None:
     The message and the signature are not shown: they belong to the caller.
     """
     session: Session = context.obj
-    (found,) = session.run(partial(_found, wanted=Filter(ids=frozenset({request_id}))))
+    (found,) = session.run(partial(_found, wanted=tool.wanted_by([request_id], "", "", "")))
     show.document(standing_document(found), as_json=session.as_json)
 
 

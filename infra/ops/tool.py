@@ -54,7 +54,8 @@ def some(found: Sequence[Result]) -> Sequence[Result]:
 
 def wanted_by(ids: Sequence[str] | None, client: str, since: str, until: str) -> Filter:
     """Return the filter that the options describe."""
-    return Filter(frozenset(ids or ()), client, _moment_ms(since, "--since"), _moment_ms(until, "--until"))
+    request_ids = frozenset(request_id.strip().lower() for request_id in ids or ())
+    return Filter(request_ids, client, _moment_ms(since, "--since"), _moment_ms(until, "--until"))
 
 
 def _moment_ms(text: str, option: str) -> int | None:

@@ -20,7 +20,7 @@ from core.request import DeliveryState, Failure, Request, RequestState
 from core.secrets import Secrets
 from core.window import Limits
 from infra.local.keys import new_token_key, new_webhook_secret
-from infra.ops import dead_letters, finding, keys, overview, secret, show
+from infra.ops import dead_letters, finding, keys, overview, secret, show, tool
 from infra.ops import requests as ops_requests
 from infra.ops import window as ops_window
 from infra.ops.finding import Filter, State
@@ -188,6 +188,7 @@ async def found_ids(world: World, wanted: Filter, *states: State) -> list[str]:
         (Filter(until_ms=NOW_MS + 2), [1]),
         (Filter(ids=frozenset({request_id(3), request_id(9)})), [3]),
         (Filter(ids=frozenset({request_id(3)}), client="bob"), []),
+        (tool.wanted_by([f" {request_id(3).upper()}"], "", "", ""), [3]),
     ],
 )
 async def test_requests_are_found_by_id_caller_and_time(
