@@ -167,7 +167,7 @@ class World:
 
 
 def request_id(number: int) -> str:
-    return f"00000000-0000-7000-8000-{number:012}"
+    return f"0000000a-0000-7000-8000-{number:012}"
 
 
 @pytest.fixture
