@@ -316,8 +316,8 @@ class History(Protocol):
         """Return the items from then on, oldest first."""
         ...
 
-    async def last(self) -> Minute | None:
-        """Return the newest item; None if there is none."""
+    async def last(self, until_ms: int) -> Minute | None:
+        """Return the newest item up to then; None if there is none."""
         ...
 
 

@@ -41,13 +41,13 @@ class DynamoHistory(DynamoTable):
                 return [minute for row in rows if (minute := _if_readable(row))]
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
-    async def last(self) -> Minute | None:
-        """Return the newest item; None if there is none, or if it can't be read."""
+    async def last(self, until_ms: int) -> Minute | None:
+        """Return the newest item up to then; None if there is none, or if it can't be read."""
         answer = await in_thread(
             self._client.query,
             TableName=self._table,
-            KeyConditionExpression="PK = :pk",
-            ExpressionAttributeValues={":pk": PARTITION},
+            KeyConditionExpression="PK = :pk AND SK <= :until",
+            ExpressionAttributeValues={":pk": PARTITION, ":until": _key(until_ms)["SK"]},
             ScanIndexForward=False,
             Limit=1,
         )

@@ -116,7 +116,7 @@ class Reader:
                 retrying, {request.job_id for request in requests if request.open}
             ),
             hour=hour,
-            last_minute=hour[-1] if hour else await self._history.last(),
+            last_minute=hour[-1] if hour else await self._history.last(self._clock.now_ms()),
         )
 
     async def minutes(self, since_ms: int) -> list[Minute]:

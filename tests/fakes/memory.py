@@ -235,9 +235,10 @@ class MemoryHistory:
         """Return the items from then on, oldest first."""
         return [self.items[key] for key in sorted(self.items) if key >= at_ms]
 
-    async def last(self) -> Minute | None:
-        """Return the newest item."""
-        return self.items[max(self.items)] if self.items else None
+    async def last(self, until_ms: int) -> Minute | None:
+        """Return the newest item up to then."""
+        newest_ms = max((at_ms for at_ms in self.items if at_ms <= until_ms), default=None)
+        return None if newest_ms is None else self.items[newest_ms]
 
 
 @dataclass(slots=True)
