@@ -15,7 +15,8 @@ from proofs.simulation.plan import CALM, Call, Plan
 from proofs.simulation.run import Simulation
 
 BACKLOGS = (60, 1_000, 1_800)
-CALLERS = 1
+CALLER_MAX = 1_000
+"""How many open requests one caller may have."""
 HOOK = "https://good.example/hook"
 FUNCTIONS = ("api", "processor", "notifier")
 TABLES = ("store", "window", "receivers")
@@ -69,8 +70,10 @@ class Metered(Simulation):
 
     async def operations(self) -> Operations:
         """Run until every webhook has arrived."""
-        result = await self.run()
-        assert not result.violations, result.violations
+        self.begin()
+        await self._rest()
+        assert not self.checks.violations, self.checks.violations
+        assert not self.checks.declined
         at_once = len(self.plan.calls) - len(self.checks.accepted)
         self._operations.subtract({("api", method): at_once * n for method, n in AT_ONCE.items()})
         return Operations(len(self.checks.accepted), self._operations)
@@ -81,7 +84,7 @@ def measure(backlog: int) -> Operations:
     calls = tuple(
         Call(
             1_000 + n * 60_000 // backlog,
-            f"caller {n % CALLERS}",
+            f"caller {n // CALLER_MAX}",
             f"message {n}",
             f"https://good.caller-{n % CALLERS}.example/hook",
             keep=False,
