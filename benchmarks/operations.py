@@ -15,9 +15,7 @@ from proofs.simulation.plan import CALM, Call, Plan
 from proofs.simulation.run import Simulation
 
 BACKLOGS = (60, 1_000, 1_800)
-CALLER_MAX = 1_000
-"""How many open requests one caller may have."""
-HOOK = "https://good.example/hook"
+HOOK = "https://good.caller.example/hook"
 FUNCTIONS = ("api", "processor", "notifier")
 TABLES = ("store", "window", "receivers")
 TWICE = frozenset({"store.request"})
@@ -84,16 +82,16 @@ def measure(backlog: int) -> Operations:
     calls = tuple(
         Call(
             1_000 + n * 60_000 // backlog,
-            f"caller {n // CALLER_MAX}",
+            "caller",
             f"message {n}",
-            f"https://good.caller-{n % CALLERS}.example/hook",
+            HOOK,
             keep=False,
         )
         for n in range(backlog)
     )
     planned = Plan(
         seed=1,
-        settings=replace(SETTINGS, age_max_ms=DAY_MS),
+        settings=replace(SETTINGS, age_max_ms=2 * DAY_MS),
         rates=CALM,
         outages=(),
         purges_ms=(),
