@@ -34,6 +34,10 @@ def _never_replaced(_: bool, hints: Hints, now_ms: int, at_ms: int) -> bool:
     return not hints.wake_at_ms
 
 
+def _first_only(turns: list[Any], *_: Any) -> list[Any]:
+    return turns[:1]
+
+
 def _late(wake_ups: Any, job_id: str, at_ms: int | None, **named: Any) -> int | None:
     del wake_ups, job_id, named
     return None if at_ms is None else at_ms + LATE_MS
@@ -47,4 +51,6 @@ FAULTS = (
     RULES("a wake-up that is too late is trusted", {"wake_up_needed": with_result(_any_later_wake_up)}),
     RULES("an overdue wake-up is never replaced", {"wake_up_needed": with_result(_never_replaced)}),
     RUNS("the job that a wake-up names is forgotten", {"DueJobs.name": _nothing}),
+    RUNS("calls begin one after the other", {"Run._turns": with_result(_first_only)}),
+    RUNS("two runs race for each slot", {"Run._give_way": _nothing}),
 )

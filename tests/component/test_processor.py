@@ -28,7 +28,7 @@ from processor.run import FUNCTION_LIMIT_MS, ProcessorPorts
 from processor.wiring import assemble
 from proofs.simulation.virtual_time import run
 from tests.component.notifier_world import TIMEOUT, NotifierWorld
-from tests.component.world import ENVIRONMENT, HOOK, SIGNATURE, ScriptedUpstream
+from tests.component.world import ENVIRONMENT, HOOK, SIGNATURE, ScriptedUpstream, Slow
 from tests.fakes.deployment import FakeDeployment
 from tests.fakes.memory import MemoryQueue, MemoryWindow, MemoryWindowStore
 
@@ -1024,5 +1024,22 @@ def test_only_the_schedule_s_run_sweeps() -> None:
         assert await world.notifiers.store.job(request.job_id) is None
         await assemble(world.ports, CALLS).run()
         assert await world.notifiers.store.job(request.job_id)
+
+    run(scenario())
+
+
+def test_calls_begin_side_by_side() -> None:
+    """A slow database delays ten calls by what it takes for one: else dense windows would stay unused."""
+
+    async def scenario() -> None:
+        world = ProcessorWorld()
+        for number in range(CALLS.limits.calls):
+            await world.accept(f"message {number}")
+        clock = world.notifiers.clock
+        store = Slow(world.notifiers.store, clock, 100)
+        slow = replace(world.ports, store=store)  # type: ignore[arg-type]
+        began_ms = clock.monotonic_ms()
+        assert await assemble(slow, CALLS).run() == CALLS.limits.calls
+        assert clock.monotonic_ms() - began_ms < 2_000
 
     run(scenario())
