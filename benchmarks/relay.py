@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -96,6 +97,9 @@ class _Randomness:
 class _Silence:
     def event(self, name: str, metrics: Mapping[str, float] | None = None, **fields: object) -> None:
         pass
+
+    def about(self, **_fields: object) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class _CountingWindowStore(MemoryWindowStore):

@@ -4,6 +4,7 @@ Every method that does I/O may raise `core.errors.Unavailable`: then a write may
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -64,6 +65,10 @@ class Telemetry(Protocol):
 
     def event(self, name: str, metrics: Mapping[str, float] | None = None, **fields: object) -> None:
         """Write one structured line."""
+        ...
+
+    def about(self, **fields: object) -> AbstractContextManager[None]:
+        """Add fields to each line that is written inside, also by tasks that begin inside."""
         ...
 
 

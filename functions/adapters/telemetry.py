@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -15,6 +16,8 @@ NAMESPACE = "SigningRelay"
 DIMENSIONS = [["stack", "function"]]
 BY_LAMBDA: ContextVar[Mapping[str, object]] = ContextVar("BY_LAMBDA", default=MappingProxyType({}))
 """The log fields of the current Lambda invocation."""
+ABOUT: ContextVar[Mapping[str, object]] = ContextVar("ABOUT", default=MappingProxyType({}))
+"""The log fields of what is being worked on."""
 
 
 class JsonTelemetry:
@@ -30,12 +33,21 @@ class JsonTelemetry:
         line: dict[str, object] = {"time": _iso(now_s), "level": _level(fields), "event": name}
         line |= self._origin
         line |= BY_LAMBDA.get()
-        line |= {key: value for key, value in fields.items() if value not in (None, "")}
+        line |= {key: value for key, value in {**ABOUT.get(), **fields}.items() if value not in (None, "")}
         if metrics:
             line |= metrics
             line["_aws"] = _embedded(metrics, int(now_s * 1000))
         sys.stdout.write(json.dumps(line, default=str, separators=(",", ":")) + "\n")
         sys.stdout.flush()
+
+    @contextmanager
+    def about(self, **fields: object) -> Iterator[None]:
+        """Add fields to each line that is written inside, also by tasks that begin inside."""
+        outer = ABOUT.set({**ABOUT.get(), **fields})
+        try:
+            yield
+        finally:
+            ABOUT.reset(outer)
 
 
 def identified(handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

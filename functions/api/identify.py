@@ -37,6 +37,12 @@ class Identify:
         request_id = self._request_id(scope)
         deadline = self._deadline(scope)
         scope.setdefault("state", {}).update(request_id=request_id, deadline=_preferred(deadline, scope))
+        with self._telemetry.about(request_id=request_id):
+            await self._answer(scope, receive, send, request_id, deadline)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, deadline: Deadline
+    ) -> None:
         status, asked = 500, scope
         without_body = scope["method"] == "HEAD" and scope["path"] != SIGN_PATH
         if without_body:

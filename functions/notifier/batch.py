@@ -10,7 +10,8 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.errors import Unavailable, described
+from core.errors import InvalidMessage, Unavailable, described
+from core.messages import NotificationMessage, decode_webhooks
 from notifier.queues import ReceiverQueues
 from ports import Queue, Received, Telemetry
 
@@ -80,6 +81,20 @@ class Batch:
         try:
             await self._receiver_queues.deliver(text)
         except Exception as error:  # noqa: BLE001 - one bad record must not stop the others
-            self._telemetry.event("notification_failed", {"NotificationsFailed": 1}, reason=described(error))
+            self._telemetry.event(
+                "notification_failed",
+                {"NotificationsFailed": 1},
+                request_id=_request_id(text),
+                reason=described(error),
+            )
             return False
         return True
+
+
+def _request_id(text: str) -> str:
+    """Return the id in a message of one webhook; empty for any other message."""
+    try:
+        message = decode_webhooks(text)
+    except InvalidMessage:
+        return ""
+    return message.request_id if isinstance(message, NotificationMessage) else ""

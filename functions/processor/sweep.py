@@ -20,7 +20,7 @@ from core.due_index import DueKind
 from core.errors import Unavailable, Unreadable, described
 from core.gate import Gate
 from core.job import Job, Waiter
-from core.messages import NotificationMessage
+from core.messages import REQUEST_ID, NotificationMessage
 from core.request import (
     Request,
     attempt_due,
@@ -112,7 +112,9 @@ class Sweep:
         results = await asyncio.gather(*(step for _, step in named), return_exceptions=True)
         for (record_id, _), result in zip(named, results, strict=True):
             if isinstance(result, Unavailable) and not isinstance(result, Unreadable):  # it is still due
-                self._telemetry.event("not_swept", {"SweepFailures": 1}, reason=str(result))
+                self._telemetry.event(
+                    "not_swept", {"SweepFailures": 1}, **_named(record_id), reason=str(result)
+                )
             elif isinstance(result, Exception):
                 self._skip(record_id, result)
             elif isinstance(result, BaseException):
@@ -121,7 +123,7 @@ class Sweep:
     def _skip(self, record_id: str, error: Exception) -> None:
         self._backoff.hold(record_id, self._clock.now_ms(), UNREADABLE_MS)
         self._telemetry.event(
-            "record_skipped", {"Unreadable": 1}, record_id=record_id, reason=described(error)
+            "record_skipped", {"Unreadable": 1}, **_named(record_id), reason=described(error)
         )
 
     async def _look_at_job(self, job_id: str, request_ids: set[str]) -> None:
@@ -212,3 +214,8 @@ class Sweep:
             overdue_s = delivery_overdue_ms(request, now_ms) / 1000
             self._telemetry.event("webhook_overdue", {"DeliveryOverdueS": overdue_s}, request_id=request.id)
             moved.append(result.record)
+
+
+def _named(record_id: str) -> dict[str, str]:
+    """Return the log field of a record: the id of a request, or of a job."""
+    return {"request_id" if REQUEST_ID.fullmatch(record_id) else "job_id": record_id}

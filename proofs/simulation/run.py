@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -128,6 +129,10 @@ class Telemetry:
     def event(self, name: str, metrics: Mapping[str, float] | None = None, **fields: object) -> None:
         """Note it."""
         self._simulation.trace(self._instance.name, name, *fields.values(), *(metrics or ()))
+
+    def about(self, **_fields: object) -> AbstractContextManager[None]:
+        """The trace names what each line is about."""
+        return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)

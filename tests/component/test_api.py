@@ -121,6 +121,20 @@ def test_accepted_requests_are_counted_for_the_history() -> None:
     in_world(scenario)
 
 
+def test_every_log_line_of_a_request_names_it() -> None:
+    """Also those about a step that fails after the acceptance, which knows no request."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        response = await sign(world.client(queue=Down()), webhook_url=HOOK)
+        assert response.status_code == 202
+        lines = {name: fields.get("request_id") for name, fields in world.telemetry.events}
+        assert "processor_not_told" in lines
+        assert {*lines.values()} == {response.json()["request_id"]}
+
+    in_world(scenario)
+
+
 def test_accepted_when_no_slot_is_free() -> None:
     """A full window with a webhook named: 202 without a call, and a message says to look."""
 

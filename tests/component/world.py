@@ -1,7 +1,9 @@
 """A world in memory for the API: all that the production wiring gives it, and an upstream to script."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,9 +104,16 @@ class Silent:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, object]]] = []
+        self._about: ContextVar[dict[str, object]] = ContextVar("about", default={})  # noqa: B039
 
     def event(self, name: str, metrics: Mapping[str, float] | None = None, **fields: object) -> None:
-        self.events.append((name, {**fields, **(metrics or {})}))
+        self.events.append((name, {**self._about.get(), **fields, **(metrics or {})}))
+
+    @contextmanager
+    def about(self, **fields: object) -> Iterator[None]:
+        outer = self._about.set({**self._about.get(), **fields})
+        yield
+        self._about.reset(outer)
 
 
 class Down:

@@ -104,6 +104,16 @@ def test_a_parameter_allows_what_its_setting_does(setting: str, parameter: dict[
             CallSettings.read(Reader({"UPSTREAM_URL": "http://upstream", setting: f"{value + beyond}"}))
 
 
+@pytest.mark.parametrize("name", TEMPLATE["Parameters"])
+def test_a_parameter_is_described_and_has_a_rule(name: str) -> None:
+    """CloudFormation refuses a wrong value before it changes anything; its default passes."""
+    parameter = TEMPLATE["Parameters"][name]
+    assert parameter["Description"]
+    assert parameter.keys() & {"AllowedValues", "AllowedPattern", "MinValue"}
+    if "AllowedPattern" in parameter:
+        assert re.fullmatch(parameter["AllowedPattern"], parameter["Default"])
+
+
 def test_what_sam_local_is_told_is_what_the_functions_read() -> None:
     """Each variable that names a resource is in the file that `infra.docker.environment` prints."""
     blocks = [TEMPLATE["Globals"]["Function"], *map(properties, FUNCTIONS.values())]

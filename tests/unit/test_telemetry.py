@@ -1,5 +1,6 @@
 """A log line says when, how grave, from which stack and invocation."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -74,3 +75,19 @@ def test_an_event_that_is_not_the_gateway_s_has_no_gateway_id(capsys: pytest.Cap
     handler = identified(lambda _event, _context: telemetry.event("run_ended"))
     handler(None, SimpleNamespace(aws_request_id="lambda-1"))
     assert "gateway_request_id" not in written(capsys)[0]
+
+
+async def test_a_line_says_what_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also a line of a task that began inside; afterwards no line does."""
+    telemetry = JsonTelemetry("api", "relay-a")
+
+    async def step() -> None:
+        telemetry.event("step")
+
+    with telemetry.about(request_id="one"):
+        task = asyncio.create_task(step())
+        telemetry.event("inside")
+    await task
+    telemetry.event("outside")
+    lines = {line["event"]: line.get("request_id") for line in written(capsys)}
+    assert lines == {"inside": "one", "step": "one", "outside": None}
