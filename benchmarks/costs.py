@@ -22,9 +22,9 @@ from benchmarks.cost_tables import Case, Usage, report
 from tests.system.burst import Answered, accepted_ids, await_webhooks, send_burst, stats
 from tests.system.fault_proxy import Exchange, FaultProxy
 from tests.system.faulty_stack import FaultyStack
+from tests.system.kill import COMPRESSED
 from tests.system.stack import RunningStack, running_stack
 from tests.system.template import FUNCTIONS
-from tests.system.test_main_job import COMPRESSED
 
 QUEUES = (
     "WORK_QUEUE_URL",

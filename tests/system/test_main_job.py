@@ -20,19 +20,12 @@ from tests.system.burst import (
     stats,
 )
 from tests.system.conftest import StartStack
+from tests.system.kill import COMPRESSED
 from tests.system.stack import API_KEY, RunningStack, free_ports, running_stack
 
 pytestmark = pytest.mark.integration
 
-COMPRESSED = {
-    "UPSTREAM_WINDOW_SECONDS": "4",
-    "UPSTREAM_RETRY_SECONDS": "2",
-    "UPSTREAM_TIMEOUT_SECONDS": "4",
-    "UPSTREAM_GRACE_SECONDS": "0.5",
-    "STANDIN_OUTAGE_MIN_S": "4",
-    "STANDIN_OUTAGE_MAX_S": "12",
-    "STANDIN_SEED": "7",
-}
+SETTINGS = {**COMPRESSED, "STANDIN_SEED": "7"}
 DONE_LIMIT_S = 120
 LOGGED_LIMIT_S = 90
 
@@ -40,7 +33,7 @@ LOGGED_LIMIT_S = 90
 @pytest.fixture(scope="module")
 def stack(module_stacks: StartStack) -> RunningStack:
     """Return the stack that these tests share: use messages of your own."""
-    return module_stacks(**COMPRESSED)
+    return module_stacks(**SETTINGS)
 
 
 def test_a_burst_is_served_within_the_limit(stack: RunningStack) -> None:
@@ -58,7 +51,7 @@ def test_a_burst_is_served_within_the_limit(stack: RunningStack) -> None:
 
 def test_a_restart_in_the_middle_loses_nothing(tmp_path: Path) -> None:
     """Who got a 202 before a shutdown is notified after it, without asking again."""
-    settings = COMPRESSED | free_ports()  # the same ports again, so that the webhook URLs stay good
+    settings = SETTINGS | free_ports()  # the same ports again, so that the webhook URLs stay good
     messages = [f"restart {number}" for number in range(30)]
     with running_stack(tmp_path, **settings) as stack:
         answers = asyncio.run(send_burst(stack, messages, 0.1))

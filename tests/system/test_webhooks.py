@@ -17,8 +17,8 @@ import pytest
 
 from infra import ROOT
 from tests.system.conftest import StartStack
+from tests.system.kill import COMPRESSED
 from tests.system.stack import API_KEY, RunningStack
-from tests.system.test_main_job import COMPRESSED
 
 pytestmark = pytest.mark.integration
 
