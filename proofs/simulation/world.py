@@ -310,6 +310,8 @@ class SimulatedUpstream:
             return _Reply(Meaning.KEY_REFUSED, latency_s, 401)
         if self._faults.down("limit"):
             return _Reply(Meaning.LIMITED, latency_s, 429, self._rng.choice((None, 1_000, 30_000)))
+        if self._faults.down("hang"):
+            return _Reply(Meaning.UNANSWERED, NEVER_S)
         if self._faults.down("far_limit"):
             return _Reply(Meaning.LIMITED, latency_s, 429, FAR_RETRY_AFTER_MS)
         return None
