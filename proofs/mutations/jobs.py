@@ -20,6 +20,8 @@ from proofs.mutations.window import with_argument, with_result, without_reset
 
 MARGIN_MS = 250
 NEVER_MS = 10**10
+HOURS_MS = 5 * 3_600_000
+"""Far too late, but not so far ahead that a wrong clock is suspected."""
 LATE_MS = 20_000
 PROCESSOR = ("component/test_processor.py",)
 
@@ -284,7 +286,7 @@ FAULTS = (
     ),
     Fault(
         "an open request that is looked at once only",
-        {"look_again": with_result(lambda request, *_: replace(request, due_ms=request.due_ms + NEVER_MS))},
+        {"look_again": with_result(lambda request, *_: replace(request, due_ms=request.due_ms + HOURS_MS))},
     ),
     Fault("a failed attempt taken for a delivery", {"classify_answer": with_result(_delivered)}),
     Fault(
