@@ -33,6 +33,7 @@ def test_the_roots_are_certifi_s() -> None:
         ("cn-north-1", {}, False),
         ("eu-central-1", {"AWS_CA_BUNDLE": "/etc/ssl/proxy.pem"}, False),
         ("eu-central-1", {"AWS_ENDPOINT_URL": "https://localhost:4566"}, False),
+        ("local", {"AWS_ENDPOINT_URL": "http://localhost:4566"}, False),
         ("eu-central-1", {"AWS_ENDPOINT_URL_SQS": "https://localhost:4566"}, False),
     ],
 )
