@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 
 from tests.system.fault_proxy import Fault, FaultProxy
-from tests.system.stack import RunningStack, running_stack
+from tests.system.stack import NO_FAULTS, RunningStack, running_stack
 
 CALLS = 4
 WINDOW_S = 2.0
@@ -22,9 +22,7 @@ SETTINGS = {
     "UPSTREAM_TIMEOUT_SECONDS": "2",
     "UPSTREAM_GRACE_SECONDS": "0.2",
     # A healthy upstream: whatever fails is the proxy's doing.
-    "STANDIN_OUTAGE_SHARE": "0",
-    "STANDIN_SLOW_SHARE": "0",
-    "STANDIN_HANG_SHARE": "0",
+    **NO_FAULTS,
     "STANDIN_LATENCY_MS": "50",
     "STANDIN_LATENCY_SIGMA": "0",
 }

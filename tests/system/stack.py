@@ -15,6 +15,12 @@ from tests.system.machine import whole_machine
 
 PORT_SETTINGS = ("API_PORT", "UPSTREAM_PORT", "INBOX_PORT", "AWS_PORT")
 API_KEY = DEFAULT_KEY
+NO_FAULTS = {
+    "STANDIN_OUTAGE_SHARE": "0",
+    "STANDIN_SLOW_SHARE": "0",
+    "STANDIN_HANG_SHARE": "0",
+}
+"""Settings of an upstream that fails only where a test makes it."""
 
 
 @dataclass(frozen=True)

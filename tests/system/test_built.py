@@ -11,7 +11,7 @@ import pytest
 
 from infra import ROOT
 from tests.system import rie
-from tests.system.stack import RunningStack, running_stack
+from tests.system.stack import NO_FAULTS, RunningStack, running_stack
 from tests.system.template import FUNCTIONS, TEMPLATE, properties
 
 pytestmark = pytest.mark.integration
@@ -44,7 +44,7 @@ def test_everything_is_compiled(package: str, builds: dict[str, Path]) -> None:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    settings = {"UPSTREAM_LIMIT": "1", "UPSTREAM_WINDOW_SECONDS": "2", "STANDIN_OUTAGE_SHARE": "0"}
+    settings = {"UPSTREAM_LIMIT": "1", "UPSTREAM_WINDOW_SECONDS": "2", **NO_FAULTS}
     with running_stack(tmp_path_factory.mktemp("stack"), **settings) as running:
         yield running
 

@@ -13,16 +13,14 @@ from tests.system.browser import WAIT_MS, browsing, require_chromium
 from tests.system.caller import accept, configure
 from tests.system.conftest import StartStack
 from tests.system.gates import fill_window, now_ms, set_gate, write_history
-from tests.system.stack import API_KEY, RunningStack
+from tests.system.stack import API_KEY, NO_FAULTS, RunningStack
 
 pytestmark = pytest.mark.integration
 
 SETTINGS = {
     "UPSTREAM_RETRY_SECONDS": "300",
     "WEBHOOK_RETRY_SECONDS": "0.5",
-    "STANDIN_OUTAGE_SHARE": "0",
-    "STANDIN_SLOW_SHARE": "0",
-    "STANDIN_HANG_SHARE": "0",
+    **NO_FAULTS,
 }
 expect.set_options(timeout=WAIT_MS)
 

@@ -18,7 +18,7 @@ from tests.system import caller
 from tests.system.browser import WAIT_MS, browsing, require_chromium
 from tests.system.conftest import StartStack
 from tests.system.gates import age_history
-from tests.system.stack import RunningStack
+from tests.system.stack import NO_FAULTS, RunningStack
 from tests.system.test_ops import Tool
 
 pytestmark = pytest.mark.integration
@@ -30,9 +30,7 @@ SETTINGS = {
     "UPSTREAM_WINDOW_SECONDS": "4",
     "UPSTREAM_GRACE_SECONDS": "0.5",
     "WEBHOOK_RETRY_SECONDS": "2,2,10,10,10,10,10,10,10",
-    "STANDIN_OUTAGE_SHARE": "0",
-    "STANDIN_SLOW_SHARE": "0",
-    "STANDIN_HANG_SHARE": "0",
+    **NO_FAULTS,
 }
 expect.set_options(timeout=WAIT_MS)
 

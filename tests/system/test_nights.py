@@ -13,7 +13,7 @@ from infra import ROOT
 from tests.system.caller import LIMIT_S, accept, configure, get, until
 from tests.system.conftest import StartStack
 from tests.system.gates import fill_window
-from tests.system.stack import API_KEY, RunningStack
+from tests.system.stack import API_KEY, NO_FAULTS, RunningStack
 
 pytestmark = pytest.mark.integration
 
@@ -23,9 +23,7 @@ SETTINGS = {
     "UPSTREAM_WINDOW_SECONDS": "3",
     "UPSTREAM_GRACE_SECONDS": "0.5",
     "WEBHOOK_RETRY_SECONDS": "0.5",
-    "STANDIN_OUTAGE_SHARE": "0",
-    "STANDIN_SLOW_SHARE": "0",
-    "STANDIN_HANG_SHARE": "0",
+    **NO_FAULTS,
 }
 
 

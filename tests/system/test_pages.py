@@ -13,7 +13,7 @@ from infra.local.settings import DEFAULT_OPERATOR_KEY
 from tests.system import caller
 from tests.system.browser import WAIT_MS, browsing, require_chromium
 from tests.system.conftest import StartStack
-from tests.system.stack import API_KEY, RunningStack
+from tests.system.stack import API_KEY, NO_FAULTS, RunningStack
 
 pytestmark = pytest.mark.integration
 
@@ -22,9 +22,7 @@ SETTINGS = {
     "UPSTREAM_RETRY_SECONDS": "2",
     "UPSTREAM_GRACE_SECONDS": "0.5",
     "WEBHOOK_RETRY_SECONDS": "0.5",
-    "STANDIN_OUTAGE_SHARE": "0",
-    "STANDIN_SLOW_SHARE": "0",
-    "STANDIN_HANG_SHARE": "0",
+    **NO_FAULTS,
 }
 AUTH = {"Authorization": API_KEY}
 NOTHINGS_ID = "00000000-0000-7000-8000-000000000000"
