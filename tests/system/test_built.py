@@ -11,6 +11,7 @@ import pytest
 
 from infra import ROOT
 from tests.system import rie
+from tests.system.machine import whole_machine
 from tests.system.stack import NO_FAULTS, RunningStack, running_stack
 from tests.system.template import FUNCTIONS, TEMPLATE, properties
 
@@ -74,7 +75,7 @@ def invoke(stack: RunningStack, builds: dict[str, Path], tmp_path: Path) -> Any:
         for name in NOT_FOR_A_BUILT_ONE:
             variables.pop(name, None)
         handler = properties(function)["Handler"]
-        with rie.running(builds[package], handler, variables, tmp_path) as running:
+        with rie.running(builds[package], handler, variables, tmp_path) as running, whole_machine():
             return [running.invoke(event(name)) for name in names]
 
     if rie.emulator() is None:
