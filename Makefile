@@ -89,7 +89,7 @@ bench-cold: $(INSTALLED) tools ## measure a cold start in Lambda's own runtime
 bench-api: $(INSTALLED) ## measure the API's answers through the gateway and through uvicorn
 	$(RUN) benchmarks.api
 
-bench-isolation: $(INSTALLED) ## measure what one caller can do to another, in simulated time
+bench-isolation: $(INSTALLED) ## measure what one caller can do to another, in simulated time and on the embedded stack
 	$(RUN) benchmarks.isolation
 
 bench-costs: $(INSTALLED) ## count what requests cost on AWS, in real time (half an hour); FAST=1 compresses it

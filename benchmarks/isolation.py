@@ -12,7 +12,7 @@ import asyncio
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from benchmarks import isolation_stack
 from core.config import CallSettings
@@ -45,12 +45,20 @@ class Figures:
     """The worst of the other caller's requests, in seconds; infinite where it never came."""
 
     first_call_s: float
+    second_call_s: float
     webhook_s: float
     answer_s: float
 
 
-BOUNDS = Figures(first_call_s=2 * WINDOW_MS / 1000 + 12, webhook_s=5.0, answer_s=2.0)
-"""Two windows and a fair share of the third, half of it being the other caller's; then 5 s; always 2 s."""
+BOUNDS = Figures(
+    first_call_s=2 * WINDOW_MS / 1000 + 12, second_call_s=14 * WINDOW_MS / 1000, webhook_s=5.0, answer_s=2.0
+)
+"""Two windows and a fair share of the third, half of it being the other caller's; then 5 s; always 2 s.
+
+A second call comes after the retry delay, at most ten windows behind first calls, two windows, and its share.
+"""
+RETRIES_BOUND_S = 33 + BOUNDS.first_call_s
+"""While the other caller's messages are retried too: the retry delay, and then as for a first call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,12 @@ class Scenario:
 
     name: str
     flood: Callable[[], list[Call]]
+    second_call_s: float = BOUNDS.second_call_s
+
+    @property
+    def bounds(self) -> Figures:
+        """The other caller's bounds meanwhile."""
+        return replace(BOUNDS, second_call_s=self.second_call_s)
 
 
 def _new_messages(count: int, name: str, *, receiver: str = "good.trudy.example") -> list[Call]:
@@ -78,6 +92,7 @@ SCENARIOS = (
         "flood of one message", lambda: _one_message(3_000, lambda n: f"https://good.trudy.example/{n}")
     ),
     Scenario("messages refused with 403", lambda: _new_messages(60, "forbidden")),
+    Scenario("messages that keep failing", lambda: _new_messages(30, "failing"), RETRIES_BOUND_S),
     Scenario("dead receivers", lambda: _one_message(1_000, lambda n: f"https://dead.trudy-{n}.example/hook")),
     Scenario("slow receivers", lambda: _one_message(240, lambda n: f"https://silent.trudy-{n}.example/hook")),
     Scenario(
@@ -118,11 +133,14 @@ class Isolation(Simulation):
         answer = self._answers.get(call.message)
         return answer is not None and (not answer.accepted or answer.request_id in self.checks.told_ms)
 
-    def _waits(self, call: Call) -> tuple[float, float, float]:
+    def _waits(self, call: Call) -> tuple[float, ...]:
         answer = self._answers.get(call.message)
         called_ms = self.checks.first_call_ms.get(job_id(call.message), math.inf)
+        again_ms = self.checks.second_call_ms.get(job_id(call.message), called_ms)
         answer_ms = self.checks.answer_ms.get(answer.request_id, math.inf) if answer else math.inf
-        return (called_ms - EPOCH_MS - call.at_ms) / 1000, self._told_after_s(answer), answer_ms / 1000
+        waits_ms = called_ms - EPOCH_MS - call.at_ms, again_ms - called_ms, answer_ms
+        first_s, second_s, answer_s = (each_ms / 1000 for each_ms in waits_ms)
+        return first_s, second_s, self._told_after_s(answer), answer_s
 
     def _told_after_s(self, answer: Answer | None) -> float:
         if answer is None or answer.signed:
@@ -165,9 +183,9 @@ async def _figures(planned: Plan, asked: Sequence[Call]) -> Figures:
     return await Isolation(planned, asked).figures()
 
 
-def over_bound(figures: Figures) -> list[str]:
+def over_bound(figures: Figures, bounds: Figures) -> list[str]:
     """Return the names of the figures that are over their bounds."""
-    return [each.name for each in fields(Figures) if getattr(figures, each.name) > getattr(BOUNDS, each.name)]
+    return [each.name for each in fields(Figures) if getattr(figures, each.name) > getattr(bounds, each.name)]
 
 
 def main() -> int:
@@ -177,23 +195,24 @@ def main() -> int:
     parser.add_argument("--virtual", action="store_true", help="nothing on the embedded stack")
     arguments = parser.parse_args()
     only = arguments.only
-    print("| what one caller does | another's first call | its webhook after the outcome | its answer |")  # noqa: T201
-    print(f"|---|--:|--:|--:|\n{_row('bound', BOUNDS)}")  # noqa: T201
+    print("| what one caller does | another's first call | second | webhook after the outcome | answer |")  # noqa: T201
+    print(f"|---|--:|--:|--:|--:|\n{_row('bound', BOUNDS)}")  # noqa: T201
     failed = False
     for scenario in SCENARIOS:
         if only in {None, scenario.name}:
             figures = measure(scenario)
-            failed |= bool(over_bound(figures))
+            failed |= bool(over_bound(figures, scenario.bounds))
             print(_row(scenario.name, figures), flush=True)  # noqa: T201
     if not (only or arguments.virtual):
         for name, webhook_s in isolation_stack.measure():
             failed |= webhook_s > BOUNDS.webhook_s
-            print(f"| {name} | | {webhook_s:.1f} s | |", flush=True)  # noqa: T201
+            print(f"| {name} | | | {webhook_s:.1f} s | |", flush=True)  # noqa: T201
     return int(failed)
 
 
 def _row(name: str, figures: Figures) -> str:
-    return f"| {name} | {figures.first_call_s:.1f} s | {figures.webhook_s:.1f} s | {figures.answer_s:.2f} s |"
+    calls = f"{figures.first_call_s:.1f} s | {figures.second_call_s:.1f} s"
+    return f"| {name} | {calls} | {figures.webhook_s:.1f} s | {figures.answer_s:.2f} s |"
 
 
 if __name__ == "__main__":

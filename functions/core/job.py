@@ -4,7 +4,7 @@ Each transition returns the record to write; the store writes it only if the rec
 transition was made from. Times are integer milliseconds since the epoch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
@@ -270,6 +270,18 @@ def _with_waiter(job: Job, waiter: Waiter) -> Job:
         return job
     open_from = min(job.open_from, waiter.request_id)
     return replace(job, open_from=open_from, client=waiter.client if moves else job.client)
+
+
+def in_shortest_queue(job: Job, clients: Collection[str], open_requests: Mapping[str, int]) -> Job:
+    """Return a retry in the queue of the caller who waits for it and has the fewest open requests.
+
+    Else a caller could have it in its own queue and then put many others there. `clients`: who waits for it.
+    `open_requests`: counts; a caller without one comes last, because its queue may not be read.
+    """
+    if not job.attempts or not clients:
+        return job
+    client = min(clients, key=lambda each: (each not in open_requests, open_requests.get(each, 0), each))
+    return job if client == job.client else replace(job, client=client)
 
 
 def entered(before: Job | None, after: Job) -> str | None:

@@ -241,6 +241,9 @@ class Run:
         if oldest is None:
             await self._outcomes.park(job)
             return NotStarted(None)
+        clients = {request.client for request in page.requests if request.open}
+        gate = self._slots.gate
+        job = jobs.in_shortest_queue(job, clients, gate.open_requests if gate else {})
         return await self._caller.start(
             job,
             job.message,

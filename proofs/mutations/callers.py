@@ -106,6 +106,11 @@ FAULTS = (
         (OPEN + "test_a_message_whose_waiters_cannot_be_counted_accepts_none",),
     ),
     Fault(
+        "a caller keeps another's retry in its own queue",
+        {"in_shortest_queue": with_result(lambda _, job, *__: job)},
+        ("unit/test_job.py::test_a_retry_goes_back_to_the_shortest_queue",),
+    ),
+    Fault(
         "retries of all callers stand in one queue",
         {"choose": with_argument(1, lambda _, retries, *__, **___: _of_one_caller(retries))},
         (OPEN + "test_another_callers_retry_has_its_turn",),

@@ -33,6 +33,7 @@ CLOSED_MS_MAX = 20_000
 TOLD_MS_MAX = 5_000
 WITHOUT_CLOCKS = ("no rest", "unforeseen", "status", "G3: no outcome", "G3: not told", "G3: wrong", "G3: two")
 """Rules that hold whatever clocks say: every promise is kept in the end."""
+SECOND = 2
 PROGRESS = {"waiting": 0, "retrying": 1, "signed": 2, "failed": 2, "cancelled": 2}
 DECLINED = frozenset({409, 429, 502, 503, 504})
 
@@ -86,6 +87,7 @@ class Checks:
         self._under_way: set[str] = set()
         self._call_ended_ms: dict[str, int] = {}
         self.first_call_ms: dict[str, int] = {}
+        self.second_call_ms: dict[str, int] = {}
         self._progress: dict[str, int] = {}
         self._outcomes: dict[str, tuple[Any, ...]] = {}
         self._posts: defaultdict[str, list[tuple[bytes, PostResult]]] = defaultdict(list)
@@ -130,6 +132,8 @@ class Checks:
         paused_for_ms = _now_ms() - (self._paused_ms or _now_ms())
         self.expect(paused_for_ms <= SEND_LIMIT_MS + MARGIN_MS, "called while paused", message)
         self.first_call_ms.setdefault(job_id(message), _now_ms())
+        if self._sends[job_id(message)] == SECOND:
+            self.second_call_ms[job_id(message)] = _now_ms()
         job = self._table.jobs.get(job_id(message))
         fenced = job is not None and (
             bool(job.signature) or (job.call is not None and job.call.until_ms >= until_ms)

@@ -330,6 +330,8 @@ class SimulatedUpstream:
 
     def _degraded(self, message: str) -> bool:
         """A message's outage, if it has one, begins with its first call."""
+        if message.startswith("failing"):
+            return True
         if message not in self._outage_until_s:
             healthy = self._rng.random() < self._plan.healthy_share and not message.startswith("again")
             lasts_s = 0.0 if healthy else self._rng.randint(*self._plan.outage_ms) / 1000

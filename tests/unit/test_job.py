@@ -198,6 +198,16 @@ def test_a_job_stands_in_the_queue_of_the_caller_whose_turn_comes_first() -> Non
     assert jobs.schedule(RETRYING, "hello", NOW, sooner).client == "bob"
 
 
+def test_a_retry_goes_back_to_the_shortest_queue() -> None:
+    """A caller can't keep another's message in its own queue and put a thousand others there."""
+    counts = {"alice": 2, "trudy": 1_000}
+    held = replace(RETRYING, client="trudy")
+    assert jobs.in_shortest_queue(held, {"alice", "trudy"}, counts).client == "alice"
+    assert jobs.in_shortest_queue(held, {"trudy", "uncounted"}, counts) is held
+    assert jobs.in_shortest_queue(held, (), counts) is held
+    assert jobs.in_shortest_queue(WAITING, {"bob"}, {}) is WAITING
+
+
 def test_a_job_finds_an_open_request_that_is_older_than_those_before() -> None:
     """Ids of two hosts may come out of order: what a call reads begins with the smallest."""
     assert jobs.schedule(WAITING, "hello", NOW, Waiter("0190-0", "alice")).open_from == "0190-0"
