@@ -9,6 +9,8 @@ from adapters.aws import in_thread
 from adapters.items import Item
 
 CONDITION_FAILED = frozenset({"ConditionalCheckFailedException"})
+CONFLICTS = CONDITION_FAILED | {"TransactionConflictException"}
+"""A put also fails while a transaction writes the item: then what is stored is read, and decided on again."""
 ABSENT = "attribute_not_exists(PK)"
 UNCHANGED = "revision = :revision"
 
@@ -31,7 +33,7 @@ class DynamoTable:
         try:
             await in_thread(
                 self._client.put_item,
-                keep=CONDITION_FAILED,
+                keep=CONFLICTS,
                 TableName=self._table,
                 Item=item,
                 ConditionExpression=condition,

@@ -180,7 +180,9 @@ class Run:
                 return_exceptions=True,
             )
             progress = [self._record_start(turn, result) for turn, result in zip(turns, results, strict=True)]
-            started += sum(isinstance(result, StartedCall) for result in results)
+            begun = sum(isinstance(result, StartedCall) for result in results)
+            denied = any(isinstance(result, NotStarted) and result.denied for result in results)
+            started, self._lost_race = started + begun, denied and not begun
             if not any(progress):
                 break
         return started
@@ -211,7 +213,6 @@ class Run:
             self._due.drop(job_id)
             if result.job:
                 self._due.keep(result.job)
-        self._lost_race |= result.denied is not None  # another run took the slot
         return result.denied is None
 
     def _skip(self, job_id: str, error: Exception) -> None:

@@ -678,6 +678,21 @@ async def test_a_request_is_accepted_and_its_job_scheduled_at_once(store: JobSto
     assert await store.request(again.id) == again
 
 
+async def test_a_write_that_meets_a_transaction_is_a_conflict(client: Any, table: str) -> None:
+    """What is stored comes back, and the write is decided on again; it is no outage."""
+
+    class Busy:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(client, name)
+
+        def put_item(self, **_: Any) -> Any:
+            raise _refused("TransactionConflictException")
+
+    stored = await _stored(DynamoJobStore(client, table), _waiting("hello"))
+    result = await DynamoJobStore(Busy(), table).write_job(stored, replace(stored, attempts=1))
+    assert result == Conflict(stored)
+
+
 async def test_a_request_is_accepted_whatever_became_of_its_job(store: JobStore) -> None:
     """If the job has changed meanwhile, only the request is stored; a repeated request changes nothing."""
     stored = await _stored(store, _waiting("hello"))
