@@ -137,6 +137,18 @@ def test_a_waiting_request_turns_into_a_signature(pages_stack: RunningStack, con
     check_contrast(page)
 
 
+def test_a_cancelled_request(pages_stack: RunningStack, context: BrowserContext) -> None:
+    """The page says that it ended, and why."""
+    fill(pages_stack, "before the cancelled one")
+    accepted = sign(pages_stack, "cancelled", Prefer="respond-async").json()
+    url = f"{pages_stack.api_url}/crypto/requests/{accepted['request_id']}"
+    httpx.delete(url, headers=AUTH, trust_env=False, timeout=10).raise_for_status()
+    page = context.new_page()
+    page.goto(accepted["status_url"])
+    expect(page.locator("#headline")).to_have_text("Cancelled.")
+    expect(page.locator("#detail")).to_have_text("The caller cancelled the request before it was signed.")
+
+
 def test_a_link_that_does_not_open(pages_stack: RunningStack, context: BrowserContext) -> None:
     """A broken token is told in words."""
     accepted = sign(pages_stack, "broken link", Prefer="respond-async").json()
