@@ -323,11 +323,11 @@ class Signing:
             return Declined(full, self._settings.limits.window_ms)
         will_wait = self._will_wait(seen, failed)
         storing = self._put(self._request(ask, seen, now_ms), seen, failed, enters=will_wait)
-        request, scheduled = await self._counted(storing, ask.client, deadline, enters=will_wait)
+        (request, scheduled), counted = await self._counted(storing, ask.client, deadline, enters=will_wait)
         self._telemetry.event("accepted", request_id=request.id, job_id=request.job_id)
         try:
             async with asyncio.timeout(deadline.left_s()):
-                job = await self._attach(request, scheduled, seen, failed, entered=will_wait)
+                job = await self._attach(request, scheduled, seen, failed, entered=will_wait and counted)
         except (Unavailable, TimeoutError) as error:  # it is on the due index; the sweep finds it
             self._telemetry.event(
                 "attach_cut_short", request_id=ask.request_id, reason=str(error) or "timeout"
@@ -359,11 +359,11 @@ class Signing:
 
     async def _counted(
         self, storing: Awaitable[Value], client: str, deadline: Deadline, *, enters: bool
-    ) -> Value:
+    ) -> tuple[Value, bool]:
         """Store a request, and count it at the same time. If it can't be stored, the count is taken back.
 
         `enters`: its job enters its caller's queue, and is counted too. After a crash a count is too high for
-        a while, which is safe. If the count can't be written, the processor writes it.
+        a while, which is safe. Return what is stored, and whether it is counted.
         """
         now_ms = self._clock.now_ms()
         counting = asyncio.create_task(
@@ -371,8 +371,7 @@ class Signing:
         )
         try:
             async with asyncio.timeout(deadline.left_s()):
-                stored, _ = await asyncio.gather(storing, counting)
-                return stored
+                return await asyncio.gather(storing, counting)
         except Unavailable:
             async with asyncio.timeout(deadline.left_s()):
                 if await counting:

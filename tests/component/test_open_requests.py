@@ -80,6 +80,26 @@ def test_a_wrong_count_that_refuses_a_caller_is_looked_at_soon() -> None:
     in_world(scenario)
 
 
+def test_a_job_whose_count_fails_is_counted_with_its_wake_up() -> None:
+    """Else nobody would read its caller's queue until the request is looked at."""
+
+    async def scenario(world: ApiWorld) -> None:
+        world.fill_window()
+        apply, failures = world.window_store.apply, [Unavailable("UpdateItem: timeout")]
+
+        async def failing_once(change: Change) -> object:
+            if failures:
+                raise failures.pop()
+            return await apply(change)
+
+        world.window_store.apply = failing_once  # type: ignore[method-assign, assignment]
+        assert (await sign(world.client(), "hello", HOOK)).status_code == 202
+        assert world.window.gate
+        assert world.window.gate.waiting == {"alice": 1}
+
+    in_world(scenario)
+
+
 def test_a_message_whose_waiters_cannot_be_counted_accepts_none() -> None:
     """An unknown count is no permission."""
 
