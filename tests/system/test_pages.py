@@ -13,6 +13,7 @@ from infra.local.settings import DEFAULT_OPERATOR_KEY
 from tests.system import caller
 from tests.system.browser import WAIT_MS, browsing, require_chromium
 from tests.system.conftest import StartStack
+from tests.system.gates import fill_window
 from tests.system.stack import API_KEY, NO_FAULTS, RunningStack
 
 pytestmark = pytest.mark.integration
@@ -139,7 +140,7 @@ def test_a_waiting_request_turns_into_a_signature(pages_stack: RunningStack, con
 
 def test_a_cancelled_request(pages_stack: RunningStack, context: BrowserContext) -> None:
     """The page says that it ended, and why."""
-    fill(pages_stack, "before the cancelled one")
+    fill_window(pages_stack, 20_000)  # longer than the upstream's own window: no call is made meanwhile
     accepted = sign(pages_stack, "cancelled", Prefer="respond-async").json()
     url = f"{pages_stack.api_url}/crypto/requests/{accepted['request_id']}"
     httpx.delete(url, headers=AUTH, trust_env=False, timeout=10).raise_for_status()
