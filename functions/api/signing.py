@@ -211,7 +211,7 @@ class Signing:
     async def _check_counts(self, now_ms: int) -> None:
         """Have the processor look: jobs wait although a slot is free, or a crash left a count too high."""
         checking = self._wake_ups.leave("", now_ms + CHECK_COUNTS_MS)
-        await self._best_effort("processor_not_told", NOTIFY_LIMIT_S, checking)
+        await self._best_effort("wake_up_not_sent", NOTIFY_LIMIT_S, checking)
 
     def _why_wait(self, ask: Ask, job: Job, seen: Snapshot, now_ms: int) -> Declined:
         """Return why a message that may not be called now has to wait."""
@@ -330,7 +330,7 @@ class Signing:
                 job = await self._attach(request, scheduled, seen, failed, entered=will_wait and counted)
         except (Unavailable, TimeoutError) as error:  # it is on the due index; the sweep finds it
             self._telemetry.event(
-                "attach_cut_short", request_id=ask.request_id, reason=str(error) or "timeout"
+                "job_not_scheduled_in_time", request_id=ask.request_id, reason=str(error) or "timeout"
             )
             return self._accepted(request, seen, seen.job)
         now_ms = self._clock.now_ms()
@@ -507,7 +507,7 @@ class Signing:
 
     async def _notify_processor(self, job: Job, counts: dict[str, int]) -> None:
         """Set a wake-up for when the job may be called. If that fails, the scheduled run finds the job."""
-        await self._best_effort("processor_not_told", NOTIFY_LIMIT_S, self._wake_ups.leave_job(job, counts))
+        await self._best_effort("wake_up_not_sent", NOTIFY_LIMIT_S, self._wake_ups.leave_job(job, counts))
 
     async def _complete(self, call: StartedCall, answer: Answer, deadline: Deadline) -> None:
         """Complete a call in the time that is left; if that fails, its fence and lease expire."""

@@ -207,7 +207,7 @@ class Caller:
             if job is not None and answer.meaning is not Meaning.KEY_REFUSED:
                 await self._outcomes.finish(job.id)
         except Unavailable as error:  # every open request stays on the due index; the sweep finds it
-            self._telemetry.event("outcome_not_told", **call.logged, reason=str(error))
+            self._telemetry.event("requests_not_closed", **call.logged, reason=str(error))
         return job
 
     async def _record(self, call: StartedCall, answer: Answer, *, waiter: Waiter | None = None) -> Job | None:

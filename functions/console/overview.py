@@ -108,7 +108,7 @@ class Console:
             async with asyncio.timeout(deadline.left_s()):
                 await step
         except (Unavailable, TimeoutError) as error:
-            self._telemetry.event("processor_not_told", reason=str(error) or "timeout")
+            self._telemetry.event("message_not_sent", reason=str(error) or "timeout")
 
 
 def _rows(requests: Iterable[Request], reading: Reading) -> list[Row]:

@@ -37,7 +37,7 @@ class Minutes:
             async with asyncio.timeout(LIMIT_S):
                 await self._write_item()
         except (Unavailable, TimeoutError) as error:
-            self._telemetry.event("minute_not_noted", reason=str(error) or "timeout")
+            self._telemetry.event("history_not_written", reason=str(error) or "timeout")
 
     async def _write_item(self) -> None:
         now_ms = self._clock.now_ms()

@@ -280,4 +280,4 @@ class Run:
         try:
             await self._wake_ups.leave(job_id, at_ms)
         except Unavailable as error:
-            self._telemetry.event("no_wake_up", reason=str(error))
+            self._telemetry.event("wake_up_not_sent", reason=str(error))

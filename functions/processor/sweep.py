@@ -171,7 +171,7 @@ class Sweep:
 
         scheduled = await amend_job(self._store, job, decide)
         if scheduled is not job:
-            self._telemetry.event("job_revived", job_id=scheduled.id, state=scheduled.state)
+            self._telemetry.event("job_scheduled_again", job_id=scheduled.id, state=scheduled.state)
         await self._count_waiting(scheduled, revived=scheduled is not job)
         return scheduled
 

@@ -129,7 +129,7 @@ def test_every_log_line_of_a_request_names_it() -> None:
         response = await sign(world.client(queue=Down()), webhook_url=HOOK)
         assert response.status_code == 202
         lines = {name: fields.get("request_id") for name, fields in world.telemetry.events}
-        assert "processor_not_told" in lines
+        assert "wake_up_not_sent" in lines
         assert {*lines.values()} == {response.json()["request_id"]}
 
     in_world(scenario)

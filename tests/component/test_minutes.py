@@ -81,7 +81,7 @@ def test_a_note_that_fails_stops_no_run() -> None:
     async def scenario() -> None:
         world = World()
         await world.minutes(items=Down()).note()
-        assert [name for name, _ in world.telemetry.events] == ["minute_not_noted"]
+        assert [name for name, _ in world.telemetry.events] == ["history_not_written"]
 
     run(scenario())
 
@@ -94,7 +94,7 @@ def test_a_database_that_hangs_delays_no_run() -> None:
         started_ms = world.clock.monotonic_ms()
         await world.minutes(store=Down(60)).note()
         assert world.clock.monotonic_ms() - started_ms <= 3_000
-        assert [name for name, _ in world.telemetry.events] == ["minute_not_noted"]
+        assert [name for name, _ in world.telemetry.events] == ["history_not_written"]
 
     run(scenario())
 
