@@ -20,14 +20,15 @@ class Full(StrEnum):
 def admits(gate: Gate, client: str, now_ms: int, settings: CallSettings) -> Full | None:
     """Return the limit that does not let a caller's new job wait; None if it may wait.
 
-    All waiting jobs must have their first call in time. One caller's jobs may take at most a share of that,
-    so that other callers find room.
+    All waiting jobs must have their first call in time. A caller's limit follows from the room that is left:
+    alone it may fill its share of all, and each further caller still finds room, however many there are. (In
+    switches this is known as dynamic thresholds for a shared buffer.)
     """
-    room = _room(gate, now_ms, settings)
-    if waiting.total(gate.waiting) >= room:
+    left = _room(gate, now_ms, settings) - waiting.total(gate.waiting)
+    if left <= 0:
         return Full.BACKLOG
-    own = gate.waiting.get(client, 0)
-    return Full.CLIENT_BACKLOG if own >= max(1, int(room * settings.client_backlog_share)) else None
+    own, share = max(0, gate.waiting.get(client, 0)), settings.client_backlog_share
+    return Full.CLIENT_BACKLOG if own * (1 - share) >= left * share else None
 
 
 def admits_unseen(gate: Gate | None, accepted: int, now_ms: int, settings: CallSettings) -> bool:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from core.claim import Claim
+from core.gate import Gate
 from core.request import Request
 from core.scheduling import Due
 from core.window import Change
@@ -27,6 +28,13 @@ def _not_done(_: Function) -> Function:
 
 def _of_one_caller(fresh: list[Due], *_: Any, **__: Any) -> list[Due]:
     return [replace(due, client="") for due in fresh]
+
+
+def _alone(gate: Gate, client: str) -> Gate:
+    """Return the gate as if the others left half of what they have."""
+    return replace(
+        gate, waiting={name: count if name == client else count // 2 for name, count in gate.waiting.items()}
+    )
 
 
 def _believed(change: Change | None, *_: Any) -> Change | None:
@@ -72,8 +80,13 @@ FAULTS = (
     ),
     Fault(
         "one caller fills the backlog",
-        {"admits": with_argument("client_share", lambda *_, **__: 1.0)},
+        {"admits": with_argument(3, lambda *args: replace(args[3], client_backlog_share=1.0))},
         (API + "test_one_caller_leaves_room_for_another",),
+    ),
+    Fault(
+        "two callers fill the backlog",
+        {"admits": with_argument(0, lambda gate, client, *_: _alone(gate, client))},
+        ("unit/test_admission.py::test_a_further_caller_finds_room",),
     ),
     Fault(
         "a message has waiters without end",
