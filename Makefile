@@ -31,13 +31,13 @@ test-fast: $(INSTALLED) ## run the unit, contract and component tests
 test: $(INSTALLED) ## run all tests that need no Docker
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-system test-proofs
 
-# These tests mostly wait, so three files run side by side. Each has its own stacks, on free ports.
+# These tests mostly wait, so four files run side by side. Each has its own stacks, on free ports.
 test-system: $(INSTALLED) ## run the tests with real processes and sockets
-	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/system
+	$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder tests/system
 
 # These tests never wait. They use the processor time that the others leave.
 test-proofs: $(INSTALLED) ## run the fast tests, the proofs and the benchmarks' tests
-	nice -n 19 $(BIN)/pytest -q tests/unit tests/contract tests/component proofs benchmarks
+	nice -n 19 $(BIN)/pytest -q -n 2 tests/unit tests/contract tests/component proofs benchmarks --ignore proofs/mutations
 
 LAMBDA_PYTHON ?= python3.13
 
@@ -63,7 +63,7 @@ model: $(INSTALLED) ## search every order of events in a small world, with and w
 	$(RUN) proofs.model
 
 mutations: $(INSTALLED) ## put faults into the code, and check that the tests find each
-	$(BIN)/pytest -q proofs/mutations
+	$(BIN)/pytest -q -n 2 proofs/mutations
 
 race: $(INSTALLED) ## 20 processes race for slots on the embedded DynamoDB
 	$(RUN) tests.system.race

@@ -28,11 +28,13 @@ class Fault:
 
     `breaks`: by name, each function that becomes another.
     `tests`: where pytest finds a test that fails then. None: one of the simulation's seeds fails.
+    `first_seed`: where the search among the seeds begins; where the fault showed before, it is found sooner.
     """
 
     name: str
     breaks: Mapping[str, Breaking]
     tests: tuple[str, ...] = ()
+    first_seed: int = 0
 
     def apply(self) -> None:
         """Put it into the modules of this process; raises `LookupError` if a name is not there."""

@@ -250,6 +250,7 @@ FAULTS = (
     Fault(
         "a sweep that gives up without a call's outcome",
         {"Outcomes.outcome": with_argument("after_call", lambda *_, **__: True)},
+        first_seed=19,
     ),
     Fault("notified before it is closed", _notified_first()),
     Fault("closed before the outcome is on the job", {"Caller._record_and_close": lambda _: _close_first}),
@@ -259,11 +260,12 @@ FAULTS = (
         {"MemoryJobStore.accept": with_argument(1, lambda _, request: replace(request, due_ms=None))},
     ),
     Fault("202 without a durable write", {"FaultyPort.__getattr__": _accepted_all_the_same}),
-    Fault("202 for a request that was closed as answered", _signed_as_accepted()),
+    Fault("202 for a request that was closed as answered", _signed_as_accepted(), first_seed=30),
     Fault("a job written whatever is stored", {"MemoryJobStore.write_job": _whatever_is_stored("job")}),
     Fault(
         "a request written whatever is stored",
         {"MemoryJobStore.write_request": _whatever_is_stored("request")},
+        first_seed=10,
     ),
     Fault(
         "a live call not respected by the processor",
@@ -277,8 +279,9 @@ FAULTS = (
     Fault(
         "a failure recorded on somebody else's call",
         {"Caller._recorded": with_argument(2, _as_ones_own)},
+        first_seed=34,
     ),
-    Fault("a signature recorded twice", {"Caller._recorded": with_result(_signed_again)}),
+    Fault("a signature recorded twice", {"Caller._recorded": with_result(_signed_again)}, first_seed=64),
     Fault("a delivery's fence ignored", {"begin_delivery": with_argument(0, _unfenced)}),
     Fault(
         "a failed delivery that is never due again",
@@ -287,6 +290,7 @@ FAULTS = (
     Fault(
         "an open request that is looked at once only",
         {"look_again": with_result(lambda request, *_: replace(request, due_ms=request.due_ms + HOURS_MS))},
+        first_seed=6,
     ),
     Fault("a failed attempt taken for a delivery", {"classify_answer": with_result(_delivered)}),
     Fault(
@@ -321,5 +325,9 @@ FAULTS = (
         {"clocks.past": lambda _: lambda at_ms, _: at_ms},
         tests=("unit/test_clocks.py",),
     ),
-    Fault("a call that was given up is kept by the kernel", {"socket_options": with_result(without_reset)}),
+    Fault(
+        "a call that was given up is kept by the kernel",
+        {"socket_options": with_result(without_reset)},
+        first_seed=46,
+    ),
 )
