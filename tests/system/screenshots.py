@@ -13,7 +13,7 @@ from tests.system.browser import browsing
 from tests.system.stack import API_KEY, RunningStack, running_stack
 
 FOLDER = ROOT / "docs"
-BURST = 16
+BURST = 40
 SETTINGS = {
     "UPSTREAM_WINDOW_SECONDS": "20",
     "UPSTREAM_RETRY_SECONDS": "6",
@@ -26,7 +26,7 @@ SETTINGS = {
 
 def main() -> None:
     """Start a stack, give it something to show, and take the pictures."""
-    options = {"viewport": {"width": 1120, "height": 1040}, "color_scheme": "light"}
+    options = {"viewport": {"width": 1120, "height": 1400}, "color_scheme": "light"}
     with tempfile.TemporaryDirectory() as folder, running_stack(Path(folder), **SETTINGS) as stack:
         urls = burst(stack)
         with browsing([], **options) as context:
@@ -63,7 +63,7 @@ def take_status(context: BrowserContext, url: str) -> None:
     page = context.new_page()
     page.set_viewport_size({"width": 400, "height": 600})
     page.goto(url)
-    expect(page.locator("#headline")).to_have_text("Signed.", timeout=120_000)
+    expect(page.locator("#headline")).to_have_text("Signed.", timeout=300_000)
     page.screenshot(path=FOLDER / "status.png")
     page.close()
 
