@@ -152,13 +152,7 @@ class _Upstream:
         self.left -= signed
         if not self.left:
             self.all_signed.set()
-        return Answer(
-            Meaning.SIGNED if signed else Meaning.FAILED,
-            status=200 if signed else 502,
-            signature=SIGNATURE if signed else "",
-            first_byte_mono_ms=self.clock.monotonic_ms(),
-            latency_ms=latency_ms,
-        )
+        return answered(self.clock, latency_ms, signed=signed)
 
     async def probe(self, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
         raise AssertionError(f"no key is refused here: {call_limit_ms}, {may_send}")
@@ -310,6 +304,17 @@ class _Service:
             sqs_requests=sent + 2 * notified,
             sqs_requests_batched=sent + 2 * notified / NOTIFIED_TOGETHER,
         )
+
+
+def answered(clock: VirtualClock, latency_ms: int, *, signed: bool) -> Answer:
+    """Return the upstream's answer, whose first byte arrives now: a signature, or its normal failure."""
+    return Answer(
+        Meaning.SIGNED if signed else Meaning.FAILED,
+        status=200 if signed else 502,
+        signature=SIGNATURE if signed else "",
+        first_byte_mono_ms=clock.monotonic_ms(),
+        latency_ms=latency_ms,
+    )
 
 
 async def _no_secrets() -> Secrets:

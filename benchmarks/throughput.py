@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from benchmarks.relay import SETTINGS, SIGNATURE
+from benchmarks.relay import SETTINGS, answered
 from core import hints
 from core import job as jobs
 from core import window as windows
@@ -89,13 +89,7 @@ class Upstream:
         await self._clock.sleep_ms(min(CALL_MS, call_limit_ms))
         if signed:
             self.signed_ms.setdefault(message, self._clock.now_ms())
-        return Answer(
-            Meaning.SIGNED if signed else Meaning.FAILED,
-            status=200 if signed else 502,
-            signature=SIGNATURE if signed else "",
-            first_byte_mono_ms=self._clock.monotonic_ms(),
-            latency_ms=CALL_MS,
-        )
+        return answered(self._clock, CALL_MS, signed=signed)
 
     async def probe(self, *, call_limit_ms: int, may_send: Callable[[], bool]) -> Answer:
         """No key is refused here."""
